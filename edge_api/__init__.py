@@ -1,0 +1,1 @@
+"""The FastAPI edge: HTTP in, Kafka out, no database."""

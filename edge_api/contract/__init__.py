@@ -1,0 +1,33 @@
+"""What edge and consumer agree on: the event, the Kafka names and the connection settings.
+
+Imports pydantic and the standard library only, so that either side can be replaced without the other.
+"""
+
+from edge_api.contract.connection import KafkaSettings
+from edge_api.contract.env import ConfigError, read_env
+from edge_api.contract.events import (
+    DESCRIPTION_MAX,
+    TITLE_MAX,
+    FieldError,
+    InvalidPayload,
+    TodoCreated,
+    TodoFields,
+    id_from_position,
+    parse_json,
+    record_key,
+)
+
+__all__ = [
+    "DESCRIPTION_MAX",
+    "TITLE_MAX",
+    "ConfigError",
+    "FieldError",
+    "InvalidPayload",
+    "KafkaSettings",
+    "TodoCreated",
+    "TodoFields",
+    "id_from_position",
+    "parse_json",
+    "read_env",
+    "record_key",
+]

@@ -1,0 +1,141 @@
+"""The event `TodoCreated`, version 1: the value of every record in the topic, as JSON in UTF-8.
+
+Adding an optional field keeps the version; anything else needs version 2 beside version 1. Readers ignore
+fields they do not know. Golden examples: examples/todo-created/v1/{valid,invalid}/.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Literal, NamedTuple, TypeVar
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+TITLE_MAX = 255
+DESCRIPTION_MAX = 10_000
+OWNER_MAX = 255
+# Wide enough for any honest clock, narrow enough that no time zone can push a value out of range.
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class FieldError(NamedTuple):
+    """`field` is a dotted path, or "body" when the whole payload is unreadable."""
+
+    field: str
+    message: str
+
+
+class InvalidPayload(ValueError):
+    """The bytes are not a valid payload; `errors` names each field at fault."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{field}: {message}" for field, message in errors))
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain the character U+0000")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    if not EARLIEST <= value < LATEST:
+        raise ValueError("must be a date from 1970 to 9998")
+    return value.astimezone(UTC)
+
+
+def _not_nil(value: UUID) -> UUID:
+    if not value.int:
+        raise ValueError("must not be the nil UUID")
+    return value
+
+
+_Storable = AfterValidator(_no_nul)  # PostgreSQL's text holds no U+0000
+_NO_NUL_SCHEMA = {"pattern": r"^[^\u0000]*$"}
+
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
+    _Storable,
+    Field(
+        description=f"1 to {TITLE_MAX} characters after trimming white space; no U+0000.",
+        json_schema_extra=_NO_NUL_SCHEMA,
+    ),
+]
+Description = Annotated[
+    str,
+    StringConstraints(max_length=DESCRIPTION_MAX),
+    _Storable,
+    Field(description=f"Up to {DESCRIPTION_MAX:,} characters; no U+0000.", json_schema_extra=_NO_NUL_SCHEMA),
+]
+Owner = Annotated[str, StringConstraints(min_length=1, max_length=OWNER_MAX), _Storable]
+
+
+class TodoFields(BaseModel):
+    """What a person says of a new todo."""
+
+    model_config = ConfigDict(strict=True)
+
+    title: Title
+    description: Description | None = None
+
+
+class TodoCreated(TodoFields):
+    """A todo was accepted. The edge sets every field but `owner`; other producers may send only a title."""
+
+    type: Literal["TodoCreated"] = "TodoCreated"
+    version: Literal[1] = 1
+    id: Annotated[UUID, AfterValidator(_not_nil)] | None = None
+    owner: Owner | None = None
+    created_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_json(model: type[Model], payload: bytes) -> Model:
+    """Read JSON bytes as `model`. Raises InvalidPayload and nothing else, whatever the bytes are."""
+    try:
+        return model.model_validate_json(payload)
+    except ValidationError as exc:
+        # The fast parser stops at a lone surrogate without naming its field; the standard library's reads on.
+        unreadable = exc.errors(include_url=False)[0]["type"] == "json_invalid"
+        raise InvalidPayload(_reread(model, payload) if unreadable else _field_errors(exc)) from None
+
+
+def _reread(model: type[BaseModel], payload: bytes) -> list[FieldError]:
+    try:
+        model.model_validate(json.loads(payload.decode()), strict=False)
+    except UnicodeDecodeError:
+        return [FieldError("body", "must be UTF-8")]
+    except ValidationError as exc:
+        return _field_errors(exc)
+    except (ValueError, RecursionError):
+        pass
+    return [FieldError("body", "must be valid JSON")]
+
+
+def _field_errors(exc: ValidationError) -> list[FieldError]:
+    return [
+        FieldError(
+            ".".join(str(part) for part in error["loc"]) or "body",
+            "must not contain lone surrogates"
+            if error["type"] == "string_unicode"
+            else error["msg"].removeprefix("Value error, "),
+        )
+        for error in exc.errors(include_url=False, include_input=False)
+    ]
+
+
+def record_key(todo_id: UUID) -> bytes:
+    """The record's key: the todo's id, so that a producer's retry lands in the partition of the first try."""
+    return str(todo_id).encode()
+
+
+def id_from_position(topic: str, partition: int, offset: int) -> UUID:
+    """The id of a todo whose producer sent none: the same record read again gets the same id."""
+    return uuid5(NAMESPACE_URL, f"kafka:{topic}/{partition}/{offset}")
