@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,7 +25,6 @@ def read_env(model: type[Model], prefix: str, environ: Mapping[str, str]) -> Mod
         raise ConfigError("\n".join(_explain(prefix, error) for error in exc.errors())) from None
 
 
-def _explain(prefix: str, error: object) -> str:
-    assert isinstance(error, dict)
-    message = str(error["msg"]).removeprefix("Value error, ")
+def _explain(prefix: str, error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
     return f"{prefix}{str(error['loc'][0]).upper()}: {message}" if error["loc"] else message

@@ -33,6 +33,13 @@ class InvalidPayload(ValueError):
         super().__init__("; ".join(f"{field}: {message}" for field, message in errors))
 
 
+class UnreadablePayload(InvalidPayload):
+    """The bytes are not JSON in UTF-8 at all."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__([FieldError("body", message)])
+
+
 def _no_nul(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not contain the character U+0000")
@@ -98,25 +105,25 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_json(model: type[Model], payload: bytes) -> Model:
-    """Read JSON bytes as `model`. Raises InvalidPayload and nothing else, whatever the bytes are."""
+    """Read JSON bytes as `model`. Raises InvalidPayload or its subclass and nothing else, whatever the bytes are."""
     try:
         return model.model_validate_json(payload)
     except ValidationError as exc:
         # The fast parser stops at a lone surrogate without naming its field; the standard library's reads on.
         unreadable = exc.errors(include_url=False)[0]["type"] == "json_invalid"
-        raise InvalidPayload(_reread(model, payload) if unreadable else _field_errors(exc)) from None
+        raise (_reread(model, payload) if unreadable else InvalidPayload(_field_errors(exc))) from None
 
 
-def _reread(model: type[BaseModel], payload: bytes) -> list[FieldError]:
+def _reread(model: type[BaseModel], payload: bytes) -> InvalidPayload:
     try:
         model.model_validate(json.loads(payload.decode()), strict=False)
     except UnicodeDecodeError:
-        return [FieldError("body", "must be UTF-8")]
+        return UnreadablePayload("must be UTF-8")
     except ValidationError as exc:
-        return _field_errors(exc)
+        return InvalidPayload(_field_errors(exc))
     except (ValueError, RecursionError):
         pass
-    return [FieldError("body", "must be valid JSON")]
+    return UnreadablePayload("must be valid JSON")
 
 
 def _field_errors(exc: ValidationError) -> list[FieldError]:

@@ -1,0 +1,67 @@
+"""Real services on free ports, started once when a test first asks for them, and stopped whatever happens."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import django
+import pytest
+
+from devstack import Kafka, Postgres, Valkey
+from devstack.ports import free_port
+
+POSTGRES_PORT, VALKEY_PORT, KAFKA_PORT = free_port(), free_port(), free_port()
+
+# Django reads its settings before any fixture runs; what a developer's shell holds must not leak in.
+for name in [name for name in os.environ if name.startswith(("DJANGO_", "KAFKA_", "EDGE_"))]:
+    del os.environ[name]
+os.environ.update(
+    DJANGO_SETTINGS_MODULE="todoproject.settings",
+    DJANGO_DEBUG="true",
+    DJANGO_SECRET_KEY="only for tests",
+    DJANGO_SECURE_SSL_REDIRECT="false",
+    DATABASE_URL=f"postgres://todos@127.0.0.1:{POSTGRES_PORT}/todos",
+    REDIS_URL=f"redis://127.0.0.1:{VALKEY_PORT}/0",
+    KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{KAFKA_PORT}",
+)
+django.setup()  # before the conftest.py files below this one import models
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("services")
+
+
+@pytest.fixture(scope="session")
+def postgres(services: Path) -> Iterator[Postgres]:
+    service = Postgres(services / "postgres", POSTGRES_PORT)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey(services: Path) -> Iterator[Valkey]:
+    service = Valkey(services / "valkey", VALKEY_PORT)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(services: Path) -> Iterator[Kafka]:
+    service = Kafka(services / "kafka", KAFKA_PORT)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(postgres: Postgres) -> None:
+    """pytest-django makes its test database after this."""

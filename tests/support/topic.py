@@ -1,0 +1,46 @@
+"""A throwaway topic of real Kafka, its producer, and polls of it."""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import KafkaProducer
+
+from edge_api.contract import KafkaSettings
+from todos.ingest import Poll, Summary
+from todos.kafka import KafkaLog
+from todos.options import PollOptions
+
+
+@dataclass
+class Topic:
+    """A topic of real Kafka with everything that reads and writes it in one test."""
+
+    kafka: KafkaSettings
+    producer: KafkaProducer
+    logs: list[KafkaLog] = field(default_factory=list)
+
+    def log(self) -> KafkaLog:
+        self.logs.append(KafkaLog(self.kafka))
+        return self.logs[-1]
+
+    def send(self, *values: bytes | None, partition: int = 0, **options: Any) -> list[int]:
+        """The offsets that Kafka gave the values, all of them acknowledged."""
+        futures = [self.producer.send(self.kafka.topic, value, partition=partition, **options) for value in values]
+        self.producer.flush(30)
+        return [future.get(30).offset for future in futures]
+
+    def send_todos(self, count: int, partition: int = 0) -> list[str]:
+        """The ids of `count` new todos."""
+        ids = [str(uuid.uuid4()) for _ in range(count)]
+        self.send(*(event(id=todo_id) for todo_id in ids), partition=partition)
+        return ids
+
+    def poll(self, log: KafkaLog | None = None, *, timeout_ms: int = 1000, **options: Any) -> Summary:
+        """One whole poll: it ends when nothing more comes for `timeout_ms`."""
+        return Poll(log or self.log(), PollOptions(timeout_ms=timeout_ms, **options), "a test").run()
+
+
+def event(**fields: Any) -> bytes:
+    return json.dumps({"title": "Do homework", "created_at": "2026-01-02T03:04:05Z"} | fields).encode()

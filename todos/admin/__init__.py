@@ -1,0 +1,3 @@
+"""The operators' pages."""
+
+from todos.admin import ledger, schedules, todos  # noqa: F401  (registers them)

@@ -1,0 +1,175 @@
+"""One poll: read what the log has for the partitions it holds, and store it, until its time is up.
+
+Nothing here knows Kafka or Celery. A failure never moves the ledger: the poll forgets what it holds, waits a
+moment and reads again from where the ledger stands.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from django.db import Error as DatabaseFailure
+from django.db import connection
+
+from todos.leases import Leases, ensure_ledger
+from todos.log import Log, LogUnavailable, OffsetOutOfRange
+from todos.options import PollOptions
+from todos.records import sort_records
+from todos.store import LeaseLost, record_loss, store
+
+logger = logging.getLogger(__name__)
+
+# A new or freed partition is noticed within this time, also in the middle of a long poll.
+REFRESH_SECONDS = 0.25
+DISCOVERY_SECONDS = 10.0
+PUBLISH_SECONDS = 1.0
+MAX_BACKOFF_SECONDS = 2.0
+
+
+@dataclass
+class Summary:
+    """What one poll did; counts of records, seconds of time."""
+
+    stored: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    lost: int = 0
+    batches: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    last_error: str = ""
+
+    @property
+    def records(self) -> int:
+        return self.stored + self.duplicates + self.dead_letters
+
+
+@dataclass
+class Poll:
+    """The state of one poll. Give it a log, and call `run`."""
+
+    log: Log
+    options: PollOptions
+    worker: str
+    should_stop: Callable[[], bool] = lambda: False
+    on_batch: Callable[[Summary], None] = lambda summary: None
+    summary: Summary = field(default_factory=Summary)
+
+    def __post_init__(self) -> None:
+        self.leases = Leases(self.log.topic, self.worker)
+        self.partitions: list[int] = []
+        self._unreadable: set[int] = set()
+        self._unpublished: dict[int, int] = {}
+        self._next_discovery = self._next_refresh = self._next_publish = 0.0
+        self._consecutive_failures = 0
+
+    def run(self) -> Summary:
+        started = time.monotonic()
+        deadline = started + self.options.time_budget_seconds
+        idle_until = started + self.options.timeout_ms / 1000
+        with self.leases:
+            while not self.should_stop() and (now := time.monotonic()) < min(deadline, idle_until):
+                if self._step(min(deadline, idle_until) - now):
+                    idle_until = time.monotonic() + self.options.timeout_ms / 1000
+            self._publish()
+        self.summary.seconds = time.monotonic() - started
+        return self.summary
+
+    def _step(self, seconds_left: float) -> bool:
+        """One read and one transaction, or one failure. True when records came."""
+        try:
+            self._share_partitions()
+            stored = self._read_and_store(min(seconds_left, REFRESH_SECONDS))
+        except LeaseLost as exc:
+            logger.info("%s: %s", self.worker, exc)
+            self._start_over()
+            return False
+        except (LogUnavailable, DatabaseFailure) as exc:
+            self._back_off(exc, seconds_left)
+            return False
+        self._consecutive_failures = 0
+        return stored
+
+    def _share_partitions(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_discovery:
+            self.partitions = self.log.partitions()
+            ensure_ledger(self.log.topic, self.partitions)
+            self._next_discovery = now + DISCOVERY_SECONDS
+        if now >= self._next_refresh:
+            if self.leases.refresh(set(self.partitions) - self._unreadable):
+                self.log.assign({partition: lease.next_offset for partition, lease in self.leases.held.items()})
+            self._next_refresh = time.monotonic() + REFRESH_SECONDS
+
+    def _read_and_store(self, wait_seconds: float) -> bool:
+        if not self.leases.held:
+            time.sleep(wait_seconds)  # others hold everything: stand by
+            return False
+        try:
+            read = self.log.poll(timeout_ms=int(wait_seconds * 1000), max_records=self.options.max_records)
+        except OffsetOutOfRange:
+            self._record_losses()
+            return False
+        if not read:
+            self._publish()
+            return False
+        next_offsets = {partition: records[-1].offset + 1 for partition, records in read.items()}
+        batch = sort_records(self.log.topic, (record for records in read.values() for record in records))
+        result = store(self.log.topic, self.leases.held, batch, next_offsets)
+        for partition, next_offset in next_offsets.items():
+            self.leases.held[partition].next_offset = next_offset
+        self._unpublished |= next_offsets
+        self._count(result.todos, result.duplicates, result.dead_letters)
+        if time.monotonic() >= self._next_publish:
+            self._publish()
+        return True
+
+    def _count(self, stored: int, duplicates: int, dead_letters: int) -> None:
+        self.summary.stored += stored
+        self.summary.duplicates += duplicates
+        self.summary.dead_letters += dead_letters
+        self.summary.batches += 1
+        self.on_batch(self.summary)
+
+    def _record_losses(self) -> None:
+        """A position outside the log: behind it, Kafka deleted records; ahead of it, the topic was made anew."""
+        for partition, span in self.log.spans(self.leases.held).items():
+            next_offset = self.leases.held[partition].next_offset
+            if next_offset < span.first:
+                loss = record_loss(self.log.topic, self.leases.held, partition, span.first)
+                self.summary.lost += span.first - next_offset
+                logger.error("Kafka deleted records before they were stored: %s", loss)
+            elif next_offset > span.end:
+                logger.error(
+                    "%s/%d ends at %d, but the ledger is at %d: Kafka lost data, or the topic was made anew."
+                    " Not reading this partition",
+                    *(self.log.topic, partition, span.end, next_offset),
+                )
+                self._unreadable.add(partition)
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self.leases.forget()
+        self._next_refresh = 0.0
+
+    def _back_off(self, exc: Exception, seconds_left: float) -> None:
+        self._consecutive_failures += 1
+        self.summary.failures += 1
+        self.summary.last_error = f"{type(exc).__name__}: {str(exc).strip()}"
+        if self._consecutive_failures == 1:
+            logger.warning("%s: holding the offsets, will try again: %s", self.worker, self.summary.last_error)
+        connection.close()
+        self._start_over()
+        time.sleep(min(0.1 * 2**self._consecutive_failures, MAX_BACKOFF_SECONDS, max(seconds_left, 0)))
+
+    def _publish(self) -> None:
+        """After the transaction, and only so that Kafka's tools show the lag: a failure costs nothing."""
+        if not self._unpublished:
+            return
+        try:
+            self.log.publish(self._unpublished)
+            self._unpublished = {}
+        except LogUnavailable as exc:
+            logger.warning("%s: offsets are stored but not published: %s", self.worker, exc)
+        self._next_publish = time.monotonic() + PUBLISH_SECONDS

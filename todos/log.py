@@ -1,0 +1,55 @@
+"""What the ingest needs of a partitioned log. todos.kafka implements it; the ingest never sees Kafka itself."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class LogUnavailable(Exception):
+    """The log cannot be reached now; try again later."""
+
+
+class OffsetOutOfRange(Exception):
+    """Some assigned position is not in the log any more, or not yet."""
+
+
+class Record(Protocol):
+    """One record, as kafka-python's ConsumerRecord has it. `timestamp` is in milliseconds since 1970, or -1."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+class Span(NamedTuple):
+    """The offsets a partition holds: `first` included, `end` not."""
+
+    first: int
+    end: int
+
+
+class Log(Protocol):
+    """One topic. Every method ends in bounded time and raises LogUnavailable when the log does not answer."""
+
+    topic: str
+
+    def partitions(self) -> list[int]: ...
+
+    def spans(self, partitions: Iterable[int]) -> dict[int, Span]: ...
+
+    def assign(self, positions: Mapping[int, int]) -> None:
+        """Read these partitions from these offsets on; forget whatever was read ahead."""
+
+    def poll(self, *, timeout_ms: int, max_records: int) -> dict[int, Sequence[Record]]:
+        """The next records of each assigned partition, in order. Raises OffsetOutOfRange."""
+
+    def publish(self, positions: Mapping[int, int]) -> None:
+        """Tell the log's own tools how far each partition is stored. Advisory."""

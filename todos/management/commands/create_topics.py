@@ -1,0 +1,40 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from todos.kafka import KafkaLog
+from todos.leases import ensure_ledger
+from todos.log import LogUnavailable
+
+
+class Command(BaseCommand):
+    help = "Create the topic of new todos, or add partitions to it. Safe to repeat: nothing is ever taken away."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--partitions", type=int, default=6, help="at least this many (default: 6)")
+        parser.add_argument("--replication-factor", type=int, default=-1, help="default: the broker's own")
+
+    def handle(self, *args: Any, partitions: int, replication_factor: int, **options: Any) -> None:
+        if partitions < 1:
+            raise CommandError("--partitions: at least 1")
+        log = KafkaLog(settings.KAFKA)
+        try:
+            self._create(log, partitions, replication_factor)
+            ensure_ledger(log.topic, log.partitions())
+        except LogUnavailable as exc:
+            raise CommandError(f"Kafka at {settings.KAFKA.bootstrap_servers}: {exc}") from exc
+        finally:
+            log.close()
+
+    def _create(self, log: KafkaLog, partitions: int, replication_factor: int) -> None:
+        if log.create_topic(partitions, replication_factor):
+            self.stdout.write(f"created topic {log.topic} with {partitions} partitions")
+            return
+        existing = len(log.partitions())
+        if existing < partitions:
+            log.add_partitions(partitions)
+            self.stdout.write(f"topic {log.topic} had {existing} partitions, has {partitions} now")
+        else:
+            self.stdout.write(f"topic {log.topic} is there, with {existing} partitions")

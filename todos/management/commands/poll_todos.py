@@ -1,0 +1,67 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from todos.ingest import Poll, Summary
+from todos.kafka import KafkaLog
+from todos.log import Log, LogUnavailable
+from todos.models import PartitionLedger
+from todos.options import InvalidOptions, PollOptions
+from todos.tasks import worker_name
+
+
+class Command(BaseCommand):
+    help = "One poll in the foreground: reads what Kafka has and stores it. Shares the partitions with the workers."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        for name, option in PollOptions.model_fields.items():
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=int,
+                default=1_000 if name == "timeout_ms" else option.default,
+                help=f"{option.description} Default: %(default)s",
+            )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            poll_options = PollOptions.parse({name: options[name] for name in PollOptions.model_fields})
+        except InvalidOptions as exc:
+            raise CommandError(str(exc)) from exc
+        log = KafkaLog(settings.KAFKA)
+        try:
+            summary = self._run(log, poll_options)
+        finally:
+            log.close()
+        self.stdout.write(
+            f"stored {summary.stored:,} todos in {summary.batches:,} batches and {summary.seconds:.1f} s"
+            f" ({summary.duplicates:,} duplicates, {summary.dead_letters:,} dead letters, {summary.lost:,} lost)"
+        )
+        if summary.failures:
+            raise CommandError(f"{summary.failures} failures, the last one: {summary.last_error}")
+
+    def _run(self, log: Log, options: PollOptions) -> Summary:
+        with Progress(
+            TextColumn("polling"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        ) as progress:
+            bar = progress.add_task("", total=_lag(log))
+            poll = Poll(log, options, worker_name(), on_batch=lambda done: progress.update(bar, completed=done.records))
+            return poll.run()
+
+
+def _lag(log: Log) -> int | None:
+    """Records not stored yet; None, a bar without an end, while Kafka does not answer."""
+    try:
+        spans = log.spans(log.partitions())
+    except LogUnavailable:
+        return None
+    ledger = dict(PartitionLedger.objects.filter(topic=log.topic).values_list("partition", "next_offset"))
+    return sum(max(span.end - ledger.get(partition, 0), 0) for partition, span in spans.items())

@@ -1,0 +1,156 @@
+"""What PostgreSQL holds: the todos, how far each partition is stored, who polls it, and what could not be stored."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+from typing import Literal
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from edge_api.contract import DESCRIPTION_MAX, TITLE_MAX
+
+
+class TodoQuerySet(models.QuerySet["Todo"]):
+    def datetimes(  # type: ignore[override]
+        self,
+        field_name: str,
+        kind: Literal["year", "month", "day"],
+        order: Literal["ASC"] = "ASC",
+        tzinfo: tzinfo | None = None,
+    ) -> Iterator[datetime]:
+        """The starts of the periods that have todos, at the price of one index probe each.
+
+        The admin's date hierarchy asks for them on every page; Django's SELECT DISTINCT reads the whole table.
+        """
+        todos, start = self.order_by(), datetime.min.replace(tzinfo=timezone.get_default_timezone())
+        while first := todos.filter(**{f"{field_name}__gte": start}).aggregate(first=models.Min(field_name))["first"]:
+            period = _period_start(timezone.localtime(first, tzinfo), kind)
+            yield period
+            start = _period_start(period + timedelta(days={"year": 366, "month": 31, "day": 1}[kind]), kind)
+
+
+def _period_start(moment: datetime, kind: str) -> datetime:
+    start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if kind == "day":
+        return start
+    return start.replace(day=1) if kind == "month" else start.replace(month=1, day=1)
+
+
+class Todo(models.Model):
+    """A todo. Its id is decided before Kafka, so that storing the same record twice changes nothing."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    title = models.CharField(max_length=TITLE_MAX)
+    description = models.TextField(max_length=DESCRIPTION_MAX, blank=True, default="")
+    is_done = models.BooleanField("done", default=False)
+    created_at = models.DateTimeField(editable=False, help_text="When the edge, or a foreign producer, accepted it.")
+    stored_at = models.DateTimeField(editable=False, db_default=Now(), help_text="When it reached this database.")
+    updated_at = models.DateTimeField(auto_now=True)
+    source_partition = models.PositiveIntegerField(editable=False)
+    source_offset = models.PositiveBigIntegerField(editable=False)
+
+    objects = TodoQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["-created_at", "-id"], name="todo_newest_first")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class PartitionLedger(models.Model):
+    """How far one partition is stored, and which poll holds it: the truth about offsets.
+
+    `next_offset` moves in the transaction of the rows it covers, and only by compare-and-swap on itself and
+    `epoch`. Kafka's committed offset of the group is a copy for tools.
+    """
+
+    topic = models.CharField(max_length=249)
+    partition = models.PositiveIntegerField()
+    next_offset = models.PositiveBigIntegerField(default=0, help_text="The first offset that is not stored yet.")
+    epoch = models.PositiveBigIntegerField(default=0, help_text="Counts the leases; an older holder can store nothing.")
+    holder = models.UUIDField(null=True, blank=True, help_text="The poll that leases it, while that poll is alive.")
+    moved_at = models.DateTimeField(null=True, blank=True, help_text="When next_offset last moved.")
+
+    class Meta:
+        ordering = ["topic", "partition"]
+        verbose_name = "partition"
+        verbose_name_plural = "ledger"
+        constraints = [models.UniqueConstraint(fields=["topic", "partition"], name="ledger_one_row_per_partition")]
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class Poller(models.Model):
+    """A poll that runs now. When `expires_at` passes without a heartbeat, its partitions are free again."""
+
+    id = models.UUIDField(primary_key=True)
+    topic = models.CharField(max_length=249)
+    worker = models.CharField(max_length=255, help_text="Host and process.")
+    started_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["started_at"]
+
+    def __str__(self) -> str:
+        return self.worker
+
+
+class SourceModel(models.Model):
+    """Something that happened at a place in the log."""
+
+    topic = models.CharField(max_length=249)
+    partition = models.PositiveIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        abstract = True
+
+
+class DeadLetter(SourceModel):
+    """A record that can never be a todo, with everything that is needed to judge it and to send it again."""
+
+    class Reason(models.TextChoices):
+        EMPTY = "empty", "no value"
+        INVALID = "invalid", "not a valid TodoCreated event"
+
+    offset = models.PositiveBigIntegerField()
+    reason = models.CharField(max_length=32, choices=Reason)
+    detail = models.TextField(help_text="Each field at fault and why.")
+    key = models.BinaryField(null=True)
+    value = models.BinaryField(null=True)
+    headers = models.JSONField(default=list, help_text="Pairs of name (Python's unicode_escape) and value (base64).")
+    timestamp_ms = models.BigIntegerField(null=True, help_text="The record's time, milliseconds since 1970.")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["topic", "partition", "offset"], name="dead_letter_once_per_position")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class OffsetLoss(SourceModel):
+    """A range of offsets that Kafka deleted before it was stored: first included, next not."""
+
+    first_offset = models.PositiveBigIntegerField()
+    next_offset = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "offset losses"
+        constraints = [
+            models.UniqueConstraint(fields=["topic", "partition", "first_offset"], name="offset_loss_once"),
+            models.CheckConstraint(
+                condition=models.Q(next_offset__gt=models.F("first_offset")), name="offset_loss_not_empty"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}: {self.first_offset} to {self.next_offset - 1}"

@@ -1,0 +1,89 @@
+"""The transaction: todos, dead letters and the ledger's move stand or fall together."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from todos.leases import Lease
+from todos.models import DeadLetter, OffsetLoss
+from todos.records import Sorted, TodoRow
+
+LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "60s"
+
+MOVE_LEDGER = """
+    UPDATE todos_partitionledger l SET next_offset = move.next_offset, moved_at = now()
+    FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS move (partition, expected, epoch, next_offset)
+    WHERE l.topic = %s AND l.partition = move.partition
+      AND l.next_offset = move.expected AND l.epoch = move.epoch
+"""
+INSERT_TODOS = """
+    INSERT INTO todos_todo (id, title, description, is_done, created_at, updated_at, source_partition, source_offset)
+    SELECT id, title, description, false, created_at, now(), source_partition, source_offset
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::int[], %s::bigint[])
+        AS new (id, title, description, created_at, source_partition, source_offset)
+    ON CONFLICT (id) DO NOTHING
+"""
+
+
+class LeaseLost(Exception):
+    """Another worker took a partition over, or an operator moved it. Nothing was stored."""
+
+
+class Stored(NamedTuple):
+    """How many todos were new, how many were there before, and how many records are dead letters."""
+
+    todos: int
+    duplicates: int
+    dead_letters: int
+
+
+@transaction.atomic(durable=True)
+def store(topic: str, held: Mapping[int, Lease], batch: Sorted, next_offsets: Mapping[int, int]) -> Stored:
+    """Store a batch and move the ledger of its partitions to `next_offsets`.
+
+    Raises LeaseLost, or a DatabaseError; either way nothing has happened.
+    """
+    _move_ledger(topic, held, next_offsets)
+    inserted = _insert_todos(batch.todos)
+    DeadLetter.objects.bulk_create(batch.dead_letters)
+    return Stored(inserted, len(batch.todos) - inserted, len(batch.dead_letters))
+
+
+@transaction.atomic(durable=True)
+def record_loss(topic: str, held: Mapping[int, Lease], partition: int, first_available: int) -> OffsetLoss:
+    """Kafka deleted what was not read yet: say so where operators look, and go on behind the gap."""
+    _move_ledger(topic, held, {partition: first_available})
+    return OffsetLoss.objects.create(
+        topic=topic, partition=partition, first_offset=held[partition].next_offset, next_offset=first_available
+    )
+
+
+def _move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> None:
+    """Compare and swap. It comes first, so that a poll that lost its lease fails before it writes anything."""
+    partitions = sorted(next_offsets)  # one order for all, against deadlocks
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+            [LOCK_TIMEOUT, STATEMENT_TIMEOUT],
+        )
+        cursor.execute(
+            MOVE_LEDGER,
+            [
+                partitions,
+                [held[partition].next_offset for partition in partitions],
+                [held[partition].epoch for partition in partitions],
+                [next_offsets[partition] for partition in partitions],
+                topic,
+            ],
+        )
+        if cursor.rowcount != len(partitions):
+            raise LeaseLost(f"{len(partitions) - cursor.rowcount} of {len(partitions)} partitions of {topic} moved on")
+
+
+def _insert_todos(todos: Sequence[TodoRow]) -> int:
+    if not todos:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT_TODOS, [list(column) for column in zip(*todos, strict=True)])
+        return int(cursor.rowcount)

@@ -1,0 +1,62 @@
+"""Celery's door to the ingest. The schedule, its interval and these kwargs live in the database."""
+
+import logging
+import multiprocessing
+import os
+import socket
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_process_shutdown, worker_shutting_down
+
+from todos.ingest import Poll, Summary
+from todos.kafka import close_process_log, process_log
+from todos.options import InvalidOptions, PollOptions
+
+logger = logging.getLogger(__name__)
+
+# Above the largest time budget, 60 s, with room for the last transaction. A container's stop grace is above both.
+SOFT_LIMIT_SECONDS, HARD_LIMIT_SECONDS = 75, 90
+
+# Made before the worker forks, so that its children see it: a long poll must not hold up a shutdown.
+_stopping = multiprocessing.Event()
+
+
+@worker_shutting_down.connect
+def _stop_polling(**_: Any) -> None:
+    _stopping.set()
+
+
+@worker_process_shutdown.connect
+def _close(**_: Any) -> None:
+    close_process_log()
+
+
+@shared_task(
+    name="todos.tasks.poll_todos",
+    ignore_result=True,
+    acks_late=False,  # the schedule sends the next one; a redelivered poll would only overlap with it
+    soft_time_limit=SOFT_LIMIT_SECONDS,
+    time_limit=HARD_LIMIT_SECONDS,
+)
+def poll_todos(**kwargs: Any) -> None:
+    """Long-poll the topic and store todos in bulk; kwargs are the fields of PollOptions."""
+    _log_summary(Poll(process_log(), _options(kwargs), worker_name(), should_stop=_stopping.is_set).run())
+
+
+def worker_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _options(kwargs: dict[str, Any]) -> PollOptions:
+    try:
+        return PollOptions.parse(kwargs)
+    except InvalidOptions as exc:
+        defaults = PollOptions()
+        logger.error("poll_todos: bad kwargs (%s); polling with the defaults: %s", exc, defaults)  # noqa: TRY400
+        return defaults
+
+
+def _log_summary(summary: Summary) -> None:
+    if summary.records or summary.failures or summary.lost:
+        logger.info("poll_todos: %s", summary)
