@@ -5,11 +5,12 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from edge_api.contract import KafkaSettings
 from todos.ingest import Poll, Summary
 from todos.kafka import KafkaLog
+from todos.models import PartitionLedger
 from todos.options import PollOptions
 
 
@@ -18,8 +19,13 @@ class Topic:
     """A topic of real Kafka with everything that reads and writes it in one test."""
 
     kafka: KafkaSettings
-    producer: KafkaProducer
     logs: list[KafkaLog] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.producer = self.new_producer()
+
+    def new_producer(self) -> KafkaProducer:
+        return KafkaProducer(**self.kafka.client_options(), acks="all")
 
     def log(self) -> KafkaLog:
         self.logs.append(KafkaLog(self.kafka))
@@ -36,6 +42,17 @@ class Topic:
         ids = [str(uuid.uuid4()) for _ in range(count)]
         self.send(*(event(id=todo_id) for todo_id in ids), partition=partition)
         return ids
+
+    def ledger(self) -> dict[int, int]:
+        """The next offset of each partition."""
+        rows = PartitionLedger.objects.filter(topic=self.kafka.topic)
+        return dict(rows.values_list("partition", "next_offset"))
+
+    def delete_records(self, partition: int, *, before: int) -> None:
+        """As Kafka's retention would."""
+        admin = KafkaAdminClient(**self.kafka.client_options())
+        admin.delete_records({TopicPartition(self.kafka.topic, partition): before})
+        admin.close()
 
     def poll(self, log: KafkaLog | None = None, *, timeout_ms: int = 1000, **options: Any) -> Summary:
         """One whole poll: it ends when nothing more comes for `timeout_ms`."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from django.conf import settings
-from kafka import KafkaProducer
 
 from devstack import Kafka
 from tests.support.topic import Topic
@@ -18,8 +17,7 @@ def make_topic(kafka: Kafka) -> Iterator[Callable[..., Topic]]:
     def make(partitions: int = 1) -> Topic:
         name = f"test-{uuid.uuid4().hex[:8]}"
         names = settings.KAFKA.model_copy(update={"topic": name, "group": name})
-        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, api_version=(4, 0), acks="all")
-        topics.append(topic := Topic(names, producer))
+        topics.append(topic := Topic(names))
         topic.log().create_topic(partitions, 1)
         return topic
 

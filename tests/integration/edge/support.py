@@ -1,0 +1,185 @@
+"""A real edge process, load on it, and what Kafka really holds."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.admin import NewTopic
+from kafka.consumer.fetcher import ConsumerRecord
+
+from devstack.ports import free_port
+
+ROOT = Path(__file__).parents[3]
+PROMISE_SECONDS = 5.0
+TODO = {"title": "Do homework", "description": "Finish pending homeworks"}
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(0.05)
+
+
+def create_topic(bootstrap_servers: str, partitions: int = 3, name: str = "") -> str:
+    name = name or f"test-{uuid.uuid4().hex[:8]}"
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, api_version=(4, 0))
+    try:
+        admin.create_topics([NewTopic(name, partitions, 1)])
+    finally:
+        admin.close()
+    return name
+
+
+def read_topic(bootstrap_servers: str, topic: str, partitions: int = 3) -> list[ConsumerRecord]:
+    """Every record from the first offset to the end offsets at the time of the call."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap_servers, group_id=None, enable_auto_commit=False, api_version=(4, 0)
+    )
+    try:
+        consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
+        ends = consumer.end_offsets(consumer.assignment())
+        consumer.seek_to_beginning()
+        records: list[ConsumerRecord] = []
+        deadline = time.monotonic() + 60
+        while any(consumer.position(partition) < end for partition, end in ends.items()):
+            assert time.monotonic() < deadline, f"read only {len(records)} records of {ends}"
+            for batch in consumer.poll(timeout_ms=500, max_records=10_000).values():
+                records.extend(batch)
+        return records
+    finally:
+        consumer.close()
+
+
+class EdgeProcess:
+    """`python -m edge_api` on a free port, with its log in a file."""
+
+    def __init__(self, directory: Path, bootstrap_servers: str, topic: str, **environ: str) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = directory / f"edge-{port}.log"
+        own = ("EDGE_", "KAFKA_")
+        self._environ = {name: value for name, value in os.environ.items() if not name.startswith(own)} | {
+            "EDGE_PORT": str(port),
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+            "KAFKA_TOPIC": topic,
+            **environ,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            command = [sys.executable, "-m", "edge_api"]
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self._environ, stdout=log, stderr=log)
+        until(lambda: self.status("/healthz") == 200, 30, f"the edge is alive; its log:\n{self._log}")
+
+    def status(self, path: str) -> int | None:
+        try:
+            return httpx.get(self.url + path, timeout=PROMISE_SECONDS).status_code
+        except httpx.TransportError:
+            return None
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        until(lambda: self.status("/readyz") == 200, seconds, "the edge is ready")
+
+    def terminate(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """The exit code; the process is gone whatever it did."""
+        if self.process is None:
+            return 0
+        self.terminate()
+        try:
+            return self.process.wait(30)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Answer:
+    status: int | None  # None: the connection broke before an answer came
+    begin: float
+    seconds: float
+    headers: httpx.Headers = field(default_factory=httpx.Headers)
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Load:
+    """Clients that post one todo after the other until they are told to stop."""
+
+    url: str
+    answers: list[Answer] = field(default_factory=list)
+    health_seconds: list[float] = field(default_factory=list)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def acknowledged(self) -> set[str]:
+        return {answer.body["id"] for answer in self.answers if answer.status == 202}
+
+    def counts(self, since: float = 0.0) -> Counter[int | None]:
+        return Counter(answer.status for answer in self.answers if answer.begin >= since)
+
+    async def until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s; {self.counts()}"
+            await asyncio.sleep(0.05)
+
+    @asynccontextmanager
+    async def running(self, clients: int = 20) -> AsyncIterator["Load"]:
+        """Leaves only when every request has its answer; a request that hangs fails the test."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=2 * PROMISE_SECONDS) as client:
+            work = [self._post_on(client) for _ in range(clients)] + [self._watch_health(client)]
+            tasks = [asyncio.create_task(each) for each in work]
+            try:
+                yield self
+            finally:
+                self._stop.set()
+                await asyncio.gather(*tasks)
+
+    async def _post_on(self, client: httpx.AsyncClient) -> None:
+        while not self._stop.is_set():
+            begin = time.monotonic()
+            try:
+                response = await client.post("/new/", json=TODO)
+            except httpx.TimeoutException:
+                raise
+            except httpx.TransportError:
+                self.answers.append(Answer(None, begin, time.monotonic() - begin))
+                await asyncio.sleep(0.05)
+                continue
+            seconds = time.monotonic() - begin
+            self.answers.append(Answer(response.status_code, begin, seconds, response.headers, response.json()))
+            await asyncio.sleep(0.01)
+
+    async def _watch_health(self, client: httpx.AsyncClient) -> None:
+        while not self._stop.is_set():
+            begin = time.monotonic()
+            try:
+                await client.get("/healthz")
+            except httpx.TimeoutException:
+                raise
+            except httpx.TransportError:
+                pass
+            self.health_seconds.append(time.monotonic() - begin)
+            await asyncio.sleep(0.1)

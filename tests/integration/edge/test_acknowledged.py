@@ -1,0 +1,85 @@
+"""A 202 means that the record stands in Kafka, exactly where the answer says."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+from devstack import Kafka
+from edge_api.contract import TodoCreated, parse_json
+from tests.integration.edge.support import TODO, EdgeProcess, Load, create_topic, read_topic, until
+
+StartEdge = Callable[..., EdgeProcess]
+
+
+def test_the_record_is_where_the_answer_says(kafka: Kafka, start_edge: StartEdge) -> None:
+    topic = create_topic(kafka.bootstrap_servers)
+    edge = start_edge(kafka.bootstrap_servers, topic, EDGE_PUBLIC_API_URL="https://todo.example/")
+    response = httpx.post(f"{edge.url}/new/", json=TODO)
+    assert response.status_code == 202, response.text
+    answer = response.json()
+    (record,) = read_topic(kafka.bootstrap_servers, topic)
+    todo = parse_json(TodoCreated, record.value)
+
+    assert (record.topic, record.partition, record.offset) == (topic, answer["partition"], answer["offset"])
+    assert answer["topic"] == topic
+    assert record.key == answer["id"].encode()
+    assert (str(todo.id), todo.title, todo.description) == (answer["id"], TODO["title"], TODO["description"])
+    assert uuid.UUID(answer["id"]).version == 7
+    assert todo.created_at == datetime.fromisoformat(answer["created_at"])
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(answer["created_at"])) < timedelta(minutes=1)
+    assert answer["url"] == response.headers["location"] == f"https://todo.example/api/todos/{answer['id']}/"
+    assert set(json.loads(record.value)) == {"type", "version", "id", "title", "description", "created_at"}
+
+
+def test_what_was_trimmed_and_what_was_not(kafka: Kafka, start_edge: StartEdge) -> None:
+    topic = create_topic(kafka.bootstrap_servers)
+    edge = start_edge(kafka.bootstrap_servers, topic)
+    todo = {"title": "  \U0001f4da \u202e\u0001 \u3000", "description": "  as\n\tis  "}
+    assert httpx.post(f"{edge.url}/new/", json=todo).status_code == 202
+    (record,) = read_topic(kafka.bootstrap_servers, topic)
+    stored = parse_json(TodoCreated, record.value)
+    assert (stored.title, stored.description) == ("\U0001f4da \u202e\u0001", "  as\n\tis  ")
+
+
+def test_every_acknowledged_position_holds_its_todo(kafka: Kafka, start_edge: StartEdge) -> None:
+    topic = create_topic(kafka.bootstrap_servers)
+    edge = start_edge(kafka.bootstrap_servers, topic)
+    load = Load(edge.url)
+
+    async def post() -> None:
+        async with load.running():
+            await load.until(lambda: len(load.answers) >= 500, 60, "500 answers")
+
+    asyncio.run(post())
+    assert set(load.counts()) == {202}
+    stored = {
+        (record.partition, record.offset): record.key.decode() for record in read_topic(kafka.bootstrap_servers, topic)
+    }
+    answered = {(answer.body["partition"], answer.body["offset"]): answer.body["id"] for answer in load.answers}
+    assert answered == stored
+    assert {partition for partition, _ in stored} == {0, 1, 2}
+
+
+def test_a_missing_topic_is_told_and_noticed_once_it_is_there(kafka: Kafka, start_edge: StartEdge) -> None:
+    topic = f"test-{uuid.uuid4().hex[:8]}"
+    edge = start_edge(kafka.bootstrap_servers, topic)
+    until(lambda: topic in httpx.get(f"{edge.url}/readyz").text, 30, "the missing topic is told")
+    response = httpx.post(f"{edge.url}/new/", json=TODO)
+    assert response.status_code == 503
+    assert f"topic {topic} does not exist" in response.json()["detail"]
+    create_topic(kafka.bootstrap_servers, name=topic)
+    edge.wait_ready()
+    assert httpx.post(f"{edge.url}/new/", json=TODO).status_code == 202
+
+
+def test_a_large_upload_gets_its_answer_and_the_connection_lives_on(kafka: Kafka, start_edge: StartEdge) -> None:
+    topic = create_topic(kafka.bootstrap_servers)
+    edge = start_edge(kafka.bootstrap_servers, topic)
+    with httpx.Client(base_url=edge.url) as client:
+        too_large = client.post("/new/", content=b" " * 5_000_000, headers={"Content-Type": "application/json"})
+        assert too_large.status_code == 413
+        assert client.post("/new/", json=TODO).status_code == 202

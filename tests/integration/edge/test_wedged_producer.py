@@ -1,0 +1,42 @@
+"""A producer whose thread does nothing any more is replaced, whatever wedged it."""
+
+import asyncio
+import time
+
+import pytest
+
+from devstack import Kafka
+from edge_api.contract import KafkaSettings
+from edge_api.publisher import Publisher, Unavailable
+from edge_api.settings import EdgeSettings, Settings
+from tests.integration.edge.support import create_topic
+
+
+def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> None:
+    topic = create_topic(kafka.bootstrap_servers)
+    settings = Settings(
+        EdgeSettings(ack_timeout_seconds=1.0, max_in_flight_records=1),
+        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic=topic),
+    )
+
+    async def scenario() -> None:
+        publisher = Publisher(settings)
+        await publisher.start()
+        try:
+            await publisher.publish(b"key", b"before")
+            wedged = publisher._producer
+            wedged._kafka._sender.run_once = lambda: time.sleep(0.01)
+            with pytest.raises(Unavailable, match="may or may not be stored"):
+                await publisher.publish(b"key", b"wedged")
+            deadline = time.monotonic() + 30
+            while publisher.problem is not None or publisher._given_up:
+                assert time.monotonic() < deadline, publisher.problem
+                await asyncio.sleep(0.05)
+            assert publisher._producer is not wedged
+            position = await publisher.publish(b"key", b"after")
+            assert position.offset >= 0
+        finally:
+            await publisher.stop()
+        assert not wedged._kafka._sender.is_alive()
+
+    asyncio.run(scenario())

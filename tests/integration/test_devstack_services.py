@@ -1,0 +1,296 @@
+"""devstack's services and `make run`, for real: what they keep, how they die, and that nothing is left behind."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+import redis
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+
+from devstack import Kafka, Postgres, ServiceError, Valkey, jars
+from devstack.environment import ROOT
+from devstack.kafka import tool_command
+from devstack.ports import free_port
+from devstack.service import Service
+
+PARTITION = TopicPartition("kept", 0)
+
+
+def write_row(service: Postgres) -> None:
+    with closing(psycopg2.connect(service.url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE kept AS SELECT 'fact' AS value")
+
+
+def read_row(service: Postgres) -> str:
+    with closing(psycopg2.connect(service.url, connect_timeout=2)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT value FROM kept")
+        return str(cursor.fetchone()[0])
+
+
+def write_key(service: Valkey) -> None:
+    with redis.Redis.from_url(service.url) as client:
+        client.set("kept", "fact")
+        assert client.waitaof(1, 0, 5000)[0] == 1  # on disk, not only within its second
+
+
+def read_key(service: Valkey) -> str:
+    with redis.Redis.from_url(service.url, decode_responses=True, socket_timeout=2) as client:
+        return str(client.get("kept"))
+
+
+def write_record(service: Kafka) -> None:
+    with closing(KafkaAdminClient(bootstrap_servers=service.bootstrap_servers, api_version=(4, 0))) as admin:
+        admin.create_topics([NewTopic("kept", num_partitions=1, replication_factor=1)])
+    with closing(KafkaProducer(bootstrap_servers=service.bootstrap_servers, acks="all", api_version=(4, 0))) as producer:
+        producer.send("kept", b"fact").get(30)
+
+
+def read_record(service: Kafka) -> str:
+    options = {"group_id": None, "enable_auto_commit": False, "api_version": (4, 0)}
+    with closing(KafkaConsumer(bootstrap_servers=service.bootstrap_servers, **options)) as consumer:
+        consumer.assign([PARTITION])
+        consumer.seek(PARTITION, 0)
+        records = consumer.poll(timeout_ms=10_000)
+    return ",".join(record.value.decode() for record in records[PARTITION])
+
+
+SERVICES = [
+    pytest.param(Postgres, write_row, read_row, id="postgres"),
+    pytest.param(Valkey, write_key, read_key, id="valkey"),
+    pytest.param(Kafka, write_record, read_record, id="kafka"),
+]
+
+
+def processes_of(directory: Path) -> list[int]:
+    """Processes whose command line, folder or environment names the directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            named = [*process.cmdline(), process.cwd(), *process.environ().values()]
+        except (psutil.Error, OSError):
+            continue
+        if process.pid != os.getpid() and any(str(directory) in text for text in named):
+            found.append(process.pid)
+    return found
+
+
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize(("kind", "write", "read"), SERVICES)
+def test_a_service_keeps_port_and_data_over_stop_and_kill_and_leaves_nothing(
+    tmp_path: Path, kind: type[Service], write: Callable[[Service], None], read: Callable[[Service], str]
+) -> None:
+    tmp_path.chmod(0o700)  # PostgreSQL runs as another user here when we are root
+    service = kind(tmp_path)
+    port = service.port
+    try:
+        service.start()
+        write(service)
+        service.stop()
+        assert processes_of(tmp_path) == []
+        service.start()
+        assert read(service) == "fact"
+        service.kill()
+        assert processes_of(tmp_path) == []
+        service.start()
+        assert read(service) == "fact"
+        assert service.port == port
+    finally:
+        service.stop()
+        service.stop()
+    assert processes_of(tmp_path) == []
+
+
+def test_a_paused_service_is_silent_until_it_resumes(postgres: Postgres) -> None:
+    def answers() -> bool:
+        try:
+            psycopg2.connect(postgres.url, connect_timeout=2).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    postgres.pause()
+    try:
+        assert not answers()
+    finally:
+        postgres.resume()
+    assert eventually(answers, 10)
+
+
+def test_a_service_whose_port_is_taken_says_so_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        service = Valkey(tmp_path, taken.getsockname()[1])
+        with pytest.raises(ServiceError, match=r"^Valkey ended while starting .*valkey\.log: .*[Ff]ailed"):
+            service.start()
+    assert processes_of(tmp_path) == []
+
+
+def test_kafka_says_in_one_line_that_it_falls_back_and_the_stand_in_keeps_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jars, "find_java", lambda: None)
+    service = Kafka(tmp_path)
+    try:
+        service.start()
+        assert capsys.readouterr().err == "Kafka: no Java 17 or later; starting the noida-db broker instead\n"
+        write_record(service)
+        service.stop()
+        service.start()
+        assert read_record(service) == "fact"
+    finally:
+        service.stop()
+    assert processes_of(tmp_path) == []
+
+
+def test_kafkas_own_tools_see_a_group_and_its_lag(tmp_path: Path) -> None:
+    service = Kafka(tmp_path)
+    try:
+        service.start()
+        if service.process.name != "Kafka":
+            pytest.skip("the stand-in broker has no tools: no Java or no Maven Central here")
+        write_record(service)
+        options = {"group_id": "readers", "enable_auto_commit": False, "auto_offset_reset": "earliest"}
+        with closing(
+            KafkaConsumer("kept", bootstrap_servers=service.bootstrap_servers, api_version=(4, 0), **options)
+        ) as consumer:
+            assert eventually(lambda: bool(consumer.poll(timeout_ms=1000)), 30)
+            consumer.commit()
+        command = tool_command(
+            "kafka-consumer-groups", service.bootstrap_servers, "--describe", "--group", "readers"
+        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        described = [line.split()[:6] for line in done.stdout.splitlines() if "kept" in line]
+        assert described == [["readers", "kept", "0", "1", "1", "0"]]
+    finally:
+        service.stop()
+
+
+class Run:
+    """`make run`'s program in a copy of the project on free ports, so that it can stand beside a real one."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.web = free_port()
+        self.edge = free_port()
+        names = ("DJANGO_", "KAFKA_", "EDGE_", "DATABASE_URL", "REDIS_URL")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+        self.env = inherited | {"EDGE_PORT": str(self.edge), "WEB_PORT": str(self.web)}
+        self.log = project / "run.log"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "devstack", "run"],
+                cwd=self.project,
+                env=self.env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def start_until(self, line: str) -> subprocess.Popen[bytes]:
+        runner = self.start()
+        if not eventually(lambda: line in self.log.read_text() or runner.poll() is not None, 120) or runner.poll():
+            runner.kill()
+            runner.wait()
+            raise AssertionError(self.log.read_text())
+        return runner
+
+    def call(self, port: int, path: str, body: object = None) -> dict[str, object]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer: dict[str, object] = json.load(response)
+        return answer
+
+    def titles(self) -> list[object]:
+        results = self.call(self.web, "/api/todos/")["results"]
+        assert isinstance(results, list)
+        return [todo["title"] for todo in results]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A clone of the project that shares only the downloaded jars; nothing of it may run afterwards."""
+    clone = tmp_path / "clone"
+    unwanted = shutil.ignore_patterns(".git", ".venv", ".env", ".devstack", "tests", "node_modules", "__pycache__")
+    shutil.copytree(ROOT, clone, ignore=unwanted)
+    (clone / ".devstack").mkdir()
+    (clone / ".devstack" / "jars").symlink_to(ROOT / ".devstack" / "jars")
+    yield clone
+    assert processes_of(clone) == []
+
+
+def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path) -> None:
+    run = Run(project)
+    runner = run.start_until("Ready.")
+    run.call(run.edge, "/new/", {"title": "Do homework", "description": "Finish pending homeworks"})
+    assert eventually(lambda: run.titles() == ["Do homework"], 20)
+    tool = [sys.executable, "-m", "devstack", "exec", "python", "manage.py", "pipeline_status"]
+    assert subprocess.run(tool, cwd=project, env=run.env, check=True, capture_output=True, timeout=60).stdout
+
+    beside = subprocess.run(
+        [sys.executable, "-m", "devstack", "run"], cwd=project, env=run.env, capture_output=True, text=True, check=False
+    )
+    assert (beside.returncode, beside.stderr) == (1, f"already running in this folder (process {runner.pid})\n")
+
+    os.killpg(runner.pid, signal.SIGINT)
+    os.killpg(runner.pid, signal.SIGINT)  # impatience must not leave anything behind
+    assert runner.wait(60) == 0
+    assert processes_of(project) == []
+
+    started = time.monotonic()
+    runner = run.start_until("Ready.")
+    assert time.monotonic() - started < 15
+    assert run.titles() == ["Do homework"]
+    runner.kill()
+    runner.wait()
+    assert eventually(lambda: processes_of(project) == [], 30)
+
+
+def test_an_interrupted_start_leaves_nothing(project: Path) -> None:
+    runner = Run(project).start_until("Starting Kafka")
+    runner.terminate()
+    assert runner.wait(60) == 0
+    assert processes_of(project) == []
+
+
+def test_a_failed_start_is_one_line_and_leaves_nothing(project: Path) -> None:
+    (project / "Procfile").write_text("edge: exit 3\n")
+    run = Run(project)
+    runner = run.start()
+    assert runner.wait(120) == 1
+    assert run.log.read_text().splitlines()[-1] == "A program of the Procfile ended while starting"
+    assert "Traceback" not in run.log.read_text()
+    assert processes_of(project) == []
+
+
+@pytest.mark.parametrize("name", ["EDGE_PORT", "WEB_PORT"])
+def test_a_port_in_use_is_one_line(project: Path, name: str) -> None:
+    run = Run(project)
+    with socket.create_server(("127.0.0.1", int(run.env[name]))):
+        runner = run.start()
+        assert runner.wait(60) == 1
+    assert run.log.read_text() == f"port {run.env[name]} is in use: stop what listens there, or set {name}\n"

@@ -1,0 +1,228 @@
+"""The pipeline as real processes, with a database, a topic, a group and a Redis database of its own."""
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import environ
+import httpx
+import psutil
+import psycopg2
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.test import override_settings
+from kafka import KafkaProducer
+from pytest_django import DjangoDbBlocker
+
+from devstack import Kafka, Postgres, Valkey
+from devstack.kafka import tool_command
+from devstack.ports import free_port
+from devstack.process import Process
+from todos.kafka import KafkaLog
+from todos.log import Span
+from todos.schedules import POLL_SCHEDULE
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60
+LOG_TAIL_LINES = 40
+T = TypeVar("T")
+_redis_databases = itertools.cycle(range(1, 16))
+
+
+class Services(NamedTuple):
+    postgres: Postgres
+    valkey: Valkey
+    kafka: Kafka
+
+
+class Stack:
+    """Started by `edge`, `web`, `worker` and `beat`; `stop` ends all of it, and what the test itself killed too."""
+
+    def __init__(
+        self, services: Services, logs: Path, blocker: DjangoDbBlocker, *, partitions: int = 6, template: str = ""
+    ) -> None:
+        """`template` names a migrated database to copy; without it the new one is migrated here."""
+        self.name = f"e2e_{uuid.uuid4().hex[:8]}"
+        self.services, self.logs, self._blocker = services, logs, blocker
+        self.database_url = services.postgres.database_url(self.name)
+        self.redis_url = f"{services.valkey.url.rpartition('/')[0]}/{next(_redis_databases)}"
+        self.kafka = settings.KAFKA.model_copy(
+            update={"bootstrap_servers": services.kafka.bootstrap_servers, "topic": self.name, "group": self.name}
+        )
+        self.edge_port, self.web_port = free_port(), free_port()
+        self.edge_url, self.web_url = f"http://127.0.0.1:{self.edge_port}", f"http://127.0.0.1:{self.web_port}"
+        self.processes: dict[str, Process] = {}
+        self._log = KafkaLog(self.kafka)
+        create_database(services.postgres, self.name, template)
+        with self.django():
+            if not template:
+                call_command("migrate", verbosity=0)
+            call_command("create_topics", partitions=partitions)
+            call_command("create_schedules")
+
+    # --- Processes
+
+    def edge(self, *, command: tuple[str, ...] = ("-m", "edge_api"), env: Mapping[str, str] | None = None) -> Process:
+        edge = self._start("edge", *command, env=env)
+        edge.wait_ready(lambda: answers(f"{self.edge_url}/readyz"), seconds=START_SECONDS)
+        return edge
+
+    def web(self) -> Process:
+        options = ("--bind", f"127.0.0.1:{self.web_port}", "--workers", "1", "--threads", "4")
+        web = self._start("web", "-m", "gunicorn", "todoproject.wsgi", *options)
+        web.wait_ready(lambda: answers(f"{self.web_url}/readyz"), seconds=START_SECONDS)
+        return web
+
+    def worker(self, name: str = "worker", *, concurrency: int = 2) -> Process:
+        options = ("--concurrency", str(concurrency), "--queues", "poll", "--loglevel", "INFO", "--hostname", name)
+        seen = len(self.log_of(name))
+        worker = self._start(name, "-m", "celery", "--app", "todoproject", "worker", *options)
+        worker.wait_ready(lambda: f"{name} ready." in self.log_of(name)[seen:], seconds=START_SECONDS)
+        return worker
+
+    def beat(self, name: str = "beat") -> Process:
+        return self._start(name, "-m", "celery", "--app", "todoproject", "beat", "--loglevel", "INFO")
+
+    def stop(self) -> None:
+        for process in reversed(self.processes.values()):
+            process.resume()
+            process.stop()
+        self._log.close()
+
+    def _start(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> Process:
+        python = (sys.executable, "-X", "faulthandler")
+        process = Process(name, [*python, *command], log=self._log_path(name), env=self.env | (env or {}), cwd=ROOT)
+        self.processes[name] = process
+        process.start()
+        return process
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "KAFKA_TOPIC": self.kafka.topic,
+            "KAFKA_GROUP": self.kafka.group,
+            "EDGE_PORT": str(self.edge_port),
+            "EDGE_PUBLIC_API_URL": self.web_url,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    # --- Logs
+
+    def _log_path(self, name: str) -> Path:
+        return self.logs / f"{self.name}-{name}.log"
+
+    def log_of(self, name: str) -> str:
+        path = self._log_path(name)
+        return path.read_text(errors="replace") if path.is_file() else ""
+
+    def log_tails(self) -> Iterator[tuple[str, str]]:
+        for name in self.processes:
+            yield f"end of the log of {name}", "\n".join(self.log_of(name).splitlines()[-LOG_TAIL_LINES:])
+
+    # --- Database
+
+    def django(self) -> AbstractContextManager[None]:
+        """Meanwhile the ORM and the commands of this process work on the stack's database and topic."""
+        return django_on(self.database_url, self._blocker, KAFKA=self.kafka)
+
+    def rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+        return query(self.database_url, sql, *params)
+
+    def count(self, table: str) -> int:
+        return int(self.rows(f"SELECT count(*) FROM todos_{table}")[0][0])
+
+    def schedule(self, *, every_seconds: int, **options: int) -> None:
+        """Edit the schedule, as an operator does in the admin; `options` are the kwargs of the poll."""
+        from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+        with self.django():
+            task = PeriodicTask.objects.get(name=POLL_SCHEDULE)
+            task.interval, _ = IntervalSchedule.objects.get_or_create(
+                every=every_seconds, period=IntervalSchedule.SECONDS
+            )
+            task.expire_seconds = every_seconds
+            task.kwargs = json.dumps(json.loads(task.kwargs) | options)
+            task.save()
+
+    # --- Kafka
+
+    def producer(self) -> KafkaProducer:
+        return KafkaProducer(**self.kafka.client_options(), acks="all", batch_size=128 * 1024, linger_ms=5)
+
+    def end_offsets(self) -> dict[int, int]:
+        spans: dict[int, Span] = self._log.spans(self._log.partitions())
+        return {partition: span.end for partition, span in spans.items()}
+
+    def ledger(self) -> dict[int, int]:
+        sql = "SELECT partition, next_offset FROM todos_partitionledger WHERE topic = %s"
+        return dict(self.rows(sql, self.kafka.topic))  # type: ignore[arg-type] # two columns
+
+    def wait_until_drained(self, *, seconds: float) -> None:
+        ends = self.end_offsets()
+        eventually(lambda: self.ledger() == ends, seconds=seconds, what=f"the ledger to reach {ends}")
+
+    def group_lags(self) -> dict[int, str]:
+        """The lag of each partition of the group, in the words of Kafka's own tool."""
+        arguments = ("--describe", "--group", self.kafka.group)
+        command = tool_command("kafka-consumer-groups", self.kafka.bootstrap_servers, *arguments)
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        table = [line.split() for line in shown.splitlines() if self.kafka.topic in line]
+        return {int(partition): lag for _, _, partition, _, _, lag, *_ in table}
+
+
+@contextmanager
+def django_on(database_url: str, blocker: DjangoDbBlocker, **overrides: Any) -> Iterator[None]:
+    original = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(environ.Env.db_url_config(database_url))
+    try:
+        with blocker.unblock(), override_settings(**overrides):
+            yield
+            connection.close()
+    finally:
+        connection.settings_dict.update(original)
+
+
+def create_database(postgres: Postgres, name: str, template: str = "") -> None:
+    query(postgres.database_url("postgres"), f"CREATE DATABASE {name} TEMPLATE {template or 'template1'}")
+
+
+def query(database_url: str, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(database_url, connect_timeout=5)) as database:
+        database.autocommit = True
+        with database.cursor() as cursor:
+            cursor.execute(sql, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
+def eventually(check: Callable[[], T], *, seconds: float, what: str, every: float = 0.05) -> T:
+    """The first true value of `check`."""
+    deadline = time.monotonic() + seconds
+    while not (value := check()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s for {what}, in vain; the last value was {value!r}")
+        time.sleep(every)
+    return value
+
+
+def children(process: Process) -> list[int]:
+    """The process ids of a worker's children."""
+    return [child.pid for child in psutil.Process(process.pid).children()]
