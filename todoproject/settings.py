@@ -22,8 +22,16 @@ def _read_url(name: str, *schemes: str) -> str:
     return url
 
 
+def _read_bool(name: str, *, default: bool) -> bool:
+    """Not env.bool, which takes a typing error for false."""
+    value = str(env.str(name, default=str(default))).lower()
+    if value not in {"true", "false", "1", "0"}:
+        raise ImproperlyConfigured(f"{name}: must be true or false")
+    return value in {"true", "1"}
+
+
 # --- Core
-DEBUG = env.bool("DJANGO_DEBUG", default=False)
+DEBUG = _read_bool("DJANGO_DEBUG", default=False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY")
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
@@ -79,10 +87,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # --- Security: strict unless DJANGO_DEBUG, because plain-HTTP loopback cannot carry secure cookies
-SECURE_SSL_REDIRECT = env.bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
+SECURE_SSL_REDIRECT = _read_bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes come from inside, without TLS
 SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("DJANGO_BEHIND_PROXY", default=False) else None
+    ("HTTP_X_FORWARDED_PROTO", "https") if _read_bool("DJANGO_BEHIND_PROXY", default=False) else None
 )
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG

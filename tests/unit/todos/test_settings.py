@@ -1,0 +1,49 @@
+"""A wrong environment stops the start, in one line that names the variable and keeps its value to itself."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+GOOD = {
+    "DJANGO_SECRET_KEY": "s3cret-value",
+    "DATABASE_URL": "postgres://user:s3cret-value@db/todos",
+    "REDIS_URL": "redis://:s3cret-value@redis/0",
+}
+
+
+def check(**changes: str | None) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+    env = {name: value for name, value in (GOOD | changes).items() if value is not None}
+    command = [sys.executable, "manage.py", "check"]
+    return subprocess.run(command, env=inherited | env, capture_output=True, text=True, check=False)
+
+
+def test_a_right_environment_starts() -> None:
+    assert check().returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"DJANGO_SECRET_KEY": None}, "Set the DJANGO_SECRET_KEY environment variable"),
+        ({"DATABASE_URL": None}, "Set the DATABASE_URL environment variable"),
+        ({"REDIS_URL": None}, "Set the REDIS_URL environment variable"),
+        ({"DATABASE_URL": "sqlite:///s3cret-value"}, "DATABASE_URL: must start with postgres://"),
+        ({"REDIS_URL": "s3cret-value"}, "REDIS_URL: must start with redis:// or rediss://"),
+        ({"DJANGO_LOG_LEVEL": "LOUD"}, "DJANGO_LOG_LEVEL: must be DEBUG, INFO"),
+        ({"DJANGO_DEBUG": "perhaps"}, "DJANGO_DEBUG: "),
+        ({"KAFKA_TOPIC": "two words"}, "KAFKA_TOPIC: "),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "kafka"}, "KAFKA_BOOTSTRAP_SERVERS: expected host:port"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_MECHANISM: required when KAFKA_SECURITY_PROTOCOL is"),
+        ({"KAFKA_SSL_CAFILE": "/not/there"}, "KAFKA_SSL_CAFILE: no such file"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_its_value_kept(changes: dict[str, str | None], message: str) -> None:
+    done = check(**changes)
+
+    assert done.returncode != 0
+    assert done.stderr.startswith(f"manage.py: {message}")
+    assert len(done.stderr.splitlines()) == 1
+    assert "s3cret-value" not in done.stderr
