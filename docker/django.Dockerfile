@@ -1,0 +1,32 @@
+# web, worker, beat and migrate: one image, four commands (compose.yml). No FastAPI here.
+FROM python:3.11-slim-bookworm AS builder
+COPY requirements/django.txt /tmp/requirements.txt
+# Wheels only, so that no compiler is needed; hashes, so that no index can swap a file.
+RUN python -m venv --without-pip /opt/venv \
+    && python -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
+        --only-binary :all: --require-hashes -r /tmp/requirements.txt
+
+FROM python:3.11-slim-bookworm
+LABEL org.opencontainers.image.title="todo-django" \
+      org.opencontainers.image.description="Todo pipeline: ingest, admin and read API"
+ENV PATH="/opt/venv/bin:$PATH" \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+RUN groupadd --gid 10001 app && useradd --uid 10001 --gid app --no-create-home --home-dir /tmp app
+WORKDIR /app
+COPY --from=builder /opt/venv /opt/venv
+COPY edge_api/__init__.py edge_api/
+COPY edge_api/contract edge_api/contract
+COPY todos todos
+COPY todoproject todoproject
+COPY manage.py docker/migrate.sh ./
+# Settings refuse to start without these three; none of them is used or kept.
+RUN DJANGO_SECRET_KEY=build DATABASE_URL=postgres://build REDIS_URL=redis://build \
+    python manage.py collectstatic --noinput --verbosity 0 \
+    && python -m compileall -q .
+USER 10001:10001
+EXPOSE 7008
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://localhost:7008/healthz', timeout=4)"]
+# Heartbeat files go to memory: the root file system may be read-only.
+CMD ["gunicorn", "todoproject.wsgi", "--bind=0.0.0.0:7008", "--workers=2", "--threads=4", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--access-logfile=-"]

@@ -1,0 +1,78 @@
+"""`make lint` runs every guard, and Django's own two notice what they are there for."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PRODUCTION = {
+    "PATH": os.environ["PATH"],
+    "DJANGO_SECRET_KEY": "only-for-lint-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDE",
+    "DATABASE_URL": "postgres://lint@localhost:1/lint",
+    "REDIS_URL": "redis://localhost:1/0",
+}
+MIGRATIONS = ("makemigrations", "--check", "--dry-run")
+DEPLOY = ("check", "--deploy", "--fail-level", "WARNING")
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "ruff check",
+        "ruff format --check",
+        "mypy",
+        "lint-imports",
+        f"manage.py {' '.join(MIGRATIONS)}",
+        f"manage.py {' '.join(DEPLOY)}",
+        "requirements/check.py",
+        "docker/check_compose.py",
+        "hadolint docker/*.Dockerfile",
+        "shellcheck docker/*.sh .ci/run",
+    ],
+)
+def test_make_lint_runs_it(guard: str) -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "lint", "VENV=.venv"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert any(guard in line for line in done.stdout.splitlines() if line.startswith(".venv/bin/"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for package in ("edge_api", "todos", "todoproject"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "manage.py", tmp_path)
+    return tmp_path
+
+
+def manage(tree: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", "manage.py", *arguments]
+    return subprocess.run(command, cwd=tree, env=PRODUCTION | environ, capture_output=True, text=True, check=False)
+
+
+def test_a_model_without_migration_fails(tree: Path) -> None:
+    assert manage(tree, *MIGRATIONS).returncode == 0
+    with (tree / "todos" / "models.py").open("a") as models_py:
+        models_py.write("\n\nclass Forgotten(models.Model):\n    pass\n")
+    done = manage(tree, *MIGRATIONS)
+    assert done.returncode == 1
+    assert "Create model Forgotten" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "warning"),
+    [
+        ("DJANGO_DEBUG", "true", "security.W018"),
+        ("DJANGO_SECRET_KEY", "short", "security.W009"),
+        ("DJANGO_SECURE_SSL_REDIRECT", "false", "security.W008"),
+    ],
+)
+def test_settings_unfit_for_production_fail(tree: Path, variable: str, value: str, warning: str) -> None:
+    assert manage(tree, *DEPLOY).returncode == 0
+    done = manage(tree, *DEPLOY, **{variable: value})
+    assert done.returncode == 1
+    assert warning in done.stderr
