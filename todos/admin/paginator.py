@@ -20,8 +20,9 @@ class EstimatingPaginator(Paginator):
         exact = self.object_list[: EXACT_UP_TO + 1].count()
         if exact <= EXACT_UP_TO:
             return int(exact)
-        query = self.object_list.query
-        return EXACT_UP_TO if query.where else max(_estimated_rows(query.model._meta.db_table), exact)
+        if self.object_list.query.where:
+            return EXACT_UP_TO
+        return max(_estimated_rows(self.object_list.model._meta.db_table), exact)
 
 
 def _estimated_rows(table: str) -> int:

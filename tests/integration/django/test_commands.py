@@ -29,7 +29,7 @@ def run(command: str, **options: Any) -> str:
 @pytest.fixture
 def topic(kafka: Kafka, settings: Any) -> KafkaSettings:
     name = f"test-{uuid.uuid4().hex[:8]}"
-    names = settings.KAFKA.model_copy(update={"topic": name, "group": name})
+    names: KafkaSettings = settings.KAFKA.model_copy(update={"topic": name, "group": name})
     settings.KAFKA = names
     return names
 

@@ -100,7 +100,8 @@ def test_a_poisoned_record_becomes_a_dead_letter_and_blocks_nobody(make_topic: M
     assert {str(todo.id) for todo in Todo.objects.all()} == {*before, *after}
     letter = DeadLetter.objects.get()
     assert (letter.topic, letter.partition, letter.offset) == (topic.kafka.topic, 0, 2)
-    assert (bytes(letter.key), bytes(letter.value), letter.timestamp_ms) == (b"\xff\x00", poison, 17)
+    assert (bytes(letter.key or b""), bytes(letter.value or b"")) == (b"\xff\x00", poison)
+    assert letter.timestamp_ms == 17
     assert letter.headers == [["trace\\x00", base64.b64encode(b"\x00\x01").decode()], ["empty", ""]]
     assert (letter.reason, letter.detail) == ("invalid", "title: must not contain the character U+0000")
 

@@ -13,6 +13,7 @@ from todos import ingest
 from todos.ingest import Poll
 from todos.kafka import KafkaLog
 from todos.leases import Lease, Leases, ensure_ledger
+from todos.log import Record
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
 from todos.options import PollOptions
 from todos.records import sort_records
@@ -43,10 +44,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def read_everything(topic: Topic, records: int) -> dict[int, list]:  # type: ignore[type-arg]
-    log, read = topic.log(), {}
+def read_everything(topic: Topic, records: int) -> dict[int, list[Record]]:
+    log = topic.log()
+    read: dict[int, list[Record]] = {}
     log.assign(dict.fromkeys(log.partitions(), 0))
-    while sum(map(len, read.values())) < records:
+    while sum(len(batch) for batch in read.values()) < records:
         for partition, batch in log.poll(timeout_ms=5000, max_records=records).items():
             read[partition] = [*read.get(partition, []), *batch]
     return read
