@@ -37,7 +37,9 @@ def write_row(service: Postgres) -> None:
 def read_row(service: Postgres) -> str:
     with closing(psycopg2.connect(service.url, connect_timeout=2)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT value FROM kept")
-        return str(cursor.fetchone()[0])
+        row = cursor.fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def write_key(service: Valkey) -> None:
@@ -54,7 +56,9 @@ def read_key(service: Valkey) -> str:
 def write_record(service: Kafka) -> None:
     with closing(KafkaAdminClient(bootstrap_servers=service.bootstrap_servers, api_version=(4, 0))) as admin:
         admin.create_topics([NewTopic("kept", num_partitions=1, replication_factor=1)])
-    with closing(KafkaProducer(bootstrap_servers=service.bootstrap_servers, acks="all", api_version=(4, 0))) as producer:
+    with closing(
+        KafkaProducer(bootstrap_servers=service.bootstrap_servers, acks="all", api_version=(4, 0))
+    ) as producer:
         producer.send("kept", b"fact").get(30)
 
 
@@ -140,7 +144,7 @@ def test_a_paused_service_is_silent_until_it_resumes(postgres: Postgres) -> None
 def test_a_service_whose_port_is_taken_says_so_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         service = Valkey(tmp_path, taken.getsockname()[1])
-        with pytest.raises(ServiceError, match=r"^Valkey ended while starting .*valkey\.log: .*[Ff]ailed"):
+        with pytest.raises(ServiceError, match=f"^Valkey: port {service.port} is in use$"):
             service.start()
     assert processes_of(tmp_path) == []
 
@@ -175,9 +179,7 @@ def test_kafkas_own_tools_see_a_group_and_its_lag(tmp_path: Path) -> None:
         ) as consumer:
             assert eventually(lambda: bool(consumer.poll(timeout_ms=1000)), 30)
             consumer.commit()
-        command = tool_command(
-            "kafka-consumer-groups", service.bootstrap_servers, "--describe", "--group", "readers"
-        )
+        command = tool_command("kafka-consumer-groups", service.bootstrap_servers, "--describe", "--group", "readers")
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         described = [line.split()[:6] for line in done.stdout.splitlines() if "kept" in line]
         assert described == [["readers", "kept", "0", "1", "1", "0"]]
@@ -196,10 +198,11 @@ class Run:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(names)}
         self.env = inherited | {"EDGE_PORT": str(self.edge), "WEB_PORT": str(self.web)}
         self.log = project / "run.log"
+        self.runner: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
         with self.log.open("wb") as log:
-            return subprocess.Popen(
+            self.runner = subprocess.Popen(
                 [sys.executable, "-m", "devstack", "run"],
                 cwd=self.project,
                 env=self.env,
@@ -207,20 +210,17 @@ class Run:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        return self.runner
 
     def start_until(self, line: str) -> subprocess.Popen[bytes]:
         runner = self.start()
-        if not eventually(lambda: line in self.log.read_text() or runner.poll() is not None, 120) or runner.poll():
-            runner.kill()
-            runner.wait()
-            raise AssertionError(self.log.read_text())
+        assert eventually(lambda: line in self.log.read_text() or runner.poll() is not None, 120)
+        assert runner.poll() is None, self.log.read_text()
         return runner
 
     def call(self, port: int, path: str, body: object = None) -> dict[str, object]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}
-        )
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as response:
             answer: dict[str, object] = json.load(response)
         return answer
@@ -232,19 +232,30 @@ class Run:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    """A clone of the project that shares only the downloaded jars; nothing of it may run afterwards."""
+def run(project: Path) -> Iterator[Run]:
+    """Nothing of it may be left afterwards, whatever the test found."""
+    run = Run(project)
+    yield run
+    if run.runner:
+        run.runner.kill()
+        run.runner.wait()
+    assert eventually(lambda: processes_of(project) == [], 30)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A clone of the project that shares only the downloaded jars."""
     clone = tmp_path / "clone"
     unwanted = shutil.ignore_patterns(".git", ".venv", ".env", ".devstack", "tests", "node_modules", "__pycache__")
     shutil.copytree(ROOT, clone, ignore=unwanted)
+    downloads = ROOT / ".devstack" / "jars"
+    downloads.mkdir(parents=True, exist_ok=True)
     (clone / ".devstack").mkdir()
-    (clone / ".devstack" / "jars").symlink_to(ROOT / ".devstack" / "jars")
-    yield clone
-    assert processes_of(clone) == []
+    (clone / ".devstack" / "jars").symlink_to(downloads)
+    return clone
 
 
-def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path) -> None:
-    run = Run(project)
+def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path, run: Run) -> None:
     runner = run.start_until("Ready.")
     run.call(run.edge, "/new/", {"title": "Do homework", "description": "Finish pending homeworks"})
     assert eventually(lambda: run.titles() == ["Do homework"], 20)
@@ -270,16 +281,15 @@ def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path) -> None:
     assert eventually(lambda: processes_of(project) == [], 30)
 
 
-def test_an_interrupted_start_leaves_nothing(project: Path) -> None:
-    runner = Run(project).start_until("Starting Kafka")
+def test_an_interrupted_start_leaves_nothing(project: Path, run: Run) -> None:
+    runner = run.start_until("Starting Kafka")
     runner.terminate()
     assert runner.wait(60) == 0
     assert processes_of(project) == []
 
 
-def test_a_failed_start_is_one_line_and_leaves_nothing(project: Path) -> None:
+def test_a_failed_start_is_one_line_and_leaves_nothing(project: Path, run: Run) -> None:
     (project / "Procfile").write_text("edge: exit 3\n")
-    run = Run(project)
     runner = run.start()
     assert runner.wait(120) == 1
     assert run.log.read_text().splitlines()[-1] == "A program of the Procfile ended while starting"
@@ -288,8 +298,7 @@ def test_a_failed_start_is_one_line_and_leaves_nothing(project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["EDGE_PORT", "WEB_PORT"])
-def test_a_port_in_use_is_one_line(project: Path, name: str) -> None:
-    run = Run(project)
+def test_a_port_in_use_is_one_line(run: Run, name: str) -> None:
     with socket.create_server(("127.0.0.1", int(run.env[name]))):
         runner = run.start()
         assert runner.wait(60) == 1

@@ -1,0 +1,76 @@
+# `make` alone lists the targets.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test manage kafka clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv with the pinned requirements; does nothing unless they changed
+
+$(INSTALLED): requirements/dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or later, or name it: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: Python 3.11 or later is needed, name it: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install it whole (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+run: install ## Start everything on ports 7007 and 7008; Ctrl-C stops it
+	@$(BIN)/python -m devstack run
+
+test: install ## Run all tests, or some: make test ARGS="tests/unit -k title"
+	@$(BIN)/python -m pytest $(ARGS)
+
+manage: install ## Use the running stack: make manage ARGS=pipeline_status
+	@$(BIN)/python -m devstack exec python manage.py $(ARGS)
+
+kafka: install ## Kafka's own tools: make kafka ARGS="kafka-consumer-groups --describe --group todo"
+	@$(BIN)/python -m devstack tool $(ARGS)
+
+clean: ## Remove .venv, the stack's data, caches; .env stays
+	rm -rf $(VENV) .devstack staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- lint, requirements and images
+UV_COMPILE := $(abspath $(BIN))/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'
+
+.PHONY: lint fix requirements images
+
+# Production's switches, and services that nothing answers for: lint needs none.
+lint: export DJANGO_DEBUG := false
+lint: export DJANGO_SECRET_KEY := only-for-lint-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDE
+lint: export DJANGO_ALLOWED_HOSTS := todo.example
+lint: export DJANGO_SECURE_SSL_REDIRECT := true
+lint: export DATABASE_URL := postgres://lint@localhost:1/lint
+lint: export REDIS_URL := redis://localhost:1/0
+lint: install ## Check style, types, imports, migrations, settings, requirements and containers
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(BIN)/python requirements/check.py
+	$(BIN)/python docker/check_compose.py
+	$(BIN)/hadolint docker/*.Dockerfile
+	$(BIN)/shellcheck docker/*.sh .ci/run
+
+fix: install ## Repair what ruff can repair
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+requirements: install ## Compile requirements/*.in; newer versions too: make requirements ARGS=--upgrade
+	cd requirements && $(UV_COMPILE) $(ARGS) --output-file dev.txt dev.in
+	cd requirements && $(UV_COMPILE) --constraints dev.txt --output-file django.txt django.in
+	cd requirements && $(UV_COMPILE) --constraints dev.txt --output-file edge.txt edge.in
+
+images: ## Build the container images todo-django and todo-edge
+	docker build --file docker/django.Dockerfile --tag todo-django .
+	docker build --file docker/edge.Dockerfile --tag todo-edge .

@@ -1,0 +1,34 @@
+"""Free TCP ports on 127.0.0.1."""
+
+import random
+import socket
+
+HOST = "127.0.0.1"
+# Below Linux's ephemeral range (32768 up): no outgoing connection can take the port while its service is down.
+LOWEST, HIGHEST = 15_000, 32_000
+
+
+def free_port() -> int:
+    """Raises OSError when a hundred tries found none."""
+    for _ in range(100):
+        port = random.randint(LOWEST, HIGHEST)  # noqa: S311 - spreads runs apart, guards nothing
+        if not is_taken(port):
+            return port
+    raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
+
+
+def is_taken(port: int) -> bool:
+    """Whether a server could not listen on the port, whichever local address it names."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - bound for a moment, never listens
+        except OSError:
+            return True
+    return False
+
+
+def accepts(port: int) -> bool:
+    """Whether something listens on 127.0.0.1:port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
