@@ -72,7 +72,7 @@ class Poll:
             while not self.should_stop() and (now := time.monotonic()) < min(deadline, idle_until):
                 if self._step(min(deadline, idle_until) - now):
                     idle_until = time.monotonic() + self.options.timeout_ms / 1000
-            self._publish()
+            self._publish(at_once=True)
         self.summary.seconds = time.monotonic() - started
         return self.summary
 
@@ -99,7 +99,9 @@ class Poll:
             self._next_discovery = now + DISCOVERY_SECONDS
         if now >= self._next_refresh:
             if self.leases.refresh(set(self.partitions) - self._unreadable):
-                self.log.assign({partition: lease.next_offset for partition, lease in self.leases.held.items()})
+                positions = {partition: lease.next_offset for partition, lease in self.leases.held.items()}
+                self.log.assign(positions)
+                self._unpublished |= positions
             self._next_refresh = time.monotonic() + REFRESH_SECONDS
 
     def _read_and_store(self, wait_seconds: float) -> bool:
@@ -121,8 +123,7 @@ class Poll:
             self.leases.held[partition].next_offset = next_offset
         self._unpublished |= next_offsets
         self._count(result.todos, result.duplicates, result.dead_letters)
-        if time.monotonic() >= self._next_publish:
-            self._publish()
+        self._publish()
         return True
 
     def _count(self, stored: int, duplicates: int, dead_letters: int) -> None:
@@ -163,13 +164,13 @@ class Poll:
         self._start_over()
         time.sleep(min(0.1 * 2**self._consecutive_failures, MAX_BACKOFF_SECONDS, max(seconds_left, 0)))
 
-    def _publish(self) -> None:
+    def _publish(self, *, at_once: bool = False) -> None:
         """After the transaction, and only so that Kafka's tools show the lag: a failure costs nothing."""
-        if not self._unpublished:
+        if not self._unpublished or (time.monotonic() < self._next_publish and not at_once):
             return
         try:
             self.log.publish(self._unpublished)
             self._unpublished = {}
-        except LogUnavailable as exc:
-            logger.warning("%s: offsets are stored but not published: %s", self.worker, exc)
+        except LogUnavailable as exc:  # the next poll publishes all it holds
+            logger.info("%s: offsets are stored but not published: %s", self.worker, exc)
         self._next_publish = time.monotonic() + PUBLISH_SECONDS

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_process_shutdown, worker_shutting_down
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 
 from todos.ingest import Poll, Summary
 from todos.kafka import close_process_log, process_log
@@ -20,6 +20,12 @@ SOFT_LIMIT_SECONDS, HARD_LIMIT_SECONDS = 75, 90
 
 # Made before the worker forks, so that its children see it: a long poll must not hold up a shutdown.
 _stopping = multiprocessing.Event()
+
+
+@worker_process_init.connect
+def _leave_the_parents_group(**_: Any) -> None:
+    """A SIGTERM to the whole group, as process managers send it, is for the parent: it lets polls end in order."""
+    os.setpgrp()
 
 
 @worker_shutting_down.connect
