@@ -17,7 +17,7 @@ OUTAGES = [(Kafka.pause, Kafka.resume), (Kafka.kill, Kafka.start)]
 
 def cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
-    return times.user + times.system
+    return float(times.user + times.system)
 
 
 @pytest.mark.parametrize(("begin_outage", "end_outage"), OUTAGES, ids=["frozen", "killed"])
@@ -55,7 +55,7 @@ def test_an_outage_under_load(
     assert max(load.health_seconds) < PROMISE_SECONDS
     refused = [answer for answer in load.answers if answer.status == 503]
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-    assert {"stored"} == {word for answer in refused for word in ["stored"] if word in answer.body["detail"]}
+    assert all("stored" in answer.body["detail"] for answer in refused)  # whether it may be stored is always said
     assert "Replaced the Kafka producer" in edge.log
     stored = {record.key.decode() for record in read_topic(edge_kafka.bootstrap_servers, topic)}
     assert load.acknowledged <= stored

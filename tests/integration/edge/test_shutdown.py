@@ -8,19 +8,24 @@ from devstack import Kafka
 from tests.integration.edge.support import PROMISE_SECONDS, EdgeProcess, Load, create_topic, read_topic
 
 StartEdge = Callable[..., EdgeProcess]
+SETTLE_SECONDS = 0.5  # long enough for a request that was sent to be read by the edge
 STOP_SECONDS = 15.0  # less than the time-out for the slowest body, because no body is slow here
 
 
 async def terminate_under_load(edge: EdgeProcess, load: Load, before: Callable[[], None] = lambda: None) -> float:
-    """Seconds from SIGTERM to the end of the process."""
+    """Seconds from SIGTERM to the end of the process. Every request that the edge had before has its answer."""
     assert edge.process is not None
     async with load.running():
         await load.until(lambda: load.counts()[202] > 200, 60, "todos are taken")
         before()
+        waiting_since = time.monotonic()
+        await asyncio.sleep(SETTLE_SECONDS)
         begin = time.monotonic()
         edge.terminate()
         await asyncio.to_thread(edge.process.wait, 60)
-        return time.monotonic() - begin
+        seconds = time.monotonic() - begin
+    assert all(answer.status is not None for answer in load.answers if answer.begin < waiting_since)
+    return seconds
 
 
 def test_every_acknowledged_todo_is_in_kafka_after_sigterm(kafka: Kafka, start_edge: StartEdge) -> None:

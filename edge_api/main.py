@@ -1,0 +1,63 @@
+"""The app factory: `uvicorn --factory edge_api.main:create_app`, or better `python -m edge_api`."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from edge_api import routes
+from edge_api.contract import ConfigError
+from edge_api.docs import install_docs
+from edge_api.problems import MEDIA_TYPE, RetryLater, install_handlers
+from edge_api.publisher import Publisher
+from edge_api.schemas import ProblemDetails, Status
+from edge_api.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Reads the environment unless `settings` are given; a wrong variable ends the process with its name."""
+    try:
+        settings = settings or load_settings()
+    except ConfigError as exc:
+        raise SystemExit(str(exc)) from None
+    publisher = Publisher(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        log.info("Starting with %r %r", settings.edge, settings.kafka)  # secrets are masked by their type
+        await publisher.start()
+        yield
+        await publisher.stop()
+
+    app = FastAPI(
+        title="Todo edge",
+        version="1",
+        description="Takes todos in; a 202 means that Kafka has the todo on every in-sync replica.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    install_handlers(app)
+    install_docs(app)
+    app.include_router(routes.router(settings, publisher))
+    _add_health(app, publisher)
+    return app
+
+
+def _add_health(app: FastAPI, publisher: Publisher) -> None:
+    @app.get("/healthz", tags=["health"])
+    async def healthz() -> Status:
+        """The process is alive."""
+        return Status(status="ok")
+
+    unready = {"description": "Kafka cannot take todos at the moment.", "content": {MEDIA_TYPE: {}}}
+
+    @app.get("/readyz", tags=["health"], responses={503: {"model": ProblemDetails, **unready}})
+    async def readyz() -> Status:
+        """Kafka can take todos: the topic is known and the latest records were acknowledged."""
+        if publisher.problem is not None:
+            raise RetryLater(f"Not ready: {publisher.problem}.")
+        return Status(status="ready")

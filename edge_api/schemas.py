@@ -1,0 +1,54 @@
+"""What the edge takes and answers, as it stands in the OpenAPI document."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge_api.contract import TodoFields
+
+
+class NewTodo(TodoFields):
+    """A todo to be stored."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"title": "Do homework", "description": "Finish pending homeworks"}]},
+    )
+
+
+class Accepted(BaseModel):
+    """Kafka has the todo on all its in-sync replicas; it appears at `url` as soon as a worker has stored it."""
+
+    id: Annotated[UUID, Field(description="The todo's id, a UUIDv7.")]
+    url: Annotated[
+        str,
+        Field(
+            description="Where the todo can be read once it is stored.",
+            examples=["http://localhost:7008/api/todos/019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b/"],
+        ),
+    ]
+    created_at: datetime
+    topic: str
+    partition: Annotated[int, Field(ge=0)]
+    offset: Annotated[int, Field(ge=0, description="The record's position in its partition.")]
+
+
+class Status(BaseModel):
+    status: Literal["ok", "ready"]
+
+
+class FieldProblem(BaseModel):
+    field: Annotated[str, Field(description='A dotted path, "body" for the whole body, or a header\'s name.')]
+    message: str
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem]

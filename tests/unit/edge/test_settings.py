@@ -1,0 +1,65 @@
+"""The edge starts only with settings that make sense; a wrong one is one line with its name."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_api.contract import ConfigError
+from edge_api.settings import load_settings
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EDGE_PORT", "0"),
+        ("EDGE_PORT", "65536"),
+        ("EDGE_PORT", "http"),
+        ("EDGE_PUBLIC_API_URL", "localhost:7008"),
+        ("EDGE_PUBLIC_API_URL", "ftp://example.com"),
+        ("EDGE_PUBLIC_API_URL", "http://example.com/?page=1"),
+        ("EDGE_ACK_TIMEOUT_SECONDS", "0"),
+        ("EDGE_ACK_TIMEOUT_SECONDS", "5"),
+        ("EDGE_ACK_TIMEOUT_SECONDS", "nan"),
+        ("EDGE_MAX_IN_FLIGHT_RECORDS", "0"),
+        ("EDGE_MAX_IN_FLIGHT_BYTES", "65536"),
+        ("EDGE_LOG_LEVEL", "LOUD"),
+        ("KAFKA_TOPIC", "to do"),
+    ],
+)
+def test_a_wrong_variable_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({name: value})
+    assert str(caught.value).startswith(f"{name}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_wrong_variable_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"EDGE_PORT": "0", "KAFKA_TOPIC": "to do"})
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["EDGE_PORT", "KAFKA_TOPIC"]
+
+
+def test_the_base_url_may_end_in_a_slash_and_the_level_be_small() -> None:
+    edge, _ = load_settings({"EDGE_PUBLIC_API_URL": "https://example.com/todo/", "EDGE_LOG_LEVEL": "debug"})
+    assert (edge.public_api_url, edge.log_level) == ("https://example.com/todo", "DEBUG")
+
+
+@pytest.mark.parametrize(
+    "command", [["-m", "edge_api"], ["-m", "uvicorn", "--factory", "edge_api.main:create_app", "--port", "0"]]
+)
+def test_a_wrong_variable_ends_the_process_with_one_line(command: list[str]) -> None:
+    process = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={"EDGE_ACK_TIMEOUT_SECONDS": "60"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode != 0
+    assert process.stderr.splitlines() == ["EDGE_ACK_TIMEOUT_SECONDS: Input should be less than or equal to 4.5"]
