@@ -40,6 +40,7 @@ WSGI_APPLICATION = "todoproject.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = ["todoproject.formats"]
 
 INSTALLED_APPS = [
     "django.contrib.admin",

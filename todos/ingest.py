@@ -44,6 +44,13 @@ class Summary:
     def records(self) -> int:
         return self.stored + self.duplicates + self.dead_letters
 
+    def __str__(self) -> str:
+        text = (
+            f"stored {self.stored:,} todos in {self.batches:,} batches and {self.seconds:.1f} s"
+            f" ({self.duplicates:,} duplicates, {self.dead_letters:,} dead letters, {self.lost:,} lost)"
+        )
+        return f"{text}; {self.failures} failures, the last one: {self.last_error}" if self.failures else text
+
 
 @dataclass
 class Poll:

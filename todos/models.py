@@ -76,8 +76,8 @@ class PartitionLedger(models.Model):
 
     class Meta:
         ordering = ["topic", "partition"]
-        verbose_name = "partition"
-        verbose_name_plural = "ledger"
+        verbose_name = "ledger entry"
+        verbose_name_plural = "ledger entries"
         constraints = [models.UniqueConstraint(fields=["topic", "partition"], name="ledger_one_row_per_partition")]
 
     def __str__(self) -> str:

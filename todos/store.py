@@ -18,8 +18,9 @@ MOVE_LEDGER = """
       AND l.next_offset = move.expected AND l.epoch = move.epoch
 """
 INSERT_TODOS = """
-    INSERT INTO todos_todo (id, title, description, is_done, created_at, updated_at, source_partition, source_offset)
-    SELECT id, title, description, false, created_at, now(), source_partition, source_offset
+    INSERT INTO todos_todo
+        (id, title, description, is_done, created_at, stored_at, updated_at, source_partition, source_offset)
+    SELECT id, title, description, false, created_at, now(), now(), source_partition, source_offset
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::int[], %s::bigint[])
         AS new (id, title, description, created_at, source_partition, source_offset)
     ON CONFLICT (id) DO NOTHING

@@ -46,6 +46,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     fields = ["topic", "partition", "offset", "created_at", "reason", "detail", "raw_key", "raw_value", "raw_headers"]
     paginator = EstimatingPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each facet would count the whole table
 
     @admin.display(description="key")
     def raw_key(self, letter: DeadLetter) -> str:

@@ -36,12 +36,9 @@ class Command(BaseCommand):
             summary = self._run(log, poll_options)
         finally:
             log.close()
-        self.stdout.write(
-            f"stored {summary.stored:,} todos in {summary.batches:,} batches and {summary.seconds:.1f} s"
-            f" ({summary.duplicates:,} duplicates, {summary.dead_letters:,} dead letters, {summary.lost:,} lost)"
-        )
         if summary.failures:
-            raise CommandError(f"{summary.failures} failures, the last one: {summary.last_error}")
+            raise CommandError(str(summary))
+        self.stdout.write(str(summary))
 
     def _run(self, log: Log, options: PollOptions) -> Summary:
         with Progress(

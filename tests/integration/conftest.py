@@ -1,0 +1,36 @@
+"""`make run` beside whatever else runs on this machine."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack.environment import ROOT
+from tests.support.run import Run, eventually, processes_of
+
+
+@pytest.fixture
+def run(project: Path) -> Iterator[Run]:
+    """Nothing of it may be left afterwards, whatever the test found."""
+    run = Run(project)
+    yield run
+    if run.runner and run.runner.poll() is None:
+        os.killpg(run.runner.pid, signal.SIGKILL)
+        run.runner.wait()
+    assert eventually(lambda: processes_of(project) == [], 30)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A clone of the project that shares only the downloaded jars."""
+    clone = tmp_path / "clone"
+    unwanted = shutil.ignore_patterns(".git", ".venv", ".env", ".devstack", "tests", "node_modules", "__pycache__")
+    shutil.copytree(ROOT, clone, ignore=unwanted)
+    downloads = ROOT / ".devstack" / "jars"
+    downloads.mkdir(parents=True, exist_ok=True)
+    (clone / ".devstack").mkdir()
+    (clone / ".devstack" / "jars").symlink_to(downloads)
+    return clone

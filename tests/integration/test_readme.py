@@ -1,0 +1,53 @@
+"""Every command of the README, run in its order on a copy of the project; only ports and .venv are this run's own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+from devstack.environment import ROOT
+from tests.support.run import Run, eventually, processes_of
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL)).splitlines()
+POSTED = re.search(r"```json\n(.*?)```", README, re.DOTALL)
+# The installed environment of this very test run; a clone would make its own.
+MAKE = f"make --old-file={sys.prefix}/installed VENV={sys.prefix} "
+
+
+def as_here(run: Run, command: str) -> str:
+    command = command.replace("localhost:7007", f"localhost:{run.edge}").replace(
+        "localhost:7008", f"localhost:{run.web}"
+    )
+    return command.replace("make ", MAKE, 1) if command.startswith("make ") else command
+
+
+def output_of(run: Run, command: str) -> str:
+    shell = ["bash", "-c", f"set -o pipefail; {as_here(run, command)}"]
+    done = subprocess.run(shell, cwd=run.project, env=run.env, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_every_command_of_the_readme_works(run: Run) -> None:
+    assert POSTED is not None
+    start, post, read, test, *others = COMMANDS
+    assert (start, test) == ("make run", "make test")  # the latter is what runs this test
+    runner = run.start_until("Ready.", *as_here(run, start).split())
+
+    answer = json.loads(output_of(run, post))
+    assert list(answer) == list(json.loads(POSTED[1]))
+    assert answer["url"] == f"http://localhost:{run.web}/api/todos/{answer['id']}/"
+    assert eventually(lambda: "Finish pending homeworks" in output_of(run, read), 20)
+    assert "Do homework" in output_of(run, f"curl --fail {answer['url']}")
+
+    for command in others:
+        assert output_of(run, command).strip(), command
+    for page in re.findall(r"<http://(localhost:[^>]+)>", README):
+        output_of(run, f"curl --fail --location {page}")
+
+    os.killpg(runner.pid, signal.SIGINT)  # Ctrl-C in the first terminal
+    runner.wait(60)
+    assert processes_of(run.project) == []
