@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from django.db import Error as DatabaseFailure
 from django.db import connection
 
+from todos.failures import Failure, SystemicFailure, sort_failure
 from todos.leases import Leases, ensure_ledger
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
 from todos.options import PollOptions
@@ -92,7 +93,7 @@ class Poll:
             logger.info("%s: %s", self.worker, exc)
             self._start_over()
             return False
-        except (LogUnavailable, DatabaseFailure) as exc:
+        except (LogUnavailable, SystemicFailure, DatabaseFailure) as exc:
             self._back_off(exc, seconds_left)
             return False
         self._consecutive_failures = 0
@@ -125,7 +126,7 @@ class Poll:
             return False
         next_offsets = {partition: records[-1].offset + 1 for partition, records in read.items()}
         batch = sort_records(self.log.topic, (record for records in read.values() for record in records))
-        result = store(self.log.topic, self.leases.held, batch, next_offsets)
+        result = store(self.log.topic, self.leases.held, batch, next_offsets, self.options.dead_letter_percent)
         for partition, next_offset in next_offsets.items():
             self.leases.held[partition].next_offset = next_offset
         self._unpublished |= next_offsets
@@ -166,7 +167,9 @@ class Poll:
         self.summary.failures += 1
         self.summary.last_error = f"{type(exc).__name__}: {str(exc).strip()}"
         if self._consecutive_failures == 1:
-            logger.warning("%s: holding the offsets, will try again: %s", self.worker, self.summary.last_error)
+            alarm = not isinstance(exc, LogUnavailable) and sort_failure(exc) is not Failure.TRANSIENT
+            level = logging.ERROR if alarm else logging.WARNING
+            logger.log(level, "%s: holding the offsets, will try again: %s", self.worker, self.summary.last_error)
         connection.close()
         self._start_over()
         time.sleep(min(0.1 * 2**self._consecutive_failures, MAX_BACKOFF_SECONDS, max(seconds_left, 0)))

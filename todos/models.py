@@ -117,6 +117,7 @@ class DeadLetter(SourceModel):
     class Reason(models.TextChoices):
         EMPTY = "empty", "no value"
         INVALID = "invalid", "not a valid TodoCreated event"
+        REJECTED = "rejected", "refused by the database"
 
     offset = models.PositiveBigIntegerField()
     reason = models.CharField(max_length=32, choices=Reason)

@@ -18,6 +18,9 @@ class PollOptions(BaseModel):
     timeout_ms: int = Field(10_000, ge=100, le=60_000, description="Milliseconds to wait for the next record.")
     max_records: int = Field(5_000, ge=1, le=50_000, description="Records stored in one transaction, at most.")
     time_budget_seconds: int = Field(10, ge=1, le=60, description="Seconds until the poll ends, busy or not.")
+    dead_letter_percent: int = Field(
+        50, ge=1, le=100, description="Stop when more of a batch would become dead letters; 100 never stops."
+    )
 
     @classmethod
     def parse(cls, kwargs: dict[str, Any]) -> Self:

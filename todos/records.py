@@ -27,10 +27,14 @@ class TodoRow(NamedTuple):
 
 @dataclass
 class Sorted:
-    """A batch of records, each of them in exactly one of the two lists."""
+    """A batch of records, each of them either a todo or a dead letter. `sources` are the todos' records, in order."""
 
     todos: list[TodoRow] = field(default_factory=list)
+    sources: list[Record] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.todos) + len(self.dead_letters)
 
 
 def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
@@ -38,8 +42,10 @@ def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
     for record in records:
         try:
             batch.todos.append(_todo(topic, record))
+            batch.sources.append(record)
         except InvalidPayload as exc:
-            batch.dead_letters.append(_dead_letter(topic, record, exc))
+            reason = DeadLetter.Reason.INVALID if record.value else DeadLetter.Reason.EMPTY
+            batch.dead_letters.append(dead_letter(topic, record, reason, str(exc)))
     return batch
 
 
@@ -62,13 +68,13 @@ def _time_of(record: Record) -> datetime:
     return datetime.now(UTC)
 
 
-def _dead_letter(topic: str, record: Record, error: InvalidPayload) -> DeadLetter:
+def dead_letter(topic: str, record: Record, reason: DeadLetter.Reason, detail: str) -> DeadLetter:
     return DeadLetter(
         topic=topic,
         partition=record.partition,
         offset=record.offset,
-        reason=DeadLetter.Reason.INVALID if record.value else DeadLetter.Reason.EMPTY,
-        detail=str(error),
+        reason=reason,
+        detail=detail,
         key=record.key,
         value=record.value,
         headers=[_header(name, value) for name, value in record.headers],

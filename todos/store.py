@@ -1,15 +1,19 @@
 """The transaction: todos, dead letters and the ledger's move stand or fall together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 
+from todos.failures import Failure, SystemicFailure, sort_failure
+from todos.isolate import Isolated, insert_isolating
 from todos.leases import Lease
 from todos.models import DeadLetter, OffsetLoss
-from todos.records import Sorted, TodoRow
+from todos.records import Sorted, TodoRow, dead_letter
 
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "60s"
+BREAKER_MIN_RECORDS = 100
 
 MOVE_LEDGER = """
     UPDATE todos_partitionledger l SET next_offset = move.next_offset, moved_at = now()
@@ -39,16 +43,51 @@ class Stored(NamedTuple):
     dead_letters: int
 
 
-@transaction.atomic(durable=True)
-def store(topic: str, held: Mapping[int, Lease], batch: Sorted, next_offsets: Mapping[int, int]) -> Stored:
+def store(
+    topic: str, held: Mapping[int, Lease], batch: Sorted, next_offsets: Mapping[int, int], dead_letter_percent: int = 50
+) -> Stored:
     """Store a batch and move the ledger of its partitions to `next_offsets`.
 
-    Raises LeaseLost, or a DatabaseError; either way nothing has happened.
+    A record that the database refuses becomes a dead letter; when more of the batch than `dead_letter_percent` would
+    become dead letters, none does. Raises LeaseLost, SystemicFailure or a DatabaseError; then nothing has happened.
     """
+    at_most = _most_dead_letters(len(batch), dead_letter_percent)
+    try:
+        return _store(topic, held, batch, next_offsets, at_most, lambda todos: Isolated(_insert_todos(todos), []))
+    except (DatabaseFailure, ValueError) as exc:
+        if sort_failure(exc) is not Failure.DATA:
+            raise
+    return _store(
+        topic, held, batch, next_offsets, at_most, lambda todos: insert_isolating(_insert_todos, todos, at_most)
+    )
+
+
+@transaction.atomic(durable=True)
+def _store(
+    topic: str,
+    held: Mapping[int, Lease],
+    batch: Sorted,
+    next_offsets: Mapping[int, int],
+    at_most: int,
+    insert: Callable[[Sequence[TodoRow]], Isolated],
+) -> Stored:
     _move_ledger(topic, held, next_offsets)
-    inserted = _insert_todos(batch.todos)
-    DeadLetter.objects.bulk_create(batch.dead_letters)
-    return Stored(inserted, len(batch.todos) - inserted, len(batch.dead_letters))
+    inserted, rejected = insert(batch.todos)
+    letters = batch.dead_letters + [
+        dead_letter(topic, batch.sources[place], DeadLetter.Reason.REJECTED, why) for place, why in rejected
+    ]
+    if len(letters) > at_most:
+        raise SystemicFailure(
+            f"{len(letters)} of {len(batch)} records cannot be stored, so none was made a dead letter;"
+            f" if that is right, raise dead_letter_percent. The last one: {letters[-1].detail}"
+        )
+    DeadLetter.objects.bulk_create(letters)
+    return Stored(inserted, len(batch.todos) - len(rejected) - inserted, len(letters))
+
+
+def _most_dead_letters(records: int, percent: int) -> int:
+    """A few bad records in a row are no sign of a general fault; most of a large batch is."""
+    return records if records < BREAKER_MIN_RECORDS else records * percent // 100
 
 
 @transaction.atomic(durable=True)

@@ -11,8 +11,8 @@ from todos.options import InvalidOptions, PollOptions
     "kwargs",
     [
         {},
-        {"timeout_ms": 100, "max_records": 1, "time_budget_seconds": 1},
-        {"timeout_ms": 60_000, "max_records": 50_000, "time_budget_seconds": 60},
+        {"timeout_ms": 100, "max_records": 1, "time_budget_seconds": 1, "dead_letter_percent": 1},
+        {"timeout_ms": 60_000, "max_records": 50_000, "time_budget_seconds": 60, "dead_letter_percent": 100},
     ],
 )
 def test_values_at_the_limits_are_accepted(kwargs: dict[str, int]) -> None:
@@ -28,10 +28,12 @@ def test_values_at_the_limits_are_accepted(kwargs: dict[str, int]) -> None:
         ({"max_records": 50_001}, "max_records: input should be less than or equal to 50000"),
         ({"time_budget_seconds": 0}, "time_budget_seconds: input should be greater than or equal to 1"),
         ({"time_budget_seconds": 61}, "time_budget_seconds: input should be less than or equal to 60"),
+        ({"dead_letter_percent": 0}, "dead_letter_percent: input should be greater than or equal to 1"),
+        ({"dead_letter_percent": 101}, "dead_letter_percent: input should be less than or equal to 100"),
         ({"max_records": "5"}, "max_records: input should be a valid integer"),
         ({"max_records": True}, "max_records: input should be a valid integer"),
         ({"max_records": None}, "max_records: input should be a valid integer"),
-        ({"speed": 1}, "speed: unknown; known are timeout_ms, max_records, time_budget_seconds"),
+        ({"speed": 1}, "speed: unknown; known are timeout_ms, max_records, time_budget_seconds, dead_letter_percent"),
         ({"speed": 1, "max_records": 0}, "max_records: input should be greater than or equal to 1; speed: unknown"),
         ([], "kwargs: input should be"),
     ],
