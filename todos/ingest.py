@@ -109,7 +109,7 @@ class Poll:
             if self.leases.refresh(set(self.partitions) - self._unreadable):
                 positions = {partition: lease.next_offset for partition, lease in self.leases.held.items()}
                 self.log.assign(positions)
-                self._unpublished |= positions
+                self._unpublished = positions  # what was given away is its new holder's to publish
             self._next_refresh = time.monotonic() + REFRESH_SECONDS
 
     def _read_and_store(self, wait_seconds: float) -> bool:

@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 SOFT_LIMIT_SECONDS, HARD_LIMIT_SECONDS = 75, 90
 
 # Made before the worker forks, so that its children see it: a long poll must not hold up a shutdown.
-_stopping = multiprocessing.Event()
+# Not an Event: its lock, held by a child at the moment of a SIGKILL, would stop all others for ever.
+_stopping = multiprocessing.RawValue("b", 0)
 
 
 @worker_process_init.connect
@@ -30,7 +31,11 @@ def _leave_the_parents_group(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _stop_polling(**_: Any) -> None:
-    _stopping.set()
+    _stopping.value = 1
+
+
+def _is_stopping() -> bool:
+    return bool(_stopping.value)
 
 
 @worker_process_shutdown.connect
@@ -47,7 +52,7 @@ def _close(**_: Any) -> None:
 )
 def poll_todos(**kwargs: Any) -> None:
     """Long-poll the topic and store todos in bulk; kwargs are the fields of PollOptions."""
-    _log_summary(Poll(process_log(), _options(kwargs), worker_name(), should_stop=_stopping.is_set).run())
+    _log_summary(Poll(process_log(), _options(kwargs), worker_name(), should_stop=_is_stopping).run())
 
 
 def worker_name() -> str:

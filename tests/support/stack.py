@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from kafka import KafkaProducer
 from pytest_django import DjangoDbBlocker
 
@@ -92,14 +94,13 @@ class Stack:
         return self._start(name, "-m", "celery", "--app", "todoproject", "beat", "--loglevel", "INFO")
 
     def stop(self) -> None:
-        for process in reversed(self.processes.values()):
-            process.resume()
-            process.stop()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Process.stop, self.processes.values()))
         self._log.close()
 
     def _start(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> Process:
         python = (sys.executable, "-X", "faulthandler")
-        process = Process(name, [*python, *command], log=self._log_path(name), env=self.env | (env or {}), cwd=ROOT)
+        process = Process(name, [*python, *command], log=self._log_path(name), env=self.env | dict(env or {}), cwd=ROOT)
         self.processes[name] = process
         process.start()
         return process
@@ -144,7 +145,6 @@ class Stack:
 
     def schedule(self, *, every_seconds: int, **options: int) -> None:
         """Edit the schedule, as an operator does in the admin; `options` are the kwargs of the poll."""
-        from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
         with self.django():
             task = PeriodicTask.objects.get(name=POLL_SCHEDULE)
@@ -166,7 +166,7 @@ class Stack:
 
     def ledger(self) -> dict[int, int]:
         sql = "SELECT partition, next_offset FROM todos_partitionledger WHERE topic = %s"
-        return dict(self.rows(sql, self.kafka.topic))  # type: ignore[arg-type] # two columns
+        return dict(self.rows(sql, self.kafka.topic))
 
     def wait_until_drained(self, *, seconds: float) -> None:
         ends = self.end_offsets()
@@ -223,6 +223,12 @@ def eventually(check: Callable[[], T], *, seconds: float, what: str, every: floa
     return value
 
 
-def children(process: Process) -> list[int]:
-    """The process ids of a worker's children."""
-    return [child.pid for child in psutil.Process(process.pid).children()]
+def children(process: Process) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children()
+
+
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,139 @@
+"""What goes into the pipeline, and the count of what came out."""
+
+import json
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import httpx
+
+from tests.support.stack import Stack
+
+POISON: tuple[bytes | None, ...] = (
+    b"not JSON",
+    b"{}",
+    b'{"title": "a\\u0000b"}',
+    b'{"title": "\\ud800"}',
+    b"\xff\xfe",
+    None,
+)
+POISON_KEY = b"poison"
+
+
+@dataclass
+class Sent:
+    """What a test put into the topic: the ids of its todos, how many were sent twice, and where the poison lies."""
+
+    ids: list[str] = field(default_factory=list)
+    duplicates: int = 0
+    poison: set[tuple[int, int]] = field(default_factory=set)
+
+    def __add__(self, other: "Sent") -> "Sent":
+        return Sent(self.ids + other.ids, self.duplicates + other.duplicates, self.poison | other.poison)
+
+
+def produce(stack: Stack, count: int, *, duplicates: int = 0, poison: int = 0, seed: int = 1) -> Sent:
+    """All of it acknowledged: `count` todos with the duplicates and the poison somewhere between them."""
+    ids = [str(uuid.uuid4()) for _ in range(count)]
+    todos = [(todo_id.encode(), _event(todo_id)) for todo_id in [*ids, *ids[:duplicates]]]
+    records = todos + [(POISON_KEY, POISON[number % len(POISON)]) for number in range(poison)]
+    random.Random(seed).shuffle(records)
+    producer = stack.producer()
+    try:
+        futures = [(key, producer.send(stack.kafka.topic, value, key=key)) for key, value in records]
+        producer.flush(60)
+        placed = [(key, future.get(60)) for key, future in futures]
+    finally:
+        producer.close()
+    return Sent(ids, duplicates, {(at.partition, at.offset) for key, at in placed if key == POISON_KEY})
+
+
+def _event(todo_id: str) -> bytes:
+    return json.dumps({"id": todo_id, "title": f"todo {todo_id}", "created_at": "2026-01-02T03:04:05Z"}).encode()
+
+
+def assert_exact(stack: Stack, sent: Sent) -> None:
+    """Each record of the topic stands once as a todo, as a dead letter, or as a duplicate of a todo."""
+    ends = stack.end_offsets()
+    assert ends == stack.ledger()
+    assert sum(ends.values()) == len(sent.ids) + sent.duplicates + len(sent.poison)
+    stored = Counter(todo_id for (todo_id,) in stack.rows("SELECT id::text FROM todos_todo"))
+    wrong = Counter(sent.ids)
+    wrong.subtract(stored)
+    assert [] == [difference for difference in wrong.items() if difference[1]][:5]
+    assert len(sent.ids) == stored.total()
+    positions = stack.rows("SELECT count(DISTINCT (source_partition, source_offset)) FROM todos_todo")
+    assert [(len(sent.ids),)] == positions
+    assert sorted(sent.poison) == sorted(stack.rows('SELECT partition, "offset" FROM todos_deadletter'))
+    assert 0 == stack.count("offsetloss")
+
+
+class Answer(NamedTuple):
+    title: str
+    status: int
+    seconds: float
+    body: dict[str, Any]
+    retry_after: str | None
+
+
+class Load:
+    """POSTs todos with titles of their own from several threads, until it leaves its `with` block."""
+
+    THREADS = 4
+    PAUSE_SECONDS = 0.05
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.name = uuid.uuid4().hex[:8]
+        self.answers: list[Answer] = []
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(self.THREADS)
+
+    def __enter__(self) -> Self:
+        self._running = [self._pool.submit(self._run, thread) for thread in range(self.THREADS)]
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+        for running in self._running:
+            running.result()  # an edge that broke a connection, or did not answer at all
+
+    def count(self, status: int, *, since: int = 0) -> int:
+        return sum(answer.status == status for answer in self.answers[since:])
+
+    def _run(self, thread: int) -> None:
+        with httpx.Client(base_url=self.stack.edge_url, timeout=20) as client:
+            number = 0
+            while not self._stop.wait(self.PAUSE_SECONDS):
+                self.answers.append(post(client, f"{self.name} {thread} {number}"))
+                number += 1
+
+    def assert_stored_exactly_once(self) -> None:
+        """What got a 202 is stored once, under its id and position; what got a 503 at most once."""
+        rows = self.stack.rows(
+            "SELECT title, id::text, source_partition, source_offset FROM todos_todo WHERE title LIKE %s",
+            f"{self.name} %",
+        )
+        stored = {title: place for title, *place in rows}
+        assert len(rows) == len(stored)
+        accepted = [answer for answer in self.answers if answer.status == 202]
+        assert accepted
+        assert [] == [answer for answer in accepted if answer.title not in stored][:5]
+        assert [] == [answer for answer in accepted if stored[answer.title][0] != answer.body["id"]][:5]
+        assert stored.keys() <= {answer.title for answer in self.answers}
+
+
+def post(client: httpx.Client, title: str) -> Answer:
+    started = time.monotonic()
+    answer = client.post("/new/", json={"title": title})
+    seconds = time.monotonic() - started
+    return Answer(title, answer.status_code, seconds, answer.json(), answer.headers.get("Retry-After"))
