@@ -45,8 +45,8 @@ def store(topic: str, held: Mapping[int, Lease], batch: Sorted, next_offsets: Ma
 
     Raises LeaseLost, or a DatabaseError; either way nothing has happened.
     """
-    _move_ledger(topic, held, next_offsets)
-    inserted = _insert_todos(batch.todos)
+    move_ledger(topic, held, next_offsets)
+    inserted = insert_todos(batch.todos)
     DeadLetter.objects.bulk_create(batch.dead_letters)
     return Stored(inserted, len(batch.todos) - inserted, len(batch.dead_letters))
 
@@ -54,13 +54,13 @@ def store(topic: str, held: Mapping[int, Lease], batch: Sorted, next_offsets: Ma
 @transaction.atomic(durable=True)
 def record_loss(topic: str, held: Mapping[int, Lease], partition: int, first_available: int) -> OffsetLoss:
     """Kafka deleted what was not read yet: say so where operators look, and go on behind the gap."""
-    _move_ledger(topic, held, {partition: first_available})
+    move_ledger(topic, held, {partition: first_available})
     return OffsetLoss.objects.create(
         topic=topic, partition=partition, first_offset=held[partition].next_offset, next_offset=first_available
     )
 
 
-def _move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> None:
+def move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> None:
     """Compare and swap. It comes first, so that a poll that lost its lease fails before it writes anything."""
     partitions = sorted(next_offsets)  # one order for all, against deadlocks
     with connection.cursor() as cursor:
@@ -82,7 +82,7 @@ def _move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[in
             raise LeaseLost(f"{len(partitions) - cursor.rowcount} of {len(partitions)} partitions of {topic} moved on")
 
 
-def _insert_todos(todos: Sequence[TodoRow]) -> int:
+def insert_todos(todos: Sequence[TodoRow]) -> int:
     if not todos:
         return 0
     with connection.cursor() as cursor:
