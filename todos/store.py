@@ -53,12 +53,12 @@ def store(
     """
     at_most = _most_dead_letters(len(batch), dead_letter_percent)
     try:
-        return _store(topic, held, batch, next_offsets, at_most, lambda todos: Isolated(_insert_todos(todos), []))
+        return _store(topic, held, batch, next_offsets, at_most, lambda todos: Isolated(insert_todos(todos), []))
     except (DatabaseFailure, ValueError) as exc:
         if sort_failure(exc) is not Failure.DATA:
             raise
     return _store(
-        topic, held, batch, next_offsets, at_most, lambda todos: insert_isolating(_insert_todos, todos, at_most)
+        topic, held, batch, next_offsets, at_most, lambda todos: insert_isolating(insert_todos, todos, at_most)
     )
 
 
@@ -71,7 +71,7 @@ def _store(
     at_most: int,
     insert: Callable[[Sequence[TodoRow]], Isolated],
 ) -> Stored:
-    _move_ledger(topic, held, next_offsets)
+    move_ledger(topic, held, next_offsets)
     inserted, rejected = insert(batch.todos)
     letters = batch.dead_letters + [
         dead_letter(topic, batch.sources[place], DeadLetter.Reason.REJECTED, why) for place, why in rejected
@@ -93,13 +93,13 @@ def _most_dead_letters(records: int, percent: int) -> int:
 @transaction.atomic(durable=True)
 def record_loss(topic: str, held: Mapping[int, Lease], partition: int, first_available: int) -> OffsetLoss:
     """Kafka deleted what was not read yet: say so where operators look, and go on behind the gap."""
-    _move_ledger(topic, held, {partition: first_available})
+    move_ledger(topic, held, {partition: first_available})
     return OffsetLoss.objects.create(
         topic=topic, partition=partition, first_offset=held[partition].next_offset, next_offset=first_available
     )
 
 
-def _move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> None:
+def move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> None:
     """Compare and swap. It comes first, so that a poll that lost its lease fails before it writes anything."""
     partitions = sorted(next_offsets)  # one order for all, against deadlocks
     with connection.cursor() as cursor:
@@ -121,7 +121,7 @@ def _move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[in
             raise LeaseLost(f"{len(partitions) - cursor.rowcount} of {len(partitions)} partitions of {topic} moved on")
 
 
-def _insert_todos(todos: Sequence[TodoRow]) -> int:
+def insert_todos(todos: Sequence[TodoRow]) -> int:
     if not todos:
         return 0
     with connection.cursor() as cursor:

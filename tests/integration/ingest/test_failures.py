@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 
 from devstack import Postgres
 from tests.support.topic import Topic
@@ -17,7 +17,7 @@ from todos.log import Record
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
 from todos.options import PollOptions
 from todos.records import sort_records
-from todos.store import LeaseLost, store
+from todos.store import LeaseLost, insert_todos, move_ledger, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
@@ -196,6 +196,38 @@ def test_a_locked_table_is_waited_for(make_topic: MakeTopic, monkeypatch: pytest
     thread.join()
 
     assert (poll.summary.stored, DeadLetter.objects.count()) == (5, 0)
+
+
+def test_a_worker_frozen_in_its_transaction_loses_it_and_another_goes_on(make_topic: MakeTopic) -> None:
+    topic = make_topic()
+    topic.send_todos(3)
+    (records,) = read_everything(topic, 3).values()
+    ensure_ledger(topic.kafka.topic, [0])
+    frozen, thaw = threading.Event(), threading.Event()
+    outcome: list[str] = []
+
+    def store_slowly() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            outcome.append(cursor.fetchone()[0])
+            cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")  # so that the test need not wait 30 s
+        try:
+            with transaction.atomic():
+                move_ledger(topic.kafka.topic, {0: Lease(0, 0)}, {0: 3})
+                frozen.set()
+                thaw.wait(30)
+                insert_todos(sort_records(topic.kafka.topic, records).todos)
+        except DatabaseError as exc:
+            outcome.append(type(exc).__name__)
+
+    thread = in_thread(store_slowly)
+    assert frozen.wait(30)
+    summary = topic.poll(timeout_ms=5000)
+    thaw.set()
+    thread.join()
+
+    assert outcome == ["30s", "OperationalError"]
+    assert (summary.stored, summary.duplicates, Todo.objects.count(), topic.ledger()) == (3, 0, 3, {0: 3})
 
 
 def test_kafka_away_is_a_failure_that_ends_in_time(make_topic: MakeTopic) -> None:
