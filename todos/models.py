@@ -117,6 +117,7 @@ class DeadLetter(SourceModel):
     class Reason(models.TextChoices):
         EMPTY = "empty", "no value"
         INVALID = "invalid", "not a valid TodoCreated event"
+        UNDECODABLE = "undecodable", "not a record in Kafka's format"
 
     offset = models.PositiveBigIntegerField()
     reason = models.CharField(max_length=32, choices=Reason)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from edge_api.contract import InvalidPayload, TodoCreated, id_from_position, parse_json
-from todos.log import Record
+from todos.log import Record, Undecodable
 from todos.models import DeadLetter
 
 MAX_TIMESTAMP_MS = 253_370_764_800_000  # the contract's last moment, start of the year 9999
@@ -36,10 +36,14 @@ class Sorted:
 def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
     batch = Sorted()
     for record in records:
+        if isinstance(record, Undecodable):
+            batch.dead_letters.append(_dead_letter(topic, record, DeadLetter.Reason.UNDECODABLE, record.why))
+            continue
         try:
             batch.todos.append(_todo(topic, record))
         except InvalidPayload as exc:
-            batch.dead_letters.append(_dead_letter(topic, record, exc))
+            reason = DeadLetter.Reason.INVALID if record.value else DeadLetter.Reason.EMPTY
+            batch.dead_letters.append(_dead_letter(topic, record, reason, str(exc)))
     return batch
 
 
@@ -62,13 +66,13 @@ def _time_of(record: Record) -> datetime:
     return datetime.now(UTC)
 
 
-def _dead_letter(topic: str, record: Record, error: InvalidPayload) -> DeadLetter:
+def _dead_letter(topic: str, record: Record, reason: str, detail: str) -> DeadLetter:
     return DeadLetter(
         topic=topic,
         partition=record.partition,
         offset=record.offset,
-        reason=DeadLetter.Reason.INVALID if record.value else DeadLetter.Reason.EMPTY,
-        detail=str(error),
+        reason=reason,
+        detail=_printable(detail),
         key=record.key,
         value=record.value,
         headers=[_header(name, value) for name, value in record.headers],
@@ -79,3 +83,10 @@ def _dead_letter(topic: str, record: Record, error: InvalidPayload) -> DeadLette
 def _header(name: str, value: bytes | None) -> tuple[str, str | None]:
     # Escaped and encoded, because JSON in PostgreSQL holds no U+0000.
     return name.encode("unicode_escape").decode(), None if value is None else base64.b64encode(value).decode()
+
+
+def _printable(text: str) -> str:
+    """An error may quote what it found, a U+0000 for instance, which PostgreSQL cannot hold."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
