@@ -6,6 +6,7 @@ such a record comes out as Undecodable, with the bytes that stand in its place.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from kafka import TopicPartition
@@ -55,7 +56,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
     ) -> Iterator[KafkaRecord | Undecodable]:
         try:
             slices = list(slices_of(memoryview(fetched._buffer)))
-            for current, following in zip(slices, [*slices[1:], None], strict=True):
+            for current, following in zip_longest(slices, slices[1:]):
                 # What is left over when the memory is full comes again with the next fetch.
                 if current.data and self.bytes_read < MAX_UNCOMPRESSED_BYTES:
                     yield from self._records(where, current, following)

@@ -94,6 +94,12 @@ def test_no_damage_stops_a_partition(
     assert [bytes(damaged)] * bool(undecodable) == [record.value for record in undecodable if record.value]
 
 
+def test_an_empty_fetch_is_no_error() -> None:
+    part = PartitionRecords(5, WHERE, MemoryRecords(b""), end_of_log=lambda _: 5, doubts={})
+
+    assert ([], False, 5) == (part.take(10), bool(part), part.next_fetch_offset)
+
+
 def test_a_bad_checksum_is_read_again_before_it_is_given_up() -> None:
     damaged = batch([Draft(b"one"), Draft(b"two")])
     damaged[-1] ^= 1
