@@ -6,9 +6,16 @@ from pathlib import Path
 
 import django
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devstack import Kafka, Postgres, Valkey
 from devstack.ports import free_port
+
+# The same examples in every run. To look further: make test ARGS="--hypothesis-profile thorough".
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # slow is the machine, not the test
+settings.register_profile("repeatable", _PATIENT, max_examples=200, derandomize=True)
+settings.register_profile("thorough", _PATIENT, max_examples=5_000)
+settings.load_profile("repeatable")
 
 POSTGRES_PORT, VALKEY_PORT, KAFKA_PORT = free_port(), free_port(), free_port()
 

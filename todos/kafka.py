@@ -22,6 +22,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from edge_api.contract import KafkaSettings
+from todos import kafka_records
 from todos.log import LogUnavailable, OffsetOutOfRange, Record, Span
 
 ADMIN_TIMEOUT_MS = 5_000
@@ -93,7 +94,7 @@ class KafkaLog:
 
     @cached_property
     def _consumer(self) -> Any:
-        return KafkaConsumer(
+        consumer = KafkaConsumer(
             **self.kafka.client_options(),
             client_id="todo-ingest",
             group_id=None,
@@ -101,6 +102,8 @@ class KafkaLog:
             auto_offset_reset="none",  # 'latest', the default, skips data in silence
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
+        kafka_records.install(consumer)
+        return consumer
 
     @cached_property
     def _admin(self) -> Any:

@@ -13,7 +13,7 @@ class OffsetOutOfRange(Exception):
 
 
 class Record(Protocol):
-    """One record, as kafka-python's ConsumerRecord has it. `timestamp` is in milliseconds since 1970, or -1."""
+    """`timestamp` is in milliseconds since 1970, or -1; bytes of a header's name that are not UTF-8 are escaped."""
 
     @property
     def partition(self) -> int: ...
@@ -27,6 +27,18 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+class Undecodable(NamedTuple):
+    """A Record whose bytes the log itself cannot explain: `value` is what stands in its place."""
+
+    partition: int
+    offset: int
+    why: str
+    value: bytes | None
+    timestamp: int = -1
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class Span(NamedTuple):

@@ -118,6 +118,7 @@ class DeadLetter(SourceModel):
         EMPTY = "empty", "no value"
         INVALID = "invalid", "not a valid TodoCreated event"
         REJECTED = "rejected", "refused by the database"
+        UNDECODABLE = "undecodable", "not a record in Kafka's format"
 
     offset = models.PositiveBigIntegerField()
     reason = models.CharField(max_length=32, choices=Reason)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from edge_api.contract import InvalidPayload, TodoCreated, id_from_position, parse_json
-from todos.log import Record
+from todos.log import Record, Undecodable
 from todos.models import DeadLetter
 
 MAX_TIMESTAMP_MS = 253_370_764_800_000  # the contract's last moment, start of the year 9999
@@ -40,6 +40,9 @@ class Sorted:
 def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
     batch = Sorted()
     for record in records:
+        if isinstance(record, Undecodable):
+            batch.dead_letters.append(dead_letter(topic, record, DeadLetter.Reason.UNDECODABLE, record.why))
+            continue
         try:
             batch.todos.append(_todo(topic, record))
             batch.sources.append(record)
@@ -74,7 +77,7 @@ def dead_letter(topic: str, record: Record, reason: DeadLetter.Reason, detail: s
         partition=record.partition,
         offset=record.offset,
         reason=reason,
-        detail=detail,
+        detail=_printable(detail),
         key=record.key,
         value=record.value,
         headers=[_header(name, value) for name, value in record.headers],
@@ -85,3 +88,10 @@ def dead_letter(topic: str, record: Record, reason: DeadLetter.Reason, detail: s
 def _header(name: str, value: bytes | None) -> tuple[str, str | None]:
     # Escaped and encoded, because JSON in PostgreSQL holds no U+0000.
     return name.encode("unicode_escape").decode(), None if value is None else base64.b64encode(value).decode()
+
+
+def _printable(text: str) -> str:
+    """An error may quote what it found, a U+0000 for instance, which PostgreSQL cannot hold."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -81,7 +81,7 @@ def _store(
             f"{len(letters)} of {len(batch)} records cannot be stored, so none was made a dead letter;"
             f" if that is right, raise dead_letter_percent. The last one: {letters[-1].detail}"
         )
-    DeadLetter.objects.bulk_create(letters)
+    DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)  # a range read again has them already
     return Stored(inserted, len(batch.todos) - len(rejected) - inserted, len(letters))
 
 

@@ -60,6 +60,8 @@ def _not_nil(value: UUID) -> UUID:
 
 _Storable = AfterValidator(_no_nul)  # PostgreSQL's text holds no U+0000
 _NO_NUL_SCHEMA = {"pattern": r"^[^\u0000]*$"}
+_WHITE_SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # what trimming takes away
+_NOT_BLANK_SCHEMA = {"pattern": rf"^[^\u0000]*[^\u0000{_WHITE_SPACE}][^\u0000]*$"}
 
 Title = Annotated[
     str,
@@ -67,7 +69,7 @@ Title = Annotated[
     _Storable,
     Field(
         description=f"1 to {TITLE_MAX} characters after trimming white space; no U+0000.",
-        json_schema_extra=_NO_NUL_SCHEMA,
+        json_schema_extra=_NOT_BLANK_SCHEMA,
     ),
 ]
 Description = Annotated[

@@ -24,8 +24,8 @@ class Topic:
     def __post_init__(self) -> None:
         self.producer = self.new_producer()
 
-    def new_producer(self) -> KafkaProducer:
-        return KafkaProducer(**self.kafka.client_options(), acks="all")
+    def new_producer(self, **options: Any) -> KafkaProducer:
+        return KafkaProducer(**self.kafka.client_options(), acks="all", **options)
 
     def log(self) -> KafkaLog:
         self.logs.append(KafkaLog(self.kafka))

@@ -77,14 +77,15 @@ def test_a_producers_retry_is_stored_once_in_one_batch_and_over_two(make_topic: 
 def test_reading_a_range_again_changes_nothing(make_topic: MakeTopic) -> None:
     topic = make_topic()
     topic.send_todos(20)
+    topic.send(b"poison")
     topic.poll()
-    stored = list(Todo.objects.values())
+    stored = list(Todo.objects.values()), list(DeadLetter.objects.values("id", "offset", "reason"))
     PartitionLedger.objects.update(next_offset=0)
 
     again = topic.poll()
 
-    assert (again.stored, again.duplicates) == (0, 20)
-    assert list(Todo.objects.values()) == stored
+    assert (again.stored, again.duplicates, again.dead_letters, again.failures) == (0, 20, 1, 0)
+    assert (list(Todo.objects.values()), list(DeadLetter.objects.values("id", "offset", "reason"))) == stored
 
 
 def test_a_poisoned_record_becomes_a_dead_letter_and_blocks_nobody(make_topic: MakeTopic) -> None:

@@ -167,7 +167,7 @@ def test_a_connection_that_is_cut_again_and_again_loses_nothing(make_topic: Make
     thread.join()
 
     assert cuts >= 5
-    assert (poll.summary.stored, poll.summary.dead_letters) == (1200, 0)
+    assert poll.summary.dead_letters == 0  # what it stored it cannot always know: a COMMIT's answer may be cut off
     assert {str(todo.id) for todo in Todo.objects.all()} == set(ids)
     assert topic.ledger() == {0: 400, 1: 400, 2: 400}
 

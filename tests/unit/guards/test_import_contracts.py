@@ -40,7 +40,7 @@ CONSUMER = "The Django side knows nothing of FastAPI, and of the edge only its c
 CONTRACT = "The contract imports neither the edge nor a framework nor Kafka"
 EMPTY = "Importing edge_api.contract runs none of the edge"
 INGEST = "The ingest and the models know neither Kafka nor Celery"
-DOOR = "Only todos.kafka and edge_api.producer import kafka"
+DOOR = "Only todos.kafka, its readers and edge_api.producer import kafka"
 TOOLS = "Product code never imports tests, benchmarks or devstack"
 
 

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='deadletter',
             name='reason',
-            field=models.CharField(choices=[('empty', 'no value'), ('invalid', 'not a valid TodoCreated event'), ('rejected', 'refused by the database')], max_length=32),
+            field=models.CharField(choices=[('empty', 'no value'), ('invalid', 'not a valid TodoCreated event'), ('rejected', 'refused by the database'), ('undecodable', "not a record in Kafka's format")], max_length=32),
         ),
     ]
