@@ -12,6 +12,10 @@ class OffsetOutOfRange(Exception):
     """Some assigned position is not in the log any more, or not yet."""
 
 
+class RecordRefused(Exception):
+    """The log will never take this record as it is; it is not in the log."""
+
+
 class Record(Protocol):
     """One record, as kafka-python's ConsumerRecord has it. `timestamp` is in milliseconds since 1970, or -1."""
 
@@ -34,6 +38,23 @@ class Span(NamedTuple):
 
     first: int
     end: int
+
+
+class Position(NamedTuple):
+    """Where the log keeps a record."""
+
+    partition: int
+    offset: int
+
+
+class Sender(Protocol):
+    """Puts records into the log, one at a time."""
+
+    def send(self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]) -> Position:
+        """Returns when every in-sync replica has the record.
+
+        Raises RecordRefused, or within 5 seconds LogUnavailable: then it may be in the log or not.
+        """
 
 
 class Log(Protocol):
