@@ -54,8 +54,7 @@ class PayloadForm(forms.ModelForm):
 class History(admin.TabularInline):
     model = DeadLetterEvent
     verbose_name_plural = "history"
-    fields = ["at", "actor", "action", "note"]
-    readonly_fields = fields
+    readonly_fields = ["at", "actor", "action", "note"]  # all of it, in this order
     extra = 0
     can_delete = False
 

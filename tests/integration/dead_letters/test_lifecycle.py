@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
 
 from edge_api.contract import InvalidPayload
 from tests.integration.dead_letters.support import at_once, history
@@ -83,3 +84,13 @@ def test_of_two_operators_at_the_same_moment_one_is_told(letter: DeadLetter) -> 
     )
     assert sorted(type(exc).__name__ for exc in raised) == ["NoneType", "Refused"]
     assert len(history(letter)) == 1
+
+
+def test_a_worker_of_the_version_before_can_go_on_storing_dead_letters() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'INSERT INTO todos_deadletter (topic, partition, "offset", reason, detail, headers)'
+            " VALUES ('t', 0, 1, 'invalid', 'd', '[]')"
+        )
+    letter = DeadLetter.objects.get()
+    assert (letter.status, letter.replays, letter.changed_by, letter.edited_value) == ("open", 0, "", None)
