@@ -4,6 +4,7 @@ A redrive goes through Kafka, like any todo. Its todo is stored exactly once wha
 decided and committed before anything is sent, so a second send is absorbed like any producer's retry.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -40,18 +41,38 @@ def payload_of(letter: DeadLetter) -> bytes:
 
 
 def event_of(letter: DeadLetter, payload: bytes) -> TodoCreated:
-    """The event that redriving `payload` sends: with an id, and the time of the original. Raises InvalidPayload."""
+    """The event that redriving `payload` sends. Raises InvalidPayload.
+
+    Id and time that it leaves out are the record's own: the producer may have told the id to somebody.
+    """
     event = parse_json(TodoCreated, payload)
-    if letter.todo_id is None:
-        todo_id = event.id or id_from_position(letter.topic, letter.partition, letter.offset)
-        if Todo.objects.filter(id=todo_id).exists():
-            raise InvalidPayload([FieldError("id", f"todo {todo_id} is stored already: discard, or edit the id away")])
-    elif event.id in {None, letter.todo_id}:
-        todo_id = letter.todo_id
-    else:
-        raise InvalidPayload([FieldError("id", f"must stay {letter.todo_id}, which may have been sent already")])
-    created_at = event.created_at or time_of(-1 if letter.timestamp_ms is None else letter.timestamp_ms)
+    original = _readable_part(bytes(letter.value or b""))
+    todo_id = letter.todo_id or event.id or original.id
+    todo_id = todo_id or id_from_position(letter.topic, letter.partition, letter.offset)
+    if event.id not in {None, todo_id}:
+        raise InvalidPayload([FieldError("id", f"must stay {todo_id}, which may have been sent already")])
+    if letter.todo_id is None and Todo.objects.filter(id=todo_id).exists():
+        raise InvalidPayload([FieldError("id", f"todo {todo_id} is stored already: discard, or give it another id")])
+    created_at = event.created_at or original.created_at
+    created_at = created_at or time_of(-1 if letter.timestamp_ms is None else letter.timestamp_ms)
     return event.model_copy(update={"id": todo_id, "created_at": created_at})
+
+
+def _readable_part(value: bytes) -> TodoCreated:
+    """Id and time of an invalid payload, each of them if it is valid by itself."""
+    nothing = TodoCreated(title="-")
+    try:
+        return parse_json(TodoCreated, value)
+    except InvalidPayload as exc:
+        faults = {error.field for error in exc.errors}
+    if "body" in faults:
+        return nothing
+    try:
+        fields = json.loads(value)
+    except ValueError:  # a number too long for the standard library
+        return nothing
+    kept = {name: fields[name] for name in ("id", "created_at") if name in fields and name not in faults}
+    return parse_json(TodoCreated, json.dumps({"title": "-"} | kept).encode())
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('todos', '0001_initial'),
+        ('todos', '0002_rejected_by_the_database'),
     ]
 
     operations = [
