@@ -50,9 +50,12 @@ def details(letter: DeadLetter) -> dict[str, Any]:
 
 def as_table(letters: Iterable[DeadLetter]) -> str:
     """For a person, as wide as the terminal."""
-    table = Table(*(name.replace("_", " ") for name in COLUMNS))
+    table = Table()
+    for name in (*COLUMNS[:-2], COLUMNS[-1]):
+        table.add_column(name, no_wrap=name != "detail")
     for letter in letters:
-        table.add_row(*(Text(cell) for cell in _cells(letter)))  # Text: no markup in what a stranger sent
+        *cells, _, detail = _cells(letter)  # not the time: 80 columns hold no more
+        table.add_row(*map(Text, [*cells, detail]))  # Text: no markup in what a stranger sent
     console = Console()
     with console.capture() as text:
         console.print(table)
