@@ -4,16 +4,18 @@ Offsets come from the ledger: no consumer group, no auto-commit, partitions assi
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from django.conf import settings
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import (
     KafkaError,
     LogTruncationError,
+    MessageSizeTooLargeError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     TopicAlreadyExistsError,
@@ -23,11 +25,13 @@ from kafka.structs import OffsetAndMetadata
 
 from edge_api.contract import KafkaSettings
 from todos import kafka_records
-from todos.log import LogUnavailable, OffsetOutOfRange, Record, Span
+from todos.log import LogUnavailable, OffsetOutOfRange, Position, Record, RecordRefused, Span
 
 ADMIN_TIMEOUT_MS = 5_000
 # How long the broker holds a fetch open. A newly assigned partition waits behind the open fetch, so it is short.
 FETCH_WAIT_MS = 250
+# Together below 5 s: how long a send waits to learn of the topic, for the acknowledgement, and for its thread to end.
+METADATA_MS, ACK_MS, JOIN_SECONDS = 2_000, 2_000, 0.5
 
 
 class KafkaLog:
@@ -112,6 +116,52 @@ class KafkaLog:
             client_id="todo-ingest-admin",
             request_timeout_ms=ADMIN_TIMEOUT_MS,
             bootstrap_timeout_ms=ADMIN_TIMEOUT_MS,
+        )
+
+
+class KafkaSender:
+    """A todos.log.Sender, and a context manager that frees its thread. Make it in the process that sends."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self.kafka = kafka
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if producer := self.__dict__.pop("_producer", None):
+            with suppress(KafkaError, OSError, RuntimeError):
+                # close() alone flushes first, which never ends against a frozen broker.
+                producer._sender.force_close()
+                producer._sender.join(JOIN_SECONDS)
+                producer.close(timeout=0)
+
+    def send(self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]) -> Position:
+        # kafka-python reads headers without a value and names that are not UTF-8, but sends neither.
+        sendable = [(name.encode(errors="backslashreplace").decode(), content or b"") for name, content in headers]
+        try:
+            future = self._producer.send(topic, key=key, value=value, headers=sendable)
+            where = future.get(timeout=ACK_MS / 1000)
+        except MessageSizeTooLargeError as exc:
+            raise RecordRefused(f"too large for Kafka: {exc}") from exc
+        except KafkaError as exc:
+            servers = self.kafka.bootstrap_servers
+            raise LogUnavailable(f"Kafka at {servers} did not acknowledge: {type(exc).__name__}: {exc}") from exc
+        return Position(where.partition, where.offset)
+
+    @cached_property
+    def _producer(self) -> Any:
+        return KafkaProducer(
+            **self.kafka.client_options(),
+            client_id="todo-redrive",
+            acks="all",
+            enable_idempotence=False,  # can wedge for good against a frozen broker; the todo's id absorbs a retry
+            max_block_ms=METADATA_MS,
+            request_timeout_ms=ACK_MS,
+            delivery_timeout_ms=ACK_MS,
+            metrics_enabled=False,
         )
 
 

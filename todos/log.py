@@ -12,6 +12,10 @@ class OffsetOutOfRange(Exception):
     """Some assigned position is not in the log any more, or not yet."""
 
 
+class RecordRefused(Exception):
+    """The log will never take this record as it is; it is not in the log."""
+
+
 class Record(Protocol):
     """`timestamp` is in milliseconds since 1970, or -1; bytes of a header's name that are not UTF-8 are escaped."""
 
@@ -46,6 +50,23 @@ class Span(NamedTuple):
 
     first: int
     end: int
+
+
+class Position(NamedTuple):
+    """Where the log keeps a record."""
+
+    partition: int
+    offset: int
+
+
+class Sender(Protocol):
+    """Puts records into the log, one at a time."""
+
+    def send(self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]) -> Position:
+        """Returns when every in-sync replica has the record.
+
+        Raises RecordRefused, or within 5 seconds LogUnavailable: then it may be in the log or not.
+        """
 
 
 class Log(Protocol):

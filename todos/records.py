@@ -1,7 +1,8 @@
 """From the bytes of a record to a row: a todo, or a dead letter that says why not."""
 
 import base64
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from edge_api.contract import InvalidPayload, TodoCreated, id_from_position, par
 from todos.log import Record, Undecodable
 from todos.models import DeadLetter
 
+# Headers of a redriven record: the dead letter it was, and how often its todo was redriven by now.
+LETTER_HEADER, REPLAYS_HEADER = "dead-letter-id", "dead-letter-replays"
 MAX_TIMESTAMP_MS = 253_370_764_800_000  # the contract's last moment, start of the year 9999
 
 
@@ -58,16 +61,16 @@ def _todo(topic: str, record: Record) -> TodoRow:
         id=event.id or id_from_position(topic, record.partition, record.offset),
         title=event.title,
         description=event.description or "",
-        created_at=event.created_at or _time_of(record),
+        created_at=event.created_at or time_of(record.timestamp),
         source_partition=record.partition,
         source_offset=record.offset,
     )
 
 
-def _time_of(record: Record) -> datetime:
+def time_of(timestamp_ms: int) -> datetime:
     """The record's own time; now, where a producer gave none or nonsense."""
-    if 0 <= record.timestamp < MAX_TIMESTAMP_MS:
-        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    if 0 <= timestamp_ms < MAX_TIMESTAMP_MS:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
     return datetime.now(UTC)
 
 
@@ -82,6 +85,7 @@ def dead_letter(topic: str, record: Record, reason: DeadLetter.Reason, detail: s
         value=record.value,
         headers=[_header(name, value) for name, value in record.headers],
         timestamp_ms=record.timestamp,
+        replays=_replays(record.headers),
     )
 
 
@@ -95,3 +99,17 @@ def _printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def headers_of(letter: DeadLetter) -> list[tuple[str, bytes | None]]:
+    """The headers of the record, as Kafka had them."""
+    return [
+        (name.encode().decode("unicode_escape"), None if value is None else base64.b64decode(value))
+        for name, value in letter.headers
+    ]
+
+
+def _replays(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    """At most four digits count: anyone may write headers."""
+    found = dict(headers).get(REPLAYS_HEADER) or b""
+    return int(found) if re.fullmatch(rb"[0-9]{1,4}", found) else 0

@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from todos.admin import ledger, schedules, todos  # noqa: F401  (registers them)
+from todos.admin import dead_letters, ledger, schedules, todos  # noqa: F401  (registers them)
 
 admin.site.site_header = admin.site.site_title = "Todo pipeline"
 admin.site.index_title = "Operate"

@@ -1,0 +1,155 @@
+"""Dead letters: look, repair, send again or give up. Every change goes through todos.dead_letters."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+
+from edge_api.contract import InvalidPayload
+from todos import dead_letters
+from todos.admin.dead_letter_actions import DeadLetterActions, actor
+from todos.admin.paginator import EstimatingPaginator
+from todos.dead_letters import Refused
+from todos.escaping import editable_json, printable, printable_headers
+from todos.models import DeadLetter, DeadLetterEvent, Todo
+from todos.records import headers_of
+
+ABOUT = ["topic", "partition", "offset", "created_at", "reason", "detail", "replays", "status", "verdict", "todo"]
+BYTES = ["raw_key", "raw_value", "raw_headers", "raw_payload"]
+EDITABLE_BYTES = 256 * 1024  # no valid payload comes near it
+
+
+class PayloadField(forms.CharField):
+    def to_python(self, value: Any) -> str:
+        """Browsers end lines in CR LF; that alone is no edit."""
+        return str(super().to_python(value)).replace("\r\n", "\n")
+
+
+class PayloadForm(forms.ModelForm):
+    payload = PayloadField(
+        widget=forms.Textarea(attrs={"rows": 12, "cols": 100, "spellcheck": "false"}),
+        strip=False,
+        required=False,
+        help_text="What a redrive sends: JSON of the event TodoCreated. Saved beside the original, and only if valid.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["payload"] = _editable(dead_letters.payload_of(self.instance))
+
+    def clean_payload(self) -> str:
+        payload: str = self.cleaned_data["payload"]
+        if "payload" in self.changed_data:
+            try:
+                dead_letters.event_of(self.instance, payload.encode())
+            except InvalidPayload as exc:
+                raise forms.ValidationError([f"{field}: {message}" for field, message in exc.errors]) from exc
+        return payload
+
+
+class History(admin.TabularInline):
+    model = DeadLetterEvent
+    verbose_name_plural = "history"
+    readonly_fields = ["at", "actor", "action", "note"]  # all of it, in this order
+    extra = 0
+    can_delete = False
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return True  # who may see the letter may see what became of it
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(DeadLetterActions, admin.ModelAdmin):
+    list_display = ["__str__", "status", "reason", "detail", "replays", "created_at", "changed_by", "changed_at"]
+    list_filter = ["status", "reason", "created_at"]
+    form = PayloadForm
+    readonly_fields = [*ABOUT, *BYTES]
+    inlines = [History]
+    change_form_template = "admin/todos/deadletter/change.html"
+    paginator = EstimatingPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each facet would count the whole table
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
+        return super().get_queryset(request).defer("key", "value", "headers", "edited_value")  # a page may be 100 MiB
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: DeadLetter | None = None) -> bool:
+        is_over = obj is not None and obj.status != DeadLetter.Status.OPEN
+        return not is_over and super().has_change_permission(request, obj)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        edited = "payload" if self.has_change_permission(request, obj) else "raw_payload"
+        return [*ABOUT, *BYTES[:-1], edited]
+
+    # --- What is shown
+
+    @admin.display(description="key")
+    def raw_key(self, letter: DeadLetter) -> str:
+        return _pre(printable(letter.key))
+
+    @admin.display(description="value")
+    def raw_value(self, letter: DeadLetter) -> str:
+        return _pre(printable(letter.value))
+
+    @admin.display(description="headers")
+    def raw_headers(self, letter: DeadLetter) -> str:
+        return _pre(printable_headers(headers_of(letter)))
+
+    @admin.display(description="payload as edited")
+    def raw_payload(self, letter: DeadLetter) -> str:
+        return _pre(printable(letter.edited_value))
+
+    @admin.display(description="redrive")
+    def verdict(self, letter: DeadLetter) -> str:
+        try:
+            dead_letters.check_redrive(letter.pk)
+        except Refused as exc:
+            return f"refused: {exc}"
+        return "would be accepted"
+
+    @admin.display(description="todo of the redrive")
+    def todo(self, letter: DeadLetter) -> str:
+        if letter.todo_id is None:
+            return "none yet"
+        if not Todo.objects.filter(id=letter.todo_id).exists():
+            return f"{letter.todo_id}, not stored"
+        return format_html(
+            '<a href="{}">{}</a>', reverse("admin:todos_todo_change", args=[letter.todo_id]), letter.todo_id
+        )
+
+    # --- What is done
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (Refused, InvalidPayload) as exc:  # another operator was quicker
+            self.message_user(request, f"Not saved. {exc}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: DeadLetter, form: Any, change: bool) -> None:
+        if "payload" in form.changed_data:
+            dead_letters.edit(obj.pk, form.cleaned_data["payload"].encode(), by=actor(request))
+
+
+def _editable(payload: bytes) -> str:
+    return editable_json(payload).replace("\r\n", "\n") if len(payload) <= EDITABLE_BYTES else ""
+
+
+def _pre(text: str) -> str:
+    return format_html("<pre>{}</pre>", text)

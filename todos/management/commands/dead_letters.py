@@ -1,0 +1,187 @@
+import json
+import re
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseFailure
+from django.db.models import QuerySet
+from rich.console import Console
+from rich.progress import track
+
+from todos import dead_letters
+from todos.dead_letters import Outcome
+from todos.kafka import KafkaSender
+from todos.log import LogUnavailable
+from todos.management.commands import _dead_letters as output
+from todos.models import DeadLetter
+
+ACTOR = "manage.py"
+EXAMPLES = """
+examples:
+  manage.py dead_letters list --status all --since 2h --json
+  manage.py dead_letters show 17
+  manage.py dead_letters redrive 17 18
+  manage.py dead_letters redrive --reason invalid --partition 3 --dry-run
+  manage.py dead_letters redrive --all --rate 20 --limit 1000
+  manage.py dead_letters discard --since 2026-01-31 --because "test data"
+
+exit code: 0 all done, 1 something failed or was refused, 2 wrong usage
+"""
+
+
+class Command(BaseCommand):
+    help = "List, show, redrive or discard the records that could not become todos."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.formatter_class = RawDescriptionHelpFormatter
+        parser.epilog = EXAMPLES
+        actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|redrive|discard")
+
+        def add(name: str, about: str) -> ArgumentParser:
+            return actions.add_parser(
+                name, help=about, description=about, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter
+            )
+
+        listing = add("list", "one line for each dead letter, the newest first")
+        _add_filters(listing, limit=100)
+        listing.add_argument("--json", action="store_true", help="a JSON array")
+        show = add("show", "everything about one: bytes, headers, history")
+        show.add_argument("ids", type=int, nargs=1, metavar="id")
+        show.add_argument("--json", action="store_true", help="a JSON object, bytes in base64")
+        redrive = add("redrive", "send to Kafka again, what was edited as edited; the oldest first")
+        rate = dead_letters.REDRIVES_PER_SECOND
+        redrive.add_argument("--rate", type=_positive, default=rate, metavar="N", help=f"at most N a second ({rate})")
+        discard = add("discard", "give up, and say why")
+        discard.add_argument("--because", required=True, metavar="TEXT", help="the reason, kept in the history")
+        for action in (redrive, discard):
+            action.add_argument("ids", type=int, nargs="*", metavar="id", help="these, or filters")
+            _add_filters(action, limit=None)
+            action.add_argument("--all", action="store_true", help="every open one")
+            action.add_argument("--dry-run", action="store_true", help="change nothing, say what would happen")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        try:
+            getattr(self, f"_{action}")(**options)
+        except DatabaseFailure as exc:
+            raise CommandError(f"database: {str(exc).strip().splitlines()[0]}") from exc
+
+    def _list(self, **options: Any) -> None:
+        letters = _selected(**options).defer("key", "value", "headers", "edited_value")
+        letters = letters.order_by("-pk")[: options["limit"]]
+        if options["json"]:
+            self.stdout.write(json.dumps([output.summary(letter) for letter in letters], indent=2))
+        elif self.stdout.isatty():
+            self.stdout.write(output.as_table(letters))
+        else:
+            for line in output.as_lines(letters):
+                self.stdout.write(line)
+
+    def _show(self, *, ids: list[int], **options: Any) -> None:
+        letter = DeadLetter.objects.filter(pk=ids[0]).first()
+        if letter is None:
+            raise CommandError(f"there is no dead letter {ids[0]}")
+        self.stdout.write(json.dumps(output.details(letter), indent=2) if options["json"] else output.as_text(letter))
+
+    def _redrive(self, *, rate: float, **options: Any) -> None:
+        if options["dry_run"]:
+            self._each("would be redriven", dead_letters.check_redrive, **options)
+            return
+        with KafkaSender(settings.KAFKA) as sender:
+            act = partial(dead_letters.redrive, sender=sender, by=ACTOR)
+            self._each("redriven", act, pace=partial(dead_letters.paced, per_second=rate), **options)
+
+    def _discard(self, *, because: str, **options: Any) -> None:
+        if not because.strip():
+            raise CommandError("--because: say why", returncode=2)
+        if options["dry_run"]:
+            self._each("would be discarded", dead_letters.check_discard, **options)
+        else:
+            self._each("discarded", partial(dead_letters.discard, because=because, by=ACTOR), **options)
+
+    def _each(
+        self,
+        done: str,
+        act: Callable[[int], object],
+        *,
+        pace: Callable[[Iterable[int]], Iterable[int]] = iter,
+        **options: Any,
+    ) -> None:
+        ids = _ids(**options)
+        refusals: list[Outcome] = []
+        count = 0
+        bar = partial(track, total=len(ids), description=done, console=Console(stderr=True), transient=True)
+        try:
+            for outcome in bar(dead_letters.each(act, pace(ids))):
+                if outcome.refused is None:
+                    count += 1
+                else:
+                    refusals.append(outcome)
+        except LogUnavailable as exc:
+            left = len(ids) - count - len(refusals)
+            raise CommandError(f"{count} {done}, {len(refusals)} refused, {left} left as they were. {exc}") from exc
+        finally:
+            for outcome in refusals:
+                self.stderr.write(f"{outcome.letter_id}: {outcome.refused}")
+        self.stdout.write(f"{count} {done}, {len(refusals)} refused")
+        if refusals:
+            raise CommandError(f"{len(refusals)} of {len(ids)} refused")
+
+
+def _add_filters(parser: ArgumentParser, *, limit: int | None) -> None:
+    parser.add_argument("--status", choices=[*DeadLetter.Status.values, "all"], help="default: open")
+    parser.add_argument("--reason", choices=DeadLetter.Reason.values)
+    parser.add_argument("--partition", type=int, metavar="N")
+    parser.add_argument("--since", type=_moment, metavar="WHEN", help="an ISO date or time (UTC), or 30m, 2h, 7d ago")
+    parser.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most N ({limit or 'no limit'})")
+
+
+def _ids(*, ids: list[int], limit: int | None, **options: Any) -> list[int]:
+    """What is to be changed, the oldest first: either the ids as they are given, or what the filters find."""
+    has_filter = options["all"] or any(options[name] is not None for name in ("status", "reason", "partition", "since"))
+    if bool(ids) == bool(has_filter):
+        raise CommandError("name ids, or filters, or --all; and not both", returncode=2)
+    return (sorted(set(ids)) or list(_selected(**options).order_by("pk").values_list("pk", flat=True)))[:limit]
+
+
+def _selected(
+    *, status: str | None, reason: str | None, partition: int | None, since: datetime | None, **_: Any
+) -> QuerySet[DeadLetter]:
+    wanted = {"reason": reason, "partition": partition, "created_at__gte": since}
+    if status != "all":
+        wanted["status"] = status or DeadLetter.Status.OPEN
+    return DeadLetter.objects.filter(**{name: value for name, value in wanted.items() if value is not None})
+
+
+def _moment(text: str) -> datetime:
+    if match := re.fullmatch(r"(\d{1,6})([smhd])", text):
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+        try:
+            return datetime.now(UTC) - timedelta(**{unit: int(match[1])})
+        except OverflowError:
+            raise ArgumentTypeError(f"{text!r} is too long ago") from None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is neither an ISO date or time nor a duration like 2h") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError("must be a whole number above 0")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError("must be a number above 0")
+    return value
