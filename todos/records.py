@@ -1,6 +1,7 @@
 """From the bytes of a record to a row: a todo, or a dead letter that says why not."""
 
 import base64
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,11 +32,13 @@ class Sorted:
 
     todos: list[TodoRow] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    bytes: Counter[int] = field(default_factory=Counter)  # of the values, by partition
 
 
 def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
     batch = Sorted()
     for record in records:
+        batch.bytes[record.partition] += len(record.value or b"")
         try:
             batch.todos.append(_todo(topic, record))
         except InvalidPayload as exc:

@@ -1,12 +1,15 @@
 """The transaction: todos, dead letters and the ledger's move stand or fall together."""
 
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from django.db import connection, transaction
 
+from todos.history import NOBODY, Counts, Origin, append, record_batches
 from todos.leases import Lease
-from todos.models import DeadLetter, OffsetLoss
+from todos.models import Batch, DeadLetter, OffsetLoss
 from todos.records import Sorted, TodoRow
 
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "60s"
@@ -16,14 +19,18 @@ MOVE_LEDGER = """
     FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS move (partition, expected, epoch, next_offset)
     WHERE l.topic = %s AND l.partition = move.partition
       AND l.next_offset = move.expected AND l.epoch = move.epoch
+    RETURNING l.partition, l.generation
 """
 INSERT_TODOS = """
-    INSERT INTO todos_todo
-        (id, title, description, is_done, created_at, stored_at, updated_at, source_partition, source_offset)
-    SELECT id, title, description, false, created_at, now(), now(), source_partition, source_offset
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::int[], %s::bigint[])
-        AS new (id, title, description, created_at, source_partition, source_offset)
-    ON CONFLICT (id) DO NOTHING
+    WITH inserted AS (
+        INSERT INTO todos_todo
+            (id, title, description, is_done, created_at, stored_at, updated_at, source_partition, source_offset)
+        SELECT id, title, description, false, created_at, now(), now(), source_partition, source_offset
+        FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::int[], %s::bigint[])
+            AS new (id, title, description, created_at, source_partition, source_offset)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING source_partition)
+    SELECT source_partition, count(*) FROM inserted GROUP BY source_partition
 """
 
 
@@ -40,34 +47,68 @@ class Stored(NamedTuple):
 
 
 @transaction.atomic(durable=True)
-def store(topic: str, held: Mapping[int, Lease], batch: Sorted, next_offsets: Mapping[int, int]) -> Stored:
+def store(
+    topic: str,
+    held: Mapping[int, Lease],
+    batch: Sorted,
+    next_offsets: Mapping[int, int],
+    *,
+    origin: Origin = NOBODY,
+) -> Stored:
     """Store a batch and move the ledger of its partitions to `next_offsets`.
 
-    Raises LeaseLost, or a DatabaseError; either way nothing has happened.
+    Raises LeaseLost, ChainBroken, or a DatabaseError; either way nothing has happened.
     """
-    _move_ledger(topic, held, next_offsets)
+    started = time.monotonic()
+    generations = _move_ledger(topic, held, next_offsets)
     inserted = _insert_todos(batch.todos)
-    DeadLetter.objects.bulk_create(batch.dead_letters)
-    return Stored(inserted, len(batch.todos) - inserted, len(batch.dead_letters))
+    # A rewound range brings dead letters that are there already; what operators did with them stays.
+    DeadLetter.objects.bulk_create(batch.dead_letters, ignore_conflicts=True)
+    duplicates = Counter(todo.source_partition for todo in batch.todos)
+    duplicates.subtract(inserted)
+    dead_letters = Counter(letter.partition for letter in batch.dead_letters)
+    record_batches(
+        topic,
+        generations,
+        {partition: (held[partition].next_offset, end) for partition, end in next_offsets.items()},
+        Counts(inserted, duplicates, dead_letters, batch.bytes),
+        origin=origin,
+        seconds=time.monotonic() - started,
+    )
+    return Stored(inserted.total(), duplicates.total(), dead_letters.total())
 
 
 @transaction.atomic(durable=True)
-def record_loss(topic: str, held: Mapping[int, Lease], partition: int, first_available: int) -> OffsetLoss:
+def record_loss(
+    topic: str, held: Mapping[int, Lease], partition: int, first_available: int, *, origin: Origin = NOBODY
+) -> OffsetLoss:
     """Kafka deleted what was not read yet: say so where operators look, and go on behind the gap."""
-    _move_ledger(topic, held, {partition: first_available})
-    return OffsetLoss.objects.create(
-        topic=topic, partition=partition, first_offset=held[partition].next_offset, next_offset=first_available
+    generations = _move_ledger(topic, held, {partition: first_available})
+    return write_loss(
+        OffsetLoss(
+            topic=topic, partition=partition, first_offset=held[partition].next_offset, next_offset=first_available
+        ),
+        generations[partition],
+        origin,
     )
 
 
-def _move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> None:
-    """Compare and swap. It comes first, so that a poll that lost its lease fails before it writes anything."""
+def write_loss(loss: OffsetLoss, generation: int, origin: Origin) -> OffsetLoss:
+    """In the caller's transaction: the loss, which stays, and its place in the chain of batches."""
+    where = {name: getattr(loss, name) for name in ("topic", "partition", "first_offset", "next_offset")}
+    append([Batch(**where, generation=generation, lost=loss.next_offset - loss.first_offset, **origin._asdict())])
+    loss.save()
+    return loss
+
+
+def _move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> dict[int, int]:
+    """Compare and swap. It comes first, so that a poll that lost its lease fails before it writes anything.
+
+    Returns the generation of each partition.
+    """
     partitions = sorted(next_offsets)  # one order for all, against deadlocks
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
-            [LOCK_TIMEOUT, STATEMENT_TIMEOUT],
-        )
+        limit_waiting()
         cursor.execute(
             MOVE_LEDGER,
             [
@@ -80,11 +121,22 @@ def _move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[in
         )
         if cursor.rowcount != len(partitions):
             raise LeaseLost(f"{len(partitions) - cursor.rowcount} of {len(partitions)} partitions of {topic} moved on")
+        return dict(cursor.fetchall())
 
 
-def _insert_todos(todos: Sequence[TodoRow]) -> int:
+def limit_waiting() -> None:
+    """For the rest of this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+            [LOCK_TIMEOUT, STATEMENT_TIMEOUT],
+        )
+
+
+def _insert_todos(todos: Sequence[TodoRow]) -> Counter[int]:
+    """How many were new, by partition."""
     if not todos:
-        return 0
+        return Counter()
     with connection.cursor() as cursor:
         cursor.execute(INSERT_TODOS, [list(column) for column in zip(*todos, strict=True)])
-        return int(cursor.rowcount)
+        return Counter(dict(cursor.fetchall()))

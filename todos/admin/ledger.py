@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from todos.admin.paginator import EstimatingPaginator
-from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Poller
+from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Poller
 
 SHOWN_BYTES = 4096
 
@@ -26,7 +26,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 @admin.register(PartitionLedger)
 class PartitionLedgerAdmin(ReadOnlyAdmin):
-    list_display = ["__str__", "next_offset", "moved_at", "worker", "epoch"]
+    list_display = ["__str__", "next_offset", "moved_at", "worker", "epoch", "generation"]
 
     @admin.display(description="held by")
     def worker(self, row: PartitionLedger) -> str:
@@ -64,7 +64,16 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
 @admin.register(OffsetLoss)
 class OffsetLossAdmin(ReadOnlyAdmin):
-    list_display = ["__str__", "first_offset", "next_offset", "created_at"]
+    list_display = ["__str__", "first_offset", "next_offset", "cause", "created_at"]
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    list_display = [
+        "__str__", "stored", "duplicates", "dead_letters", "lost", "bytes", "milliseconds", "worker", "created_at",
+    ]  # fmt: skip
+    paginator = EstimatingPaginator
+    show_full_result_count = False
 
 
 def _shown(data: bytes | memoryview | None) -> str:
