@@ -13,6 +13,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 
 from todos.failures import Failure, SystemicFailure, sort_failure
+from todos.history import ChainBroken, Origin, broken_chains
 from todos.leases import Leases, ensure_ledger
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
 from todos.options import PollOptions
@@ -60,12 +61,14 @@ class Poll:
     log: Log
     options: PollOptions
     worker: str
+    task_id: str = ""
     should_stop: Callable[[], bool] = lambda: False
     on_batch: Callable[[Summary], None] = lambda summary: None
     summary: Summary = field(default_factory=Summary)
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.log.topic, self.worker)
+        self.origin = Origin(self.worker, self.task_id)
         self.partitions: list[int] = []
         self._unreadable: set[int] = set()
         self._unpublished: dict[int, int] = {}
@@ -92,6 +95,9 @@ class Poll:
         except LeaseLost as exc:
             logger.info("%s: %s", self.worker, exc)
             self._start_over()
+            return False
+        except ChainBroken as exc:
+            self._leave_broken_chains(exc)
             return False
         except (LogUnavailable, SystemicFailure, DatabaseFailure) as exc:
             self._back_off(exc, seconds_left)
@@ -126,7 +132,14 @@ class Poll:
             return False
         next_offsets = {partition: records[-1].offset + 1 for partition, records in read.items()}
         batch = sort_records(self.log.topic, (record for records in read.values() for record in records))
-        result = store(self.log.topic, self.leases.held, batch, next_offsets, self.options.dead_letter_percent)
+        result = store(
+            self.log.topic,
+            self.leases.held,
+            batch,
+            next_offsets,
+            dead_letter_percent=self.options.dead_letter_percent,
+            origin=self.origin,
+        )
         for partition, next_offset in next_offsets.items():
             self.leases.held[partition].next_offset = next_offset
         self._unpublished |= next_offsets
@@ -146,16 +159,27 @@ class Poll:
         for partition, span in self.log.spans(self.leases.held).items():
             next_offset = self.leases.held[partition].next_offset
             if next_offset < span.first:
-                loss = record_loss(self.log.topic, self.leases.held, partition, span.first)
+                loss = record_loss(self.log.topic, self.leases.held, partition, span.first, origin=self.origin)
                 self.summary.lost += span.first - next_offset
                 logger.error("Kafka deleted records before they were stored: %s", loss)
             elif next_offset > span.end:
                 logger.error(
                     "%s/%d ends at %d, but the ledger is at %d: Kafka lost data, or the topic was made anew."
-                    " Not reading this partition",
+                    " Not reading this partition; see manage.py rewind",
                     *(self.log.topic, partition, span.end, next_offset),
                 )
                 self._unreadable.add(partition)
+        self._start_over()
+
+    def _leave_broken_chains(self, exc: ChainBroken) -> None:
+        """Someone moved a ledger by hand. The partition waits for an operator; the others go on."""
+        logger.error("%s", exc)
+        for ledger in broken_chains(self.log.topic):
+            logger.error(
+                "%s is at %d, but its batches end at %s. Not reading this partition; see manage.py rewind",
+                *(ledger, ledger.next_offset, ledger.chain_end),
+            )
+            self._unreadable.add(ledger.partition)
         self._start_over()
 
     def _start_over(self) -> None:

@@ -1,5 +1,6 @@
 """Finds the few records that the database refuses among many it takes, by halves under savepoints."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from django.db import connection, transaction
 from todos.failures import Failure, SystemicFailure, sort_failure, sqlstate
 from todos.records import TodoRow
 
-Insert = Callable[[Sequence[TodoRow]], int]
+Insert = Callable[[Sequence[TodoRow]], Counter[int]]
 
 
 class Rejected(NamedTuple):
@@ -21,7 +22,9 @@ class Rejected(NamedTuple):
 
 
 class Isolated(NamedTuple):
-    inserted: int
+    """How many todos were new, by partition, and which were refused."""
+
+    inserted: Counter[int]
     rejected: list[Rejected]
 
 
@@ -38,7 +41,9 @@ def insert_isolating(insert: Insert, todos: Sequence[TodoRow], at_most: int) -> 
     return Isolated(_insert_half(insert, todos, 0, rejected, at_most), rejected)
 
 
-def _insert_half(insert: Insert, todos: Sequence[TodoRow], start: int, rejected: list[Rejected], at_most: int) -> int:
+def _insert_half(
+    insert: Insert, todos: Sequence[TodoRow], start: int, rejected: list[Rejected], at_most: int
+) -> Counter[int]:
     try:
         with transaction.atomic():
             return insert(todos)
@@ -49,7 +54,7 @@ def _insert_half(insert: Insert, todos: Sequence[TodoRow], start: int, rejected:
             rejected.append(Rejected(start, describe(exc)))
             if len(rejected) > at_most:
                 raise SystemicFailure(f"more than {at_most} records of a batch are refused: {describe(exc)}") from exc
-            return 0
+            return Counter()
     middle = len(todos) // 2
     return _insert_half(insert, todos[:middle], start, rejected, at_most) + _insert_half(
         insert, todos[middle:], start + middle, rejected, at_most

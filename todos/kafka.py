@@ -3,6 +3,7 @@
 Offsets come from the ledger: no consumer group, no auto-commit, partitions assigned by hand.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any, Self
 
 from django.conf import settings
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import OffsetSpec
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
     KafkaError,
     LogTruncationError,
@@ -20,14 +21,16 @@ from kafka.errors import (
     OffsetOutOfRangeError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
+    for_code,
 )
 from kafka.structs import OffsetAndMetadata
 
 from edge_api.contract import KafkaSettings
 from todos import kafka_records
-from todos.log import LogUnavailable, OffsetOutOfRange, Position, Record, RecordRefused, Span
+from todos.log import LogUnavailable, OffsetOutOfRange, Position, Record, RecordRefused, Retention, Span
 
 ADMIN_TIMEOUT_MS = 5_000
+TIMESTAMPS_SECONDS = 3.0
 # How long the broker holds a fetch open. A newly assigned partition waits behind the open fetch, so it is short.
 FETCH_WAIT_MS = 250
 # Together below 5 s: how long a send waits to learn of the topic, for the acknowledgement, and for its thread to end.
@@ -46,6 +49,8 @@ class KafkaLog:
             (topic,) = self._admin.describe_topics([self.topic])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
             raise LogUnavailable(f"topic {self.topic} does not exist; manage.py create_topics makes it")
+        if not topic["partitions"]:
+            raise LogUnavailable(f"topic {self.topic}: {for_code(topic['error_code']).__name__}")
         return sorted(partition["partition_index"] for partition in topic["partitions"])
 
     def spans(self, partitions: Iterable[int]) -> dict[int, Span]:
@@ -56,6 +61,35 @@ class KafkaLog:
                 for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
             )
         return {where.partition: Span(first[where].offset, end[where].offset) for where in wanted}
+
+    def offset_at(self, partition: int, timestamp_ms: int) -> int | None:
+        """The first offset whose record is as young as that; None when all are older."""
+        where = TopicPartition(self.topic, partition)
+        with _unavailable():
+            found = self._admin.list_partition_offsets({where: timestamp_ms}, timeout_ms=ADMIN_TIMEOUT_MS)
+        return None if found[where].offset < 0 else int(found[where].offset)
+
+    def retention(self) -> Retention:
+        names = ("cleanup.policy", "retention.ms", "retention.bytes")
+        resource = ConfigResource(ConfigResourceType.TOPIC, self.topic, dict.fromkeys(names))
+        with _unavailable():
+            described = self._admin.describe_configs([resource], config_filter="all")["topic"][self.topic]
+        policy, milliseconds, size = (described[name]["value"] for name in names)
+        if "delete" not in policy:
+            return Retention(None, None)
+        return Retention(
+            int(milliseconds) / 1000 if int(milliseconds) >= 0 else None, int(size) if int(size) >= 0 else None
+        )
+
+    def timestamps(self, positions: Mapping[int, int]) -> dict[int, int]:
+        deadline = time.monotonic() + TIMESTAMPS_SECONDS
+        found = {}
+        for partition, offset in positions.items():
+            self.assign({partition: offset})
+            seconds_left = max(deadline - time.monotonic(), 0)
+            for records in self.poll(timeout_ms=int(seconds_left * 1000), max_records=1).values():
+                found[partition] = records[0].timestamp
+        return found
 
     def assign(self, positions: Mapping[int, int]) -> None:
         with _unavailable():
@@ -70,6 +104,13 @@ class KafkaLog:
             except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as exc:
                 raise OffsetOutOfRange(str(exc)) from exc
         return {where.partition: records for where, records in read.items()}
+
+    def positions(self) -> dict[int, int]:
+        with _unavailable():
+            return {
+                where.partition: self._consumer.position(where, timeout_ms=ADMIN_TIMEOUT_MS)
+                for where in self._consumer.assignment()
+            }
 
     def publish(self, positions: Mapping[int, int]) -> None:
         offsets = {TopicPartition(self.topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in positions.items()}

@@ -16,8 +16,6 @@ from uuid import UUID, uuid4
 from django.db import Error as DatabaseFailure
 from django.db import connection
 
-from todos.models import PartitionLedger
-
 LEASE_SECONDS = 15.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 3
 
@@ -50,6 +48,17 @@ TAKE = """
 GIVE_BACK = """
     UPDATE todos_partitionledger SET holder = NULL
     WHERE topic = %(topic)s AND holder = %(me)s AND partition = ANY(%(partitions)s)
+"""
+# With the anchor of its chain of batches.
+ENSURE_LEDGER = """
+    WITH made AS (
+        INSERT INTO todos_partitionledger (topic, partition, next_offset, epoch, generation)
+        SELECT %(topic)s, partition, 0, 0, 0 FROM unnest(%(partitions)s::int[]) AS known (partition)
+        ON CONFLICT (topic, partition) DO NOTHING
+        RETURNING topic, partition)
+    INSERT INTO todos_batch (topic, partition, generation, next_offset,
+                             stored, duplicates, dead_letters, lost, bytes, milliseconds, worker, task_id)
+    SELECT topic, partition, 0, 0, 0, 0, 0, 0, 0, 0, '', '' FROM made
 """
 
 
@@ -127,6 +136,5 @@ class Leases:
 
 def ensure_ledger(topic: str, partitions: Iterable[int]) -> None:
     """A row for every partition, also for one that was added just now; those that exist stay as they are."""
-    PartitionLedger.objects.bulk_create(
-        [PartitionLedger(topic=topic, partition=partition) for partition in partitions], ignore_conflicts=True
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(ENSURE_LEDGER, {"topic": topic, "partitions": list(partitions)})

@@ -69,6 +69,13 @@ class Sender(Protocol):
         """
 
 
+class Retention(NamedTuple):
+    """When the log deletes records: by age, by the size of a partition; None is never."""
+
+    seconds: float | None
+    bytes: int | None
+
+
 class Log(Protocol):
     """One topic. Every method ends in bounded time and raises LogUnavailable when the log does not answer."""
 
@@ -78,11 +85,22 @@ class Log(Protocol):
 
     def spans(self, partitions: Iterable[int]) -> dict[int, Span]: ...
 
+    def retention(self) -> Retention: ...
+
+    def timestamps(self, positions: Mapping[int, int]) -> dict[int, int]:
+        """Of the first record at or after each position, milliseconds since 1970; forgets what is assigned.
+
+        Partitions whose record does not come in time are left out. Raises OffsetOutOfRange.
+        """
+
     def assign(self, positions: Mapping[int, int]) -> None:
         """Read these partitions from these offsets on; forget whatever was read ahead."""
 
     def poll(self, *, timeout_ms: int, max_records: int) -> dict[int, Sequence[Record]]:
         """The next records of each assigned partition, in order. Raises OffsetOutOfRange."""
+
+    def positions(self) -> dict[int, int]:
+        """The next offset of each assigned partition, behind what was polled and what the log holds no record of."""
 
     def publish(self, positions: Mapping[int, int]) -> None:
         """Tell the log's own tools how far each partition is stored. Advisory."""

@@ -1,4 +1,4 @@
-"""What an operator may tune of a poll, in the schedule's kwargs or on the command line."""
+"""What an operator may tune of each task, in its schedule's kwargs or on the command line."""
 
 from typing import Any, Self
 
@@ -7,13 +7,25 @@ from pydantic_core import ErrorDetails
 
 
 class InvalidOptions(ValueError):
-    """The kwargs of a poll are not usable; the message names each of them and why."""
+    """The kwargs of a task are not usable; the message names each of them and why."""
 
 
-class PollOptions(BaseModel):
-    """One poll. It ends when its time budget is spent, or when nothing came for `timeout_ms`."""
+class Options(BaseModel):
+    """The keyword arguments of one task."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def parse(cls, kwargs: dict[str, Any]) -> Self:
+        """Raises InvalidOptions."""
+        try:
+            return cls.model_validate(kwargs)
+        except ValidationError as exc:
+            raise InvalidOptions("; ".join(_explain(error, cls) for error in exc.errors())) from None
+
+
+class PollOptions(Options):
+    """One poll. It ends when its time budget is spent, or when nothing came for `timeout_ms`."""
 
     timeout_ms: int = Field(10_000, ge=100, le=60_000, description="Milliseconds to wait for the next record.")
     max_records: int = Field(5_000, ge=1, le=50_000, description="Records stored in one transaction, at most.")
@@ -22,17 +34,15 @@ class PollOptions(BaseModel):
         50, ge=1, le=100, description="Stop when more of a batch would become dead letters; 100 never stops."
     )
 
-    @classmethod
-    def parse(cls, kwargs: dict[str, Any]) -> Self:
-        """Raises InvalidOptions."""
-        try:
-            return cls.model_validate(kwargs)
-        except ValidationError as exc:
-            raise InvalidOptions("; ".join(_explain(error) for error in exc.errors())) from None
+
+class TrimOptions(Options):
+    """How long the history of the batches is kept."""
+
+    keep_days: int = Field(30, ge=1, le=3650, description="Days until a batch is forgotten.")
 
 
-def _explain(error: ErrorDetails) -> str:
+def _explain(error: ErrorDetails, options: type[Options]) -> str:
     name = str(error["loc"][0]) if error["loc"] else "kwargs"
     if error["type"] == "extra_forbidden":
-        return f"{name}: unknown; known are {', '.join(PollOptions.model_fields)}"
+        return f"{name}: unknown; known are {', '.join(options.model_fields)}"
     return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}"

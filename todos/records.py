@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ class Sorted:
     todos: list[TodoRow] = field(default_factory=list)
     sources: list[Record] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    bytes: Counter[int] = field(default_factory=Counter)  # of the values, by partition
 
     def __len__(self) -> int:
         return len(self.todos) + len(self.dead_letters)
@@ -43,6 +45,7 @@ class Sorted:
 def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
     batch = Sorted()
     for record in records:
+        batch.bytes[record.partition] += len(record.value or b"")
         if isinstance(record, Undecodable):
             batch.dead_letters.append(dead_letter(topic, record, DeadLetter.Reason.UNDECODABLE, record.why))
             continue

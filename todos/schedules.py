@@ -1,34 +1,59 @@
-"""The default schedule. It is a start for operators, who tune it in the admin; their edits are never touched."""
+"""The default schedules. They are a start for operators, who tune them in the admin; their edits are never touched."""
 
 import json
+from typing import NamedTuple
 
 from django.db import transaction
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from todos.options import PollOptions
+from todos.options import Options, PollOptions, TrimOptions
 
-POLL_SCHEDULE = "Poll todo-create"
-POLL_TASK = "todos.tasks.poll_todos"
-# Half the default time budget: there is always a next poll at hand when one ends, and two run at a time.
-POLL_INTERVAL_SECONDS = 5
+POLL_SCHEDULE, POLL_TASK = "Poll todo-create", "todos.tasks.poll_todos"
+TRIM_SCHEDULE, TRIM_TASK = "Trim the batch history", "todos.tasks.trim_batches"
+TASK_OPTIONS: dict[str, type[Options]] = {POLL_TASK: PollOptions, TRIM_TASK: TrimOptions}
+
+
+class Schedule(NamedTuple):
+    """A tick is void when the next one is due."""
+
+    name: str
+    task: str
+    every_seconds: int
+    description: str
+
+
+DEFAULTS = [
+    Schedule(
+        POLL_SCHEDULE,
+        POLL_TASK,
+        # Half the default time budget: there is always a next poll at hand when one ends, and two run at a time.
+        5,
+        "Long-polls Kafka and stores todos in bulk. Interval and keyword arguments act within 10 s.",
+    ),
+    Schedule(TRIM_SCHEDULE, TRIM_TASK, 3600, "Forgets batches that are older than keep_days, for 5 s at most."),
+]
+
+
+def create_default_schedules() -> dict[str, bool]:
+    """Create what is missing. By name: False when the schedule was there already, edited or not."""
+    return {schedule.name: _create(schedule) for schedule in DEFAULTS}
 
 
 @transaction.atomic
-def create_default_schedules() -> bool:
-    """Create what is missing. False when the schedule was there already, edited or not."""
-    if PeriodicTask.objects.filter(name=POLL_SCHEDULE).exists():
+def _create(schedule: Schedule) -> bool:
+    if PeriodicTask.objects.filter(name=schedule.name).exists():
         return False
-    every = {"every": POLL_INTERVAL_SECONDS, "period": IntervalSchedule.SECONDS}
+    every = {"every": schedule.every_seconds, "period": IntervalSchedule.SECONDS}
     # Not get_or_create: nothing keeps an operator from making the same interval twice.
     interval = IntervalSchedule.objects.filter(**every).first() or IntervalSchedule.objects.create(**every)
     _, created = PeriodicTask.objects.get_or_create(
-        name=POLL_SCHEDULE,
+        name=schedule.name,
         defaults={
-            "task": POLL_TASK,
+            "task": schedule.task,
             "interval": interval,
-            "kwargs": json.dumps(PollOptions().model_dump()),
-            "expire_seconds": POLL_INTERVAL_SECONDS,
-            "description": "Long-polls Kafka and stores todos in bulk. Interval and keyword arguments act within 10 s.",
+            "kwargs": json.dumps(TASK_OPTIONS[schedule.task]().model_dump()),
+            "expire_seconds": schedule.every_seconds,
+            "description": schedule.description,
         },
     )
     return bool(created)

@@ -1,5 +1,7 @@
 """The transaction: todos, dead letters and the ledger's move stand or fall together."""
 
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -7,9 +9,10 @@ from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 
 from todos.failures import Failure, SystemicFailure, sort_failure
+from todos.history import NOBODY, Counts, Origin, append, record_batches
 from todos.isolate import Isolated, insert_isolating
 from todos.leases import Lease
-from todos.models import DeadLetter, OffsetLoss
+from todos.models import Batch, DeadLetter, OffsetLoss
 from todos.records import Sorted, TodoRow, dead_letter
 
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "60s"
@@ -20,14 +23,18 @@ MOVE_LEDGER = """
     FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS move (partition, expected, epoch, next_offset)
     WHERE l.topic = %s AND l.partition = move.partition
       AND l.next_offset = move.expected AND l.epoch = move.epoch
+    RETURNING l.partition, l.generation
 """
 INSERT_TODOS = """
-    INSERT INTO todos_todo
-        (id, title, description, is_done, created_at, stored_at, updated_at, source_partition, source_offset)
-    SELECT id, title, description, false, created_at, now(), now(), source_partition, source_offset
-    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::int[], %s::bigint[])
-        AS new (id, title, description, created_at, source_partition, source_offset)
-    ON CONFLICT (id) DO NOTHING
+    WITH inserted AS (
+        INSERT INTO todos_todo
+            (id, title, description, is_done, created_at, stored_at, updated_at, source_partition, source_offset)
+        SELECT id, title, description, false, created_at, now(), now(), source_partition, source_offset
+        FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::int[], %s::bigint[])
+            AS new (id, title, description, created_at, source_partition, source_offset)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING source_partition)
+    SELECT source_partition, count(*) FROM inserted GROUP BY source_partition
 """
 
 
@@ -44,21 +51,30 @@ class Stored(NamedTuple):
 
 
 def store(
-    topic: str, held: Mapping[int, Lease], batch: Sorted, next_offsets: Mapping[int, int], dead_letter_percent: int = 50
+    topic: str,
+    held: Mapping[int, Lease],
+    batch: Sorted,
+    next_offsets: Mapping[int, int],
+    *,
+    dead_letter_percent: int = 50,
+    origin: Origin = NOBODY,
 ) -> Stored:
     """Store a batch and move the ledger of its partitions to `next_offsets`.
 
     A record that the database refuses becomes a dead letter; when more of the batch than `dead_letter_percent` would
-    become dead letters, none does. Raises LeaseLost, SystemicFailure or a DatabaseError; then nothing has happened.
+    become dead letters, none does. Raises LeaseLost, ChainBroken, SystemicFailure or a DatabaseError; then nothing
+    has happened.
     """
     at_most = _most_dead_letters(len(batch), dead_letter_percent)
     try:
-        return _store(topic, held, batch, next_offsets, at_most, lambda todos: Isolated(insert_todos(todos), []))
+        return _store(
+            topic, held, batch, next_offsets, origin, at_most, lambda todos: Isolated(insert_todos(todos), [])
+        )
     except (DatabaseFailure, ValueError) as exc:
         if sort_failure(exc) is not Failure.DATA:
             raise
     return _store(
-        topic, held, batch, next_offsets, at_most, lambda todos: insert_isolating(insert_todos, todos, at_most)
+        topic, held, batch, next_offsets, origin, at_most, lambda todos: insert_isolating(insert_todos, todos, at_most)
     )
 
 
@@ -68,10 +84,12 @@ def _store(
     held: Mapping[int, Lease],
     batch: Sorted,
     next_offsets: Mapping[int, int],
+    origin: Origin,
     at_most: int,
     insert: Callable[[Sequence[TodoRow]], Isolated],
 ) -> Stored:
-    move_ledger(topic, held, next_offsets)
+    started = time.monotonic()
+    generations = move_ledger(topic, held, next_offsets)
     inserted, rejected = insert(batch.todos)
     letters = batch.dead_letters + [
         dead_letter(topic, batch.sources[place], DeadLetter.Reason.REJECTED, why) for place, why in rejected
@@ -81,8 +99,25 @@ def _store(
             f"{len(letters)} of {len(batch)} records cannot be stored, so none was made a dead letter;"
             f" if that is right, raise dead_letter_percent. The last one: {letters[-1].detail}"
         )
-    DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)  # a range read again has them already
-    return Stored(inserted, len(batch.todos) - len(rejected) - inserted, len(letters))
+    # A rewound range brings dead letters that are there already; what operators did with them stays.
+    DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
+    dead = Counter(letter.partition for letter in letters)
+    duplicates = Counter(todo.source_partition for todo in batch.todos)
+    duplicates.subtract(inserted)
+    duplicates.subtract(batch.todos[place].source_partition for place, _ in rejected)
+    record_batches(
+        topic,
+        generations,
+        {partition: (held[partition].next_offset, end) for partition, end in next_offsets.items()},
+        Counts(inserted, duplicates, dead, batch.bytes),
+        origin=origin,
+        seconds=time.monotonic() - started,
+    )
+    return Stored(inserted.total(), duplicates.total(), dead.total())
+
+
+def _insert_all(todos: Sequence[TodoRow]) -> Isolated:
+    return Isolated(insert_todos(todos), [])
 
 
 def _most_dead_letters(records: int, percent: int) -> int:
@@ -91,22 +126,36 @@ def _most_dead_letters(records: int, percent: int) -> int:
 
 
 @transaction.atomic(durable=True)
-def record_loss(topic: str, held: Mapping[int, Lease], partition: int, first_available: int) -> OffsetLoss:
+def record_loss(
+    topic: str, held: Mapping[int, Lease], partition: int, first_available: int, *, origin: Origin = NOBODY
+) -> OffsetLoss:
     """Kafka deleted what was not read yet: say so where operators look, and go on behind the gap."""
-    move_ledger(topic, held, {partition: first_available})
-    return OffsetLoss.objects.create(
-        topic=topic, partition=partition, first_offset=held[partition].next_offset, next_offset=first_available
+    generations = move_ledger(topic, held, {partition: first_available})
+    return write_loss(
+        OffsetLoss(
+            topic=topic, partition=partition, first_offset=held[partition].next_offset, next_offset=first_available
+        ),
+        generations[partition],
+        origin,
     )
 
 
-def move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> None:
-    """Compare and swap. It comes first, so that a poll that lost its lease fails before it writes anything."""
+def write_loss(loss: OffsetLoss, generation: int, origin: Origin) -> OffsetLoss:
+    """In the caller's transaction: the loss, which stays, and its place in the chain of batches."""
+    where = {name: getattr(loss, name) for name in ("topic", "partition", "first_offset", "next_offset")}
+    append([Batch(**where, generation=generation, lost=loss.next_offset - loss.first_offset, **origin._asdict())])
+    loss.save()
+    return loss
+
+
+def move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> dict[int, int]:
+    """Compare and swap. It comes first, so that a poll that lost its lease fails before it writes anything.
+
+    Returns the generation of each partition.
+    """
     partitions = sorted(next_offsets)  # one order for all, against deadlocks
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
-            [LOCK_TIMEOUT, STATEMENT_TIMEOUT],
-        )
+        limit_waiting()
         cursor.execute(
             MOVE_LEDGER,
             [
@@ -119,11 +168,22 @@ def move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int
         )
         if cursor.rowcount != len(partitions):
             raise LeaseLost(f"{len(partitions) - cursor.rowcount} of {len(partitions)} partitions of {topic} moved on")
+        return dict(cursor.fetchall())
 
 
-def insert_todos(todos: Sequence[TodoRow]) -> int:
+def limit_waiting() -> None:
+    """For the rest of this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+            [LOCK_TIMEOUT, STATEMENT_TIMEOUT],
+        )
+
+
+def insert_todos(todos: Sequence[TodoRow]) -> Counter[int]:
+    """How many were new, by partition."""
     if not todos:
-        return 0
+        return Counter()
     with connection.cursor() as cursor:
         cursor.execute(INSERT_TODOS, [list(column) for column in zip(*todos, strict=True)])
-        return int(cursor.rowcount)
+        return Counter(dict(cursor.fetchall()))

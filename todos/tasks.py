@@ -6,12 +6,13 @@ import os
 import socket
 from typing import Any
 
-from celery import shared_task
+from celery import current_task, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 
+from todos.history import trim
 from todos.ingest import Poll, Summary
 from todos.kafka import close_process_log, process_log
-from todos.options import InvalidOptions, PollOptions
+from todos.options import InvalidOptions, PollOptions, TrimOptions
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,26 @@ def _close(**_: Any) -> None:
 )
 def poll_todos(**kwargs: Any) -> None:
     """Long-poll the topic and store todos in bulk; kwargs are the fields of PollOptions."""
-    _log_summary(Poll(process_log(), _options(kwargs), worker_name(), should_stop=_is_stopping).run())
+    task_id = (current_task and current_task.request.id) or ""
+    _log_summary(Poll(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping).run())
+
+
+@shared_task(
+    name="todos.tasks.trim_batches",
+    ignore_result=True,
+    acks_late=False,
+    soft_time_limit=SOFT_LIMIT_SECONDS,
+    time_limit=HARD_LIMIT_SECONDS,
+)
+def trim_batches(**kwargs: Any) -> None:
+    """Forget old batches; kwargs are the fields of TrimOptions. Nonsense in them deletes nothing."""
+    try:
+        options = TrimOptions.parse(kwargs)
+    except InvalidOptions as exc:
+        logger.error("trim_batches: bad kwargs (%s); nothing is trimmed", exc)  # noqa: TRY400
+        return
+    if removed := trim(options.keep_days):
+        logger.info("trim_batches: forgot %d batches older than %d days", removed, options.keep_days)
 
 
 def worker_name() -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from edge_api.contract import KafkaSettings
 from todos.ingest import Poll, Summary
@@ -52,6 +53,13 @@ class Topic:
         """As Kafka's retention would."""
         admin = KafkaAdminClient(**self.kafka.client_options())
         admin.delete_records({TopicPartition(self.kafka.topic, partition): before})
+        admin.close()
+
+    def configure(self, **configs: int) -> None:
+        """Underscores stand for dots: retention_ms."""
+        values = {name.replace("_", "."): str(value) for name, value in configs.items()}
+        admin = KafkaAdminClient(**self.kafka.client_options())
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.kafka.topic, values)])
         admin.close()
 
     def poll(self, log: KafkaLog | None = None, *, timeout_ms: int = 1000, **options: Any) -> Summary:

@@ -4,7 +4,8 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from todos.models import OffsetLoss, PartitionLedger, Poller
+from todos.admin.paginator import EstimatingPaginator
+from todos.models import Batch, OffsetLoss, PartitionLedger, Poller
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -20,7 +21,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 @admin.register(PartitionLedger)
 class PartitionLedgerAdmin(ReadOnlyAdmin):
-    list_display = ["__str__", "next_offset", "moved_at", "worker", "epoch"]
+    list_display = ["__str__", "next_offset", "moved_at", "worker", "epoch", "generation"]
 
     @admin.display(description="held by")
     def worker(self, row: PartitionLedger) -> str:
@@ -35,4 +36,13 @@ class PollerAdmin(ReadOnlyAdmin):
 
 @admin.register(OffsetLoss)
 class OffsetLossAdmin(ReadOnlyAdmin):
-    list_display = ["__str__", "first_offset", "next_offset", "created_at"]
+    list_display = ["__str__", "first_offset", "next_offset", "cause", "created_at"]
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    list_display = [
+        "__str__", "stored", "duplicates", "dead_letters", "lost", "bytes", "milliseconds", "worker", "created_at",
+    ]  # fmt: skip
+    paginator = EstimatingPaginator
+    show_full_result_count = False

@@ -1,4 +1,4 @@
-"""django-celery-beat's own admin, with one thing more: the kwargs of a poll are checked for their meaning."""
+"""django-celery-beat's own admin, with one thing more: the kwargs of our tasks are checked for their meaning."""
 
 import json
 from typing import Any
@@ -8,25 +8,25 @@ from django.core.exceptions import ValidationError
 from django_celery_beat.admin import PeriodicTaskAdmin, PeriodicTaskForm
 from django_celery_beat.models import PeriodicTask
 
-from todos.options import InvalidOptions, PollOptions
-from todos.schedules import POLL_TASK
+from todos.options import InvalidOptions, Options
+from todos.schedules import TASK_OPTIONS
 
 
 class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean()
-        if data.get("task") == POLL_TASK and not self.errors:
-            self._check_poll(data)
+        if (options := TASK_OPTIONS.get(data.get("task", ""))) and not self.errors:
+            self._check(data, options)
         return data
 
-    def _check_poll(self, data: dict[str, Any]) -> None:
+    def _check(self, data: dict[str, Any], options: type[Options]) -> None:
         kwargs = json.loads(data["kwargs"] or "{}")
         try:
-            PollOptions.parse(kwargs)
+            options.parse(kwargs)
         except InvalidOptions as exc:
             raise ValidationError({"kwargs": str(exc)}) from exc
         if json.loads(data["args"] or "[]"):
-            raise ValidationError({"args": "A poll takes keyword arguments only."})
+            raise ValidationError({"args": "This task takes keyword arguments only."})
 
 
 admin.site.unregister(PeriodicTask)

@@ -12,8 +12,8 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from tests.support.todos import make_todos
 from todos.admin import paginator
-from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
-from todos.schedules import create_default_schedules
+from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
+from todos.schedules import POLL_SCHEDULE, TRIM_SCHEDULE, create_default_schedules
 
 pytestmark = pytest.mark.django_db
 TODOS = "/admin/todos/todo/"
@@ -34,10 +34,11 @@ def test_every_list_and_every_row_opens(admin: Client) -> None:
     create_default_schedules()
     rows = [
         Todo.objects.get(),
-        PeriodicTask.objects.get(),
+        PeriodicTask.objects.get(name=POLL_SCHEDULE),
         PartitionLedger.objects.create(topic="t", partition=0, holder=UUID(int=1)),
         Poller.objects.create(id=UUID(int=1), topic="t", worker="w", expires_at="2026-01-01T00:00:00Z"),
         OffsetLoss.objects.create(topic="t", partition=0, first_offset=0, next_offset=2),
+        Batch.objects.create(topic="t", partition=0, generation=0, next_offset=2),
         DeadLetter.objects.create(topic="t", partition=0, offset=1, reason="invalid", detail="d", value=b"\xff"),
     ]
     for row in rows:
@@ -65,7 +66,7 @@ def test_a_todo_can_be_edited_and_deleted_but_not_added(admin: Client) -> None:
     assert not Todo.objects.exists()
 
 
-@pytest.mark.parametrize("model", ["partitionledger", "deadletter", "offsetloss", "poller"])
+@pytest.mark.parametrize("model", ["partitionledger", "deadletter", "offsetloss", "poller", "batch"])
 def test_what_the_ingest_keeps_is_read_only(admin: Client, model: str) -> None:
     row = PartitionLedger.objects.create(topic="t", partition=0)
     assert admin.get(f"/admin/todos/{model}/add/").status_code == 403
@@ -116,7 +117,7 @@ def test_a_long_list_is_estimated_not_counted(admin: Client, monkeypatch: pytest
 def schedule_form(admin: Client) -> dict[str, str]:
     """What a browser would send to save the poll schedule unchanged."""
     create_default_schedules()
-    task = PeriodicTask.objects.get()
+    task = PeriodicTask.objects.get(name=POLL_SCHEDULE)
     initial = admin.get(f"/admin/django_celery_beat/periodictask/{task.pk}/change/").context["adminform"].form.initial
     form = {name: str(value) for name, value in initial.items() if value not in (None, False)}
     return form | {"task": task.task, "regtask": ""}
@@ -124,7 +125,8 @@ def schedule_form(admin: Client) -> dict[str, str]:
 
 def save(admin: Client, form: dict[str, str]) -> str:
     """The form's errors as text; empty when it was saved."""
-    response = admin.post(f"/admin/django_celery_beat/periodictask/{PeriodicTask.objects.get().pk}/change/", form)
+    task = PeriodicTask.objects.get(name=form["name"])
+    response = admin.post(f"/admin/django_celery_beat/periodictask/{task.pk}/change/", form)
     return "" if response.status_code == 302 else str(response.context["adminform"].form.errors)
 
 
@@ -133,7 +135,7 @@ def test_an_edited_schedule_is_saved_and_beat_is_told(
 ) -> None:
     before = PeriodicTasks.last_change()
     assert save(admin, schedule_form | {"kwargs": '{"max_records": 10}'}) == ""
-    assert json.loads(PeriodicTask.objects.get().kwargs) == {"max_records": 10}
+    assert json.loads(PeriodicTask.objects.get(name=POLL_SCHEDULE).kwargs) == {"max_records": 10}
     assert PeriodicTasks.last_change() != before
 
 
@@ -146,18 +148,39 @@ def test_an_edited_schedule_is_saved_and_beat_is_told(
         ({"kwargs": '{"timeout_ms": 99}'}, "timeout_ms: input should be greater than or equal to 100"),
         ({"kwargs": '{"time_budget_seconds": 61}'}, "time_budget_seconds: input should be less than or equal to 60"),
         ({"kwargs": '{"max_record": 5}'}, "max_record: unknown; known are timeout_ms, max_records, time_budget"),
+        ({"kwargs": '{"keep_days": 3}'}, "keep_days: unknown"),
         ({"kwargs": "[1]"}, "kwargs: input should be"),
         ({"kwargs": "{"}, "Unable to parse JSON"),
-        ({"args": "[5]"}, "A poll takes keyword arguments only."),
+        ({"args": "[5]"}, "This task takes keyword arguments only."),
     ],
 )
 def test_nonsense_in_a_schedule_is_refused_with_the_reason(
     admin: Client, schedule_form: dict[str, str], change: dict[str, str], message: str
 ) -> None:
-    before = PeriodicTask.objects.values("args", "kwargs").get()
+    before = list(PeriodicTask.objects.values("args", "kwargs"))
 
     assert message in save(admin, schedule_form | change)
-    assert PeriodicTask.objects.values("args", "kwargs").get() == before
+    assert list(PeriodicTask.objects.values("args", "kwargs")) == before
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ('{"keep_days": 1}', ""),
+        ('{"keep_days": 0}', "keep_days: input should be greater than or equal to 1"),
+        ('{"max_records": 5}', "max_records: unknown; known are keep_days"),
+    ],
+)
+def test_the_trims_schedule_is_checked_likewise(
+    admin: Client, schedule_form: dict[str, str], kwargs: str, message: str
+) -> None:
+    trim = PeriodicTask.objects.get(name=TRIM_SCHEDULE)
+    form = schedule_form | {"name": trim.name, "task": trim.task, "interval": str(trim.interval_id), "kwargs": kwargs}
+
+    errors = save(admin, form)
+
+    assert message in errors
+    assert bool(message) == bool(errors)
 
 
 def test_an_operator_without_rights_sees_nothing(client: Client) -> None:

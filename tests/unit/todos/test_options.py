@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from todos.options import InvalidOptions, PollOptions
+from todos.options import InvalidOptions, PollOptions, TrimOptions
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,14 @@ def test_nonsense_is_refused_by_name(kwargs: Any, message: str) -> None:
     with pytest.raises(InvalidOptions) as refused:
         PollOptions.parse(kwargs)
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("days", [1, 3650])
+def test_the_history_is_kept_for_a_day_to_ten_years(days: int) -> None:
+    assert TrimOptions.parse({"keep_days": days}).keep_days == days
+
+
+@pytest.mark.parametrize("days", [0, 3651, "30", 1.5])
+def test_nonsense_of_a_trim_is_refused_by_name(days: Any) -> None:
+    with pytest.raises(InvalidOptions, match=r"^keep_days: "):
+        TrimOptions.parse({"keep_days": days})

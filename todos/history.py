@@ -1,0 +1,130 @@
+"""The chain of batches of each partition: what became of every range, written with the rows it tells of."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+
+from todos.models import Batch, PartitionLedger
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+# Rows in one transaction, and seconds in all: a trim shares the worker with the polls.
+TRIM_ROWS, TRIM_SECONDS = 10_000, 5.0
+
+# Looks at the oldest rows of a chain only, however long it is. The last row stays: the next batch refers to it,
+# and no poll should wait for a trim.
+LAST_EXPIRED = """
+    WITH chain AS (
+        SELECT next_offset, created_at FROM todos_batch
+        WHERE topic = %(topic)s AND partition = %(partition)s AND generation = %(generation)s)
+    SELECT max(next_offset) FILTER (WHERE created_at < now() - %(keep_days)s * interval '1 day')
+    FROM (SELECT * FROM chain ORDER BY next_offset LIMIT %(limit)s) oldest
+    WHERE next_offset < (SELECT max(next_offset) FROM chain)
+"""
+MAKE_ANCHOR = """
+    UPDATE todos_batch SET first_offset = NULL, stored = 0, duplicates = 0, dead_letters = 0, lost = 0,
+                           bytes = 0, milliseconds = 0, worker = '', task_id = ''
+    WHERE topic = %(topic)s AND partition = %(partition)s AND generation = %(generation)s
+      AND next_offset = %(end)s
+"""
+
+
+class ChainBroken(Exception):
+    """The ledger of a partition does not stand where its batches end. Nothing was stored."""
+
+
+class Origin(NamedTuple):
+    """Who stores: host and process, and the Celery task, where there is one."""
+
+    worker: str = ""
+    task_id: str = ""
+
+
+NOBODY = Origin()
+
+
+class Counts(NamedTuple):
+    """What one transaction did, by partition."""
+
+    stored: Counter[int]
+    duplicates: Counter[int]
+    dead_letters: Counter[int]
+    bytes: Counter[int]
+
+
+def record_batches(
+    topic: str,
+    generations: Mapping[int, int],
+    ranges: Mapping[int, tuple[int, int]],
+    counts: Counts,
+    *,
+    origin: Origin,
+    seconds: float,
+) -> None:
+    """One batch per partition, in the caller's transaction. Raises ChainBroken."""
+    append(
+        Batch(
+            topic=topic,
+            partition=partition,
+            generation=generations[partition],
+            first_offset=first,
+            next_offset=next_offset,
+            **{name: by_partition[partition] for name, by_partition in counts._asdict().items()},
+            milliseconds=round(seconds * 1000),
+            **origin._asdict(),
+        )
+        for partition, (first, next_offset) in ranges.items()
+    )
+
+
+def append(batches: Iterable[Batch]) -> None:
+    """Raises ChainBroken, which names the first partition at fault."""
+    try:
+        Batch.objects.bulk_create(batches)
+    except IntegrityError as exc:
+        raise ChainBroken(" ".join(str(exc).split())) from exc
+
+
+class _End(TypedDict):
+    chain_end: int | None
+
+
+def broken_chains(topic: str) -> "QuerySet[WithAnnotations[PartitionLedger, _End]]":
+    """The ledger's rows that do not stand where their batches end, each with that `chain_end`, None without any."""
+    chain = Batch.objects.filter(
+        topic=OuterRef("topic"), partition=OuterRef("partition"), generation=OuterRef("generation")
+    )
+    end = Subquery(chain.order_by("-next_offset").values("next_offset")[:1])
+    ledgers = PartitionLedger.objects.filter(topic=topic).annotate(chain_end=end)
+    return ledgers.filter(Q(chain_end=None) | ~Q(chain_end=F("next_offset")))
+
+
+def trim(keep_days: int) -> int:
+    """Forget batches older than `keep_days`, oldest first. The number of rows removed; the next call goes on."""
+    deadline = time.monotonic() + TRIM_SECONDS
+    removed = 0
+    for ledger in PartitionLedger.objects.order_by("topic", "partition"):
+        for generation in range(ledger.generation + 1):
+            chain = {"topic": ledger.topic, "partition": ledger.partition, "generation": generation}
+            while time.monotonic() < deadline and (rows := _trim_chain(chain, keep_days)):
+                removed += rows
+    return removed
+
+
+@transaction.atomic(durable=True)
+def _trim_chain(chain: dict[str, Any], keep_days: int) -> int:
+    """The last expired batch becomes the anchor of those that stay; the rows before it go."""
+    with connection.cursor() as cursor:
+        cursor.execute(LAST_EXPIRED, chain | {"keep_days": keep_days, "limit": TRIM_ROWS})
+        (end,) = cursor.fetchone()
+        if end is None:
+            return 0
+        cursor.execute("SET CONSTRAINTS todos_batch_follows DEFERRED")
+        removed, _ = Batch.objects.filter(**chain, next_offset__lt=end).delete()
+        cursor.execute(MAKE_ANCHOR, chain | {"end": end})
+    return removed
