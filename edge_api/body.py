@@ -34,6 +34,9 @@ def _check_headers(scope: Scope) -> None:
             content_type = value
         elif name == b"content-length" and int(value) > MAX_BODY_BYTES:
             raise _too_large()
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            error = FieldError("Content-Encoding", "must not be set: the body is read as it is")
+            raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must not be compressed.", errors=[error])
     if content_type != b"application/json" and not _is_json(content_type.decode("latin-1")):
         error = FieldError("Content-Type", "must be application/json, in UTF-8")
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be JSON.", errors=[error])

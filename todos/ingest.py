@@ -17,7 +17,7 @@ from todos.history import ChainBroken, Origin, broken_chains
 from todos.leases import Leases, ensure_ledger
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
 from todos.options import PollOptions
-from todos.records import sort_records
+from todos.records import Sorted, sort_records
 from todos.store import LeaseLost, record_loss, store
 
 logger = logging.getLogger(__name__)
@@ -128,10 +128,21 @@ class Poll:
             self._record_losses()
             return False
         if not read:
+            self._cover_offsets_without_records()
             self._publish()
             return False
-        next_offsets = {partition: records[-1].offset + 1 for partition, records in read.items()}
         batch = sort_records(self.log.topic, (record for records in read.values() for record in records))
+        self._store(batch, {partition: records[-1].offset + 1 for partition, records in read.items()})
+        return True
+
+    def _cover_offsets_without_records(self) -> None:
+        """Markers of transactions, records of aborted ones, what compaction removed: nothing to wait for."""
+        held = self.leases.held
+        passed = {p: offset for p, offset in self.log.positions().items() if offset > held[p].next_offset}
+        if passed:
+            self._store(Sorted(), passed)
+
+    def _store(self, batch: Sorted, next_offsets: dict[int, int]) -> None:
         result = store(
             self.log.topic,
             self.leases.held,
@@ -145,7 +156,6 @@ class Poll:
         self._unpublished |= next_offsets
         self._count(result.todos, result.duplicates, result.dead_letters)
         self._publish()
-        return True
 
     def _count(self, stored: int, duplicates: int, dead_letters: int) -> None:
         self.summary.stored += stored

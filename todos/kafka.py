@@ -145,6 +145,7 @@ class KafkaLog:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",  # 'latest', the default, skips data in silence
+            isolation_level="read_committed",  # what a producer aborted was never promised to anybody
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         kafka_records.install(consumer)

@@ -19,6 +19,7 @@ from todos.log import Undecodable
 
 # A checksum that fails may be the reading's fault, so a batch is read this often before it is given up.
 READS_OF_A_BAD_CHECKSUM = 3
+ABORT = b"\0\0"  # the second number in a marker's key: KIP-98
 INT64 = range(-(2**63), 2**63)
 Doubts = dict[TopicPartition, tuple[int, int]]
 
@@ -73,7 +74,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             self._read_again(where, current.base_offset, why)
         end = self._end(where, batch, current, following)
         try:
-            for record in _decode(batch):
+            for record in _decode(batch) if batch is not None and not self._is_aborted(batch) else ():
                 if record.offset < self.fetch_offset:
                     continue
                 _check_order(record.offset, range(self.next_fetch_offset, end))
@@ -84,6 +85,15 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         if why:
             yield from self._undecodable(where.partition, range(self.next_fetch_offset, end), current.data, why)
         self.next_fetch_offset = max(self.next_fetch_offset, end)
+
+    def _is_aborted(self, batch: Any) -> bool:
+        """Kafka tells with each fetch whose transactions were aborted in it, and a marker where each one ends."""
+        if batch.magic < 2 or not batch.has_producer_id():
+            return False
+        self._consume_aborted_transactions_up_to(batch.last_offset)
+        if batch.is_control_batch and any(marker.key[2:4] == ABORT for marker in batch):
+            self.aborted_producer_ids.discard(batch.producer_id)
+        return bool(self._is_batch_aborted(batch))
 
     def _undecodable(self, partition: int, offsets: range, data: memoryview | bytes, why: str) -> Iterator[Undecodable]:
         """The first one carries the bytes of the whole batch."""
@@ -134,6 +144,4 @@ def _kafka_record(partition: int, record: Any) -> KafkaRecord:
 
 def _decode(batch: Any) -> Iterator[Any]:
     """Control batches mark the ends of transactions; they hold nothing for us."""
-    if batch is None or (batch.magic == 2 and batch.is_control_batch):
-        return iter(())
-    return iter(batch)
+    return iter(() if batch.magic == 2 and batch.is_control_batch else batch)

@@ -173,6 +173,25 @@ def test_the_markers_of_transactions_block_nothing(topic: Topic) -> None:
     assert topic.ledger() == {0: 7}  # three of the seven offsets are markers
 
 
+def test_what_a_transaction_aborted_is_not_stored_and_its_offsets_leave_no_lag(topic: Topic) -> None:
+    producer = topic.new_producer(transactional_id=topic.kafka.topic)
+    producer.init_transactions()
+    for title, outcome in [("kept", "commit"), ("aborted", "abort"), ("kept too", "commit"), ("aborted too", "abort")]:
+        producer.begin_transaction()
+        sent = producer.send(topic.kafka.topic, event(title=title), partition=0)
+        producer.flush(30)
+        sent.get(30)
+        getattr(producer, f"{outcome}_transaction")()
+    producer.close()
+
+    summary = topic.poll()
+
+    assert set(Todo.objects.values_list("title", flat=True)) == {"kept", "kept too"}
+    assert (summary.stored, summary.dead_letters, summary.failures) == (2, 0, 0)
+    end = topic.log().spans([0])[0].end
+    assert (topic.ledger(), end) == ({0: end}, 8)  # four records, four markers
+
+
 def damage(kafka: Kafka, topic: Topic, marker: bytes, replacement: bytes) -> None:
     """A disk's bit rot, under the eyes of a running broker."""
     segment = kafka.directory / "apache" / f"{topic.kafka.topic}-0" / f"{0:020}.log"

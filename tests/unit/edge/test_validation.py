@@ -158,6 +158,12 @@ def test_another_content_type_is_refused(post: Post, content_type: str) -> None:
     assert_problem(post(todo(), {"Content-Type": content_type}), 415, "Content-Type")
 
 
+def test_a_compressed_body_is_refused(post: Post) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    assert_problem(post(todo(), headers), 415, "Content-Encoding")
+    assert post(todo(), headers | {"Content-Encoding": "identity"}).status_code == PASSED_VALIDATION
+
+
 def test_a_missing_content_type_is_refused(post: Post) -> None:
     assert_problem(post(todo(), {}), 415, "Content-Type")
 
