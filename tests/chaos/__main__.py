@@ -22,11 +22,16 @@ from tests.chaos.progress import Ticker
 from tests.chaos.report import Report, findings, show, tabulate, versions
 from tests.chaos.world import running_world
 
+# The longest way back: a lease of 15 s, a session frozen in its transaction for 30 s, reconnects, the backlog.
+PATIENCE = 120.0
 BROKEN = {"CHAOS_LEDGER_OUTSIDE_TRANSACTION": "yes"}
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.json and not options.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {options.json.parent}")
     logging.disable()  # of this process: its clients' complaints are what it counts
     interrupts = Interrupts()
     interrupts.install()
@@ -73,6 +78,7 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
                 seed=options.seed,
                 seconds=options.seconds,
                 rate=options.rate,
+                patience=options.patience,
                 tell=ticker.tell,
                 done=ticker.done,
             )
@@ -123,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: random, and printed")
     parser.add_argument("--seconds", type=_positive, default=600.0, help="start faults for this long; default: 600")
     parser.add_argument("--rate", type=_positive, default=50.0, help="POSTs per second; default: 50")
+    parser.add_argument("--patience", type=_positive, default=PATIENCE, help=f"seconds to recover; default: {PATIENCE}")
     parser.add_argument("--faults", type=_faults, default=list(FAULTS.values()), help=f"all, or {','.join(FAULTS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--broken", action="store_true", help="move the ledger outside the transaction: must fail")

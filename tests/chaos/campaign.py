@@ -16,8 +16,7 @@ from tests.support.stack import eventually
 from todos.log import LogUnavailable
 
 CALM_SECONDS = (0.5, 2.0)
-# The longest way back: a lease of 15 s, a session frozen in its transaction for 30 s, reconnects, the backlog.
-RECOVERY_SECONDS = 120.0
+START_SECONDS = 60.0
 DRAIN_SECONDS = 180.0
 
 
@@ -50,20 +49,24 @@ def run_faults(
     seed: int,
     seconds: float,
     rate: float,
+    patience: float,
     tell: Callable[[str], None],
     done: Callable[[Injection], None],
 ) -> Iterator[Injection]:
-    """Yields each injection as it ends. The last fault starts before `seconds` are over."""
+    """Yields each injection as it ends. The last fault starts before `seconds` are over.
+
+    What has not caught up `patience` seconds after a repair counts as not survived.
+    """
     with Load(world.stack.edge_url, world.journal, rate=rate):
         tell("waiting for the first todo")
-        eventually(lambda: world.journal.first_visible(0), seconds=RECOVERY_SECONDS, what="the first todo")
+        eventually(lambda: world.journal.first_visible(0), seconds=START_SECONDS, what="the first todo")
         deadline = time.monotonic() + seconds
         for number, fault in enumerate(_sequence(faults, seed)):
             world.rng = random.Random(f"{seed}/{number}")
             if time.monotonic() > deadline:
                 break
             tell(fault.name)
-            injection = _inject(world, fault, tell)
+            injection = _inject(world, fault, patience, tell)
             done(injection)
             yield injection
             time.sleep(world.rng.uniform(*CALM_SECONDS))
@@ -76,7 +79,7 @@ def _sequence(faults: Sequence[Fault], seed: int) -> Iterator[Fault]:
         yield from rng.sample(faults, len(faults))
 
 
-def _inject(world: World, fault: Fault, tell: Callable[[str], None]) -> Injection:
+def _inject(world: World, fault: Fault, patience: float, tell: Callable[[str], None]) -> Injection:
     struck_at = repaired_at = time.time()
     hold = world.rng.uniform(*fault.hold_seconds)
     try:
@@ -87,7 +90,7 @@ def _inject(world: World, fault: Fault, tell: Callable[[str], None]) -> Injectio
         tell(f"{fault.name}, recovering")
         eventually(
             lambda: world.journal.first_visible(repaired_at) and world.journal.is_caught_up(repaired_at),
-            seconds=RECOVERY_SECONDS,
+            seconds=patience,
             what="the pipeline to catch up",
         )
     except AssertionError as exc:  # not struck, or not recovered

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from tests.chaos.campaign import Injection
 from tests.chaos.journal import Journal
@@ -23,7 +23,7 @@ class Ticker:
         self._text = "starting services and programs"
         self._started: float | None = None
         self._ending = threading.Event()
-        columns = (BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+        columns = (BarColumn(20), TextColumn("{task.description}", markup=False))
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._bar = self._progress.add_task(self._text, total=seconds)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -63,4 +63,4 @@ class Ticker:
                 f"unconfirmed {len(journal.unconfirmed):,}, stalled {journal.stalled_for():.0f} s"
             )
             elapsed = time.monotonic() - self._started if self._started else 0.0
-            self._progress.update(self._bar, completed=elapsed, description=f"{self._text}; {counts}")
+            self._progress.update(self._bar, completed=elapsed, description=f"{elapsed:.0f} s, {self._text}; {counts}")

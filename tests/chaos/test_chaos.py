@@ -48,7 +48,7 @@ def test_faults_in_random_order_lose_nothing_and_store_nothing_twice(tmp_path: P
 
 
 def test_a_ledger_outside_the_transaction_is_found_out(tmp_path: Path) -> None:
-    code, report = run(tmp_path, "--seconds", "1", "--faults", "crash-before-insert", "--broken")
+    code, report = run(tmp_path, "--seconds", "1", "--patience", "20", "--faults", "crash-before-insert", "--broken")
 
     assert 1 == code
     assert report["violations"]["acknowledged, but lost"]
