@@ -66,6 +66,8 @@ def _gap_or_overlap_of_moves(it: Evidence) -> Iterator[str]:
             if old != expected or new <= old:
                 yield f"partition {partition}: from {old} to {new}, expected from {expected}"
             expected = new
+        if expected != it.ends[partition]:
+            yield f"partition {partition}: the moves end at {expected}, the topic at {it.ends[partition]}"
 
 
 def _hole_in_the_topic(it: Evidence) -> Iterator[str]:

@@ -48,11 +48,8 @@ class Ticker:
 
     def done(self, injection: Injection) -> None:
         hold = injection.repaired_at - injection.struck_at
-        caught_up = injection.ended_at - injection.repaired_at
-        outcome = (
-            injection.problem
-            or f"new todos after {injection.recovery_seconds:.1f} s, caught up after {caught_up:.1f} s"
-        )
+        new, older = injection.recovery_seconds, injection.catch_up_seconds
+        outcome = injection.problem or f"new todos after {new:.1f} s, caught up after {older:.1f} s"
         self.console.print(f"{injection.fault:20} {hold:5.1f} s; {outcome}", highlight=False, markup=False)
 
     def _run(self) -> None:
