@@ -1,6 +1,7 @@
 """The faults. Each is a context manager: entering it strikes, leaving it repairs what a process manager or an
 operator would repair. Meanwhile it is held for a random time from the range in `hold_seconds`."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,7 +16,7 @@ from tests.support.stack import eventually
 
 STOP_SECONDS = 40.0
 # A running poll stores every quarter of a second under load; a dead poll's partitions are free after 15 s.
-CRASH_SECONDS = 60.0
+POINT_SECONDS = 60.0
 # Longer than a lease and than the edge's time-outs, but not always.
 FREEZE_SECONDS = (3.0, 18.0)
 
@@ -101,16 +102,24 @@ def _signal_child(signum: signal.Signals) -> Strike:
     return strike
 
 
-def _crash_at(point: str) -> Strike:
+def _strike_at(point: str, signum: signal.Signals) -> Strike:
+    """A worker sends itself the signal exactly there: see tests.chaos.faulty_worker."""
+
     @contextmanager
     def strike(world: World) -> Iterator[None]:
-        marker = world.crash_points / point
-        marker.touch()
+        order = world.points / f"{signum.name}-{point}"
+        order.touch()
+        (done,) = eventually(
+            lambda: list(world.points.glob(f"{order.name}.*")),
+            seconds=POINT_SECONDS,
+            what=f"a worker to get to {point}",
+        )
+        done.unlink()
         try:
-            eventually(lambda: not marker.exists(), seconds=CRASH_SECONDS, what=f"a worker to get to {point}")
+            yield
         finally:
-            marker.unlink(missing_ok=True)
-        yield
+            with suppress(ProcessLookupError):
+                os.kill(int(done.suffix[1:]), signal.SIGCONT)
 
     return strike
 
@@ -136,7 +145,11 @@ def _all() -> Iterator[Fault]:
         yield Fault(f"freeze-{kind}", _freeze_service(kind), FREEZE_SECONDS)
     yield Fault("flush-valkey", _flush_valkey)
     for point in ("before-insert", "before-commit", "after-commit"):
-        yield Fault(f"crash-{point}", _crash_at(point))
+        yield Fault(f"crash-{point}", _strike_at(point, signal.SIGKILL))
+    # Past a lease, so that another worker goes on: the compare-and-swap has to stop the first one.
+    yield Fault("freeze-before-move", _strike_at("before-move", signal.SIGSTOP), (17.0, 25.0))
+    # Sometimes past idle_in_transaction_session_timeout.
+    yield Fault("freeze-before-commit", _strike_at("before-commit", signal.SIGSTOP), (5.0, 35.0))
     yield Fault("immediate-postgres", database_faults.immediate_shutdown, (0.0, 5.0))
     yield Fault("terminate-sessions", database_faults.terminate_sessions)
     yield Fault("slow-database", database_faults.slow, (5.0, 10.0))

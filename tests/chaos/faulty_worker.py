@@ -1,7 +1,8 @@
-"""The worker's Celery app, with points at which it kills itself: `celery --app tests.chaos.faulty_worker worker`.
+"""The worker's Celery app, with points at which it strikes itself: `celery --app tests.chaos.faulty_worker worker`.
 
-A file named after a point, in the folder that CHAOS_CRASH_POINTS names, kills the first process that gets there,
-once. Production code knows nothing of it: the points hang on Django's database connection, from outside.
+A file named after a signal and a point, such as SIGKILL-before-commit, in the folder that CHAOS_POINTS names, makes
+the first process that gets there send itself that signal, once; its pid is added to the file's name. Production code
+knows nothing of it: the points hang on Django's database connection, from outside.
 """
 
 import inspect
@@ -21,21 +22,24 @@ from todoproject.celery import app
 
 __all__ = ["app"]
 
-POINTS = ("before-insert", "before-commit", "after-commit")
-_folder = Path(os.environ["CHAOS_CRASH_POINTS"])
+_folder = Path(os.environ["CHAOS_POINTS"])
 _is_storing = False  # since its INSERT of todos, until its COMMIT or ROLLBACK
 
 
 def _reach(point: str) -> None:
-    try:
-        (_folder / point).unlink()
-    except FileNotFoundError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
+    for signum in (signal.SIGKILL, signal.SIGSTOP):
+        order = _folder / f"{signum.name}-{point}"
+        try:
+            order.rename(f"{order}.{os.getpid()}")
+        except FileNotFoundError:
+            continue
+        os.kill(os.getpid(), signum)
 
 
 def _execute(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
     global _is_storing  # noqa: PLW0603 - a Celery child has one thread
+    if "UPDATE todos_partitionledger" in sql and "SET next_offset" in sql:
+        _reach("before-move")
     if "INSERT INTO todos_todo" in sql:  # the ledger has moved, in the same transaction
         _reach("before-insert")
         _is_storing = True

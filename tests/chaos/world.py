@@ -42,7 +42,7 @@ class World:
     stack: Stack
     supervisor: Supervisor
     journal: Journal
-    crash_points: Path
+    points: Path
     disk: Path | None  # a small file system of its own below the table of todos; None where none can be made
     rng: random.Random
 
@@ -81,7 +81,7 @@ def running(process: Process) -> psutil.Process:
 def running_world(folder: Path, seed: int, *, env: dict[str, str], wants_disk: bool) -> Iterator[World]:
     """Ends everything, whatever happens."""
     services = Services(Postgres(folder / "postgres"), Valkey(folder / "valkey"), Kafka(folder / "kafka"))
-    (crash_points := folder / "crash-points").mkdir()
+    (points := folder / "points").mkdir()
     with ExitStack() as ending:
         disk = _mount_disk(folder / "disk", ending) if wants_disk else None
         for service in services:
@@ -97,11 +97,11 @@ def running_world(folder: Path, seed: int, *, env: dict[str, str], wants_disk: b
             stack.rows("ALTER TABLE todos_todo SET TABLESPACE chaos")
         stack.rows(RECORD_MOVES)
         stack.schedule(every_seconds=5, max_records=MAX_RECORDS)
-        _start_programs(stack, env | {"CHAOS_CRASH_POINTS": str(crash_points)})
+        _start_programs(stack, env | {"CHAOS_POINTS": str(points)})
         journal = Journal()
         supervisor = ending.enter_context(Supervisor(stack.processes))
         ending.enter_context(Watcher(stack.database_url, journal))
-        yield World(services, stack, supervisor, journal, crash_points, disk, random.Random(seed))
+        yield World(services, stack, supervisor, journal, points, disk, random.Random(seed))
 
 
 def _start_programs(stack: Stack, env: dict[str, str]) -> None:
