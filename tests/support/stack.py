@@ -83,10 +83,17 @@ class Stack:
         web.wait_ready(lambda: answers(f"{self.web_url}/readyz"), seconds=START_SECONDS)
         return web
 
-    def worker(self, name: str = "worker", *, concurrency: int = 2) -> Process:
+    def worker(
+        self,
+        name: str = "worker",
+        *,
+        concurrency: int = 2,
+        app: str = "todoproject",
+        env: Mapping[str, str] | None = None,
+    ) -> Process:
         options = ("--concurrency", str(concurrency), "--queues", "poll", "--loglevel", "INFO", "--hostname", name)
         seen = len(self.log_of(name))
-        worker = self._start(name, "-m", "celery", "--app", "todoproject", "worker", *options)
+        worker = self._start(name, "-m", "celery", "--app", app, "worker", *options, env=env)
         worker.wait_ready(lambda: f"{name} ready." in self.log_of(name)[seen:], seconds=START_SECONDS)
         return worker
 

@@ -1,0 +1,71 @@
+"""PostgreSQL is shut down hard, slow, locked or full."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psutil
+import psycopg2
+
+from tests.chaos.world import TABLESPACE_BYTES, World, resize_disk, running
+from tests.support.stack import eventually
+
+SHUTDOWN_SECONDS = 20.0
+FULL_SECONDS = 30.0
+SLOW_SECONDS = 1.5
+
+MAKE_SLOW = f"""
+    CREATE OR REPLACE FUNCTION chaos_slow() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep({SLOW_SECONDS}); RETURN NULL; END $$;
+    CREATE TRIGGER chaos_slow AFTER INSERT ON todos_todo FOR EACH STATEMENT EXECUTE FUNCTION chaos_slow()
+"""
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+
+
+@contextmanager
+def immediate_shutdown(world: World) -> Iterator[None]:
+    """What `pg_ctl stop -m immediate` sends: no checkpoint, clients are cut off, recovery at the next start."""
+    postgres = world.services.postgres
+    running(postgres.process).send_signal(signal.SIGQUIT)
+    postgres.process.wait(SHUTDOWN_SECONDS)
+    yield
+    postgres.start()
+
+
+@contextmanager
+def terminate_sessions(world: World) -> Iterator[None]:
+    world.stack.rows(TERMINATE, world.stack.name)
+    yield
+
+
+@contextmanager
+def slow(world: World) -> Iterator[None]:
+    world.stack.rows(MAKE_SLOW)
+    yield
+    world.stack.rows("DROP TRIGGER chaos_slow ON todos_todo")
+
+
+@contextmanager
+def locked(world: World) -> Iterator[None]:
+    """Nobody can insert todos; sometimes for longer than the ingest's lock time-out."""
+    with closing(psycopg2.connect(world.stack.database_url)) as database, database.cursor() as cursor:
+        cursor.execute("LOCK TABLE todos_todo IN SHARE MODE")
+        yield
+
+
+@contextmanager
+def full_disk(world: World) -> Iterator[None]:
+    assert world.disk, "the run was set up without a disk"
+    log = world.services.postgres.directory / "postgres.log"
+    start = log.stat().st_size
+
+    def is_full() -> bool:
+        return b"No space left on device" in log.read_bytes()[start:]
+
+    used = psutil.disk_usage(str(world.disk)).used
+    resize_disk(world.disk, used)
+    try:
+        eventually(is_full, seconds=FULL_SECONDS, what="PostgreSQL to find its disk full")
+        yield
+    finally:
+        resize_disk(world.disk, TABLESPACE_BYTES)

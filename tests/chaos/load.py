@@ -1,0 +1,60 @@
+"""Clients that POST without pause and believe nothing but a 202. They never retry: each POST is a todo of its own."""
+
+import itertools
+import threading
+import time
+import uuid
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from tests.chaos.journal import Accepted, Journal
+
+THREADS = 16
+ANSWER_SECONDS = 10.0
+
+
+class Load:
+    """At most `rate` POSTs per second until it leaves its `with` block; fewer while the edge is slow to answer."""
+
+    def __init__(self, edge_url: str, journal: Journal, *, rate: float) -> None:
+        self.edge_url, self.journal, self.rate = edge_url, journal, rate
+        self.name = f"chaos {uuid.uuid4().hex[:8]}"
+        self._numbers = itertools.count()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(THREADS)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        due = time.monotonic() + number / self.rate
+        with httpx.Client(base_url=self.edge_url, timeout=ANSWER_SECONDS) as client:
+            while not self._stop.wait(max(due - time.monotonic(), 0)):
+                self._post(client, f"{self.name} {next(self._numbers)}")
+                due = max(due + THREADS / self.rate, time.monotonic())  # what was missed is not made up for
+
+    def _post(self, client: httpx.Client, title: str) -> None:
+        try:
+            answer = client.post("/new/", json={"title": title})
+        except httpx.TransportError:  # refused, reset or too late
+            self.journal.unconfirmed[title] = time.time()
+            return
+        if answer.status_code == HTTPStatus.ACCEPTED:
+            todo = answer.json()
+            self.journal.accept(Accepted(todo["id"], title, time.time(), todo["partition"], todo["offset"]))
+        elif answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.journal.unconfirmed[title] = time.time()
+        else:
+            self.journal.refused.append(f"{answer.status_code} for {title}: {answer.text[:200]}")

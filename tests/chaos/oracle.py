@@ -1,0 +1,101 @@
+"""The reconciliation: what clients were promised, against what there is.
+
+The one place to join in further witnesses (a batch history, `manage.py audit`) is CHECKS at the end.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from tests.chaos.evidence import Evidence
+
+# --- Each check yields one line per offender.
+
+
+def _acknowledged_but_lost(it: Evidence) -> Iterator[str]:
+    for todo in it.journal.accepted.values():
+        if not it.places[todo.id]:
+            yield f"{todo.id}, acknowledged at {todo.partition}/{todo.offset}"
+
+
+def _stored_twice(it: Evidence) -> Iterator[str]:
+    yield from (f"{todo_id} stands in {count} places" for todo_id, count in it.places.items() if count > 1)
+    positions = Counter(row.position for row in it.rows) + Counter(it.letters)
+    yield from (f"{count} outcomes of position {position}" for position, count in positions.items() if count > 1)
+    titles = Counter(row.title for row in it.rows)
+    yield from (f"{count} rows of one POST: {title}" for title, count in titles.items() if count > 1)
+
+
+def _record_without_outcome(it: Evidence) -> Iterator[str]:
+    letters = set(it.letters)
+    for position, todo_id, _ in it.records:
+        if todo_id not in it.row_ids and position not in letters:
+            yield f"{position}: {todo_id or 'poison'}"
+
+
+def _unknown_row(it: Evidence) -> Iterator[str]:
+    """Each row is a record's todo, and one that somebody sent."""
+    sent = {todo.title for todo in it.journal.accepted.values()} | it.journal.unconfirmed.keys()
+    for row in it.rows:
+        if it.id_at.get(row.position) != row.id or row.title not in sent:
+            yield f"{row.id} from {row.position}: {row.title}"
+
+
+def _dead_letter_of_no_poison(it: Evidence) -> Iterator[str]:
+    poison = {record.position for record in it.records if record.id is None}
+    yield from (f"{position}: {it.id_at.get(position)}" for position in it.letters if position not in poison)
+
+
+def _acknowledged_position_holds_another(it: Evidence) -> Iterator[str]:
+    for todo in it.journal.accepted.values():
+        if todo.offset >= 0 and it.id_at.get((todo.partition, todo.offset)) != todo.id:
+            yield f"{todo.id} is not at {todo.partition}/{todo.offset}"
+
+
+def _ledger_behind_or_ahead(it: Evidence) -> Iterator[str]:
+    for partition, end in it.ends.items():
+        if it.ledger.get(partition) != end:
+            yield f"partition {partition}: ledger {it.ledger.get(partition)}, topic {end}"
+    if it.losses:
+        yield f"{it.losses} recorded losses"
+
+
+def _gap_or_overlap_of_moves(it: Evidence) -> Iterator[str]:
+    for partition, moves in it.moves.items():
+        expected = 0
+        for old, new in moves:
+            if old != expected or new <= old:
+                yield f"partition {partition}: from {old} to {new}, expected from {expected}"
+            expected = new
+        if expected != it.ends[partition]:
+            yield f"partition {partition}: the moves end at {expected}, the topic at {it.ends[partition]}"
+
+
+def _hole_in_the_topic(it: Evidence) -> Iterator[str]:
+    for partition, end in it.ends.items():
+        missing = [offset for offset in range(end) if (partition, offset) not in it.id_at]
+        if missing:
+            yield f"partition {partition}: {len(missing)} records, the first at {missing[0]}"
+
+
+def _refused(it: Evidence) -> Iterator[str]:
+    yield from it.journal.refused
+
+
+CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
+    "acknowledged, but lost": _acknowledged_but_lost,
+    "stored twice": _stored_twice,
+    "record with no outcome": _record_without_outcome,
+    "row that nobody sent": _unknown_row,
+    "dead letter of a good record": _dead_letter_of_no_poison,
+    "acknowledged position holds another record": _acknowledged_position_holds_another,
+    "ledger is not at the topic's end": _ledger_behind_or_ahead,
+    "gap or overlap in the ledger's moves": _gap_or_overlap_of_moves,
+    "hole in the topic": _hole_in_the_topic,
+    "valid todo refused": _refused,
+}
+
+
+def violations(evidence: Evidence) -> dict[str, list[str]]:
+    """The offenders of each check that has any."""
+    found = {name: list(check(evidence)) for name, check in CHECKS.items()}
+    return {name: offenders for name, offenders in found.items() if offenders}

@@ -1,0 +1,78 @@
+"""Each check of the oracle notices what it is there for."""
+
+from typing import Any
+
+import pytest
+
+from tests.chaos.evidence import Evidence, Row, TopicRecord
+from tests.chaos.journal import Accepted, Journal
+from tests.chaos.oracle import CHECKS, violations
+
+EXACT: dict[str, Any] = {
+    "records": [
+        TopicRecord((0, 0), "a", 1.0),
+        TopicRecord((0, 1), "b", 2.0),
+        TopicRecord((0, 2), "a", 3.0),  # a duplicate
+        TopicRecord((1, 0), None, 4.0),  # poison
+        TopicRecord((1, 1), "c", 5.0),  # of a POST that got no 202
+    ],
+    "rows": [Row("a", "A", (0, 0)), Row("b", "B", (0, 1)), Row("c", "C", (1, 1))],
+    "letters": [(1, 0)],
+    "moves": {0: [(0, 2), (2, 3)], 1: [(0, 2)]},
+    "ledger": {0: 3, 1: 2},
+    "ends": {0: 3, 1: 2},
+    "losses": 0,
+}
+
+
+def evidence(**changes: Any) -> Evidence:
+    journal = Journal(unconfirmed={"C": 5.0, "D": 6.0}, refused=changes.pop("refused", []))
+    for offset, name in enumerate("ab"):
+        journal.accept(Accepted(name, name.upper(), 1.0 + offset, 0, offset))
+    return Evidence(journal=journal, **EXACT | changes)
+
+
+def without(name: str, item: object) -> dict[str, Any]:
+    return {name: [other for other in EXACT[name] if other != item]}
+
+
+def with_another(name: str, item: object) -> dict[str, Any]:
+    return {name: [*EXACT[name], item]}
+
+
+def test_an_exact_run_passes_and_its_duplicate_is_counted() -> None:
+    assert {} == violations(evidence())
+    assert [(0, 2)] == [record.position for record in evidence().duplicates()]
+
+
+WRONG: dict[str, list[dict[str, Any]]] = {
+    "acknowledged, but lost": [without("rows", Row("b", "B", (0, 1)))],
+    "stored twice": [
+        with_another("rows", Row("other", "A", (0, 2))),
+        with_another("rows", Row("other", "D", (0, 1))),
+        with_another("letters", (0, 1)),
+        with_another("letters", (1, 0)),
+    ],
+    "record with no outcome": [without("letters", (1, 0)), without("rows", Row("c", "C", (1, 1)))],
+    "row that nobody sent": [
+        with_another("rows", Row("d", "D", (5, 5))),
+        {"rows": [*EXACT["rows"][:2], Row("c", "X", (1, 1))]},
+    ],
+    "dead letter of a good record": [with_another("letters", (1, 1))],
+    "acknowledged position holds another record": [{"records": [TopicRecord((0, 0), "b", 1.0), *EXACT["records"][1:]]}],
+    "ledger is not at the topic's end": [{"ledger": {0: 3, 1: 1}}, {"ledger": {0: 3}}, {"losses": 1}],
+    "gap or overlap in the ledger's moves": [
+        {"moves": {0: [(0, 1), (2, 3)], 1: [(0, 2)]}},
+        {"moves": {0: [(0, 2), (1, 3)], 1: [(0, 2)]}},
+        {"moves": {0: [(0, 3), (3, 3)], 1: [(0, 2)]}},
+        {"moves": {0: [(0, 3)], 1: [(0, 1)]}},
+    ],
+    "hole in the topic": [without("records", EXACT["records"][3])],
+    "valid todo refused": [{"refused": ["422 for A"]}],
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_each_check_notices_what_it_is_there_for(check: str) -> None:
+    for change in WRONG[check]:
+        assert check in violations(evidence(**change)), change
