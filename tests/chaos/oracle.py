@@ -1,6 +1,6 @@
 """The reconciliation: what clients were promised, against what there is.
 
-The one place to join in further witnesses (a batch history, `manage.py audit`) is CHECKS at the end.
+The one place to join in further witnesses is CHECKS at the end.
 """
 
 from collections import Counter
@@ -81,6 +81,10 @@ def _refused(it: Evidence) -> Iterator[str]:
     yield from it.journal.refused
 
 
+def _audit_disagrees(it: Evidence) -> Iterator[str]:
+    yield from it.audit
+
+
 CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "acknowledged, but lost": _acknowledged_but_lost,
     "stored twice": _stored_twice,
@@ -92,6 +96,7 @@ CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "gap or overlap in the ledger's moves": _gap_or_overlap_of_moves,
     "hole in the topic": _hole_in_the_topic,
     "valid todo refused": _refused,
+    "manage.py audit proves less": _audit_disagrees,
 }
 
 

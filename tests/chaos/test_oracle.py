@@ -22,6 +22,7 @@ EXACT: dict[str, Any] = {
     "ledger": {0: 3, 1: 2},
     "ends": {0: 3, 1: 2},
     "losses": 0,
+    "audit": [],
 }
 
 
@@ -60,6 +61,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     ],
     "dead letter of a good record": [with_another("letters", (1, 1))],
     "acknowledged position holds another record": [{"records": [TopicRecord((0, 0), "b", 1.0), *EXACT["records"][1:]]}],
+    "manage.py audit proves less": [{"audit": ["offender"]}],
     "ledger is not at the topic's end": [{"ledger": {0: 3, 1: 1}}, {"ledger": {0: 3}}, {"losses": 1}],
     "gap or overlap in the ledger's moves": [
         {"moves": {0: [(0, 1), (2, 3)], 1: [(0, 2)]}},
