@@ -7,6 +7,7 @@ moment and reads again from where the ledger stands.
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from django.db import Error as DatabaseFailure
@@ -14,7 +15,7 @@ from django.db import connection
 
 from todos.failures import Failure, SystemicFailure, sort_failure
 from todos.history import ChainBroken, Origin, broken_chains
-from todos.leases import Leases, ensure_ledger
+from todos.leases import Leases, ensure_ledger, raise_alarm
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
 from todos.options import PollOptions
 from todos.records import Sorted, sort_records
@@ -71,6 +72,7 @@ class Poll:
         self.origin = Origin(self.worker, self.task_id)
         self.partitions: list[int] = []
         self._unreadable: set[int] = set()
+        self._being_stored: list[int] = []
         self._unpublished: dict[int, int] = {}
         self._next_discovery = self._next_refresh = self._next_publish = 0.0
         self._consecutive_failures = 0
@@ -143,6 +145,7 @@ class Poll:
             self._store(Sorted(), passed)
 
     def _store(self, batch: Sorted, next_offsets: dict[int, int]) -> None:
+        self._being_stored = list(next_offsets)
         result = store(
             self.log.topic,
             self.leases.held,
@@ -173,24 +176,27 @@ class Poll:
                 self.summary.lost += span.first - next_offset
                 logger.error("Kafka deleted records before they were stored: %s", loss)
             elif next_offset > span.end:
-                logger.error(
-                    "%s/%d ends at %d, but the ledger is at %d: Kafka lost data, or the topic was made anew."
-                    " Not reading this partition; see manage.py rewind",
-                    *(self.log.topic, partition, span.end, next_offset),
+                self._leave(
+                    partition,
+                    f"ends at {span.end}, but the ledger is at {next_offset}:"
+                    " Kafka lost data, or the topic was made anew",
                 )
-                self._unreadable.add(partition)
         self._start_over()
 
     def _leave_broken_chains(self, exc: ChainBroken) -> None:
         """Someone moved a ledger by hand. The partition waits for an operator; the others go on."""
         logger.error("%s", exc)
         for ledger in broken_chains(self.log.topic):
-            logger.error(
-                "%s is at %d, but its batches end at %s. Not reading this partition; see manage.py rewind",
-                *(ledger, ledger.next_offset, ledger.chain_end),
-            )
-            self._unreadable.add(ledger.partition)
+            text = f"is at {ledger.next_offset}, but its batches end at {ledger.chain_end}"
+            self._leave(ledger.partition, text)
         self._start_over()
+
+    def _leave(self, partition: int, text: str) -> None:
+        """This poll goes on without the partition."""
+        text = f"{text}. Not reading this partition; see manage.py rewind"
+        logger.error("%s/%d %s", self.log.topic, partition, text)
+        raise_alarm(self.log.topic, [partition], text)
+        self._unreadable.add(partition)
 
     def _start_over(self) -> None:
         self.leases.forget()
@@ -204,6 +210,9 @@ class Poll:
             alarm = not isinstance(exc, LogUnavailable) and sort_failure(exc) is not Failure.TRANSIENT
             level = logging.ERROR if alarm else logging.WARNING
             logger.log(level, "%s: holding the offsets, will try again: %s", self.worker, self.summary.last_error)
+            if alarm:
+                with suppress(DatabaseFailure):
+                    raise_alarm(self.log.topic, self._being_stored, self.summary.last_error)
         connection.close()
         self._start_over()
         time.sleep(min(0.1 * 2**self._consecutive_failures, MAX_BACKOFF_SECONDS, max(seconds_left, 0)))

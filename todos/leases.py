@@ -16,6 +16,8 @@ from uuid import UUID, uuid4
 from django.db import Error as DatabaseFailure
 from django.db import connection
 
+from todos.models import PartitionLedger
+
 LEASE_SECONDS = 15.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 3
 
@@ -138,3 +140,8 @@ def ensure_ledger(topic: str, partitions: Iterable[int]) -> None:
     """A row for every partition, also for one that was added just now; those that exist stay as they are."""
     with connection.cursor() as cursor:
         cursor.execute(ENSURE_LEDGER, {"topic": topic, "partitions": list(partitions)})
+
+
+def raise_alarm(topic: str, partitions: Iterable[int], text: str) -> None:
+    """Show operators why these partitions stand still. The move of a ledger takes it back."""
+    PartitionLedger.objects.filter(topic=topic, partition__in=list(partitions)).update(alarm=text)

@@ -74,6 +74,12 @@ class PartitionLedger(models.Model):
     holder = models.UUIDField(null=True, blank=True, help_text="The poll that leases it, while that poll is alive.")
     moved_at = models.DateTimeField(null=True, blank=True, help_text="When next_offset last moved.")
     generation = models.PositiveIntegerField(default=0, help_text="Counts the rewinds; each starts a chain of batches.")
+    alarm = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Why it stands still until somebody looks; gone when it moves.",
+    )
 
     class Meta:
         ordering = ["topic", "partition"]

@@ -58,7 +58,7 @@ def rewind(
         loss.cause = OffsetLoss.Cause.SKIPPED
         write_loss(loss, ledger.generation, origin)
     ledger.next_offset, ledger.moved_at = target, timezone.now()
-    ledger.epoch, ledger.holder = ledger.epoch + 1, None
+    ledger.epoch, ledger.holder, ledger.alarm = ledger.epoch + 1, None, ""
     ledger.save()
     transaction.set_rollback(dry_run)
     return move

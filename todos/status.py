@@ -28,6 +28,7 @@ class PartitionStatus:
     moved_at: datetime | None
     deleted_in: float | None = None
     lost: int = 0  # offsets that were never stored
+    alarm: str = ""
 
     @property
     def lag(self) -> int | None:
@@ -66,6 +67,7 @@ def pipeline_status(log: Log) -> PipelineStatus:
                 moved_at=row.moved_at,
                 deleted_in=deleted_in.get(partition),
                 lost=lost.get(partition, 0),
+                alarm=row.alarm,
             )
         )
     return PipelineStatus(log.topic, error, partitions, retention)

@@ -19,7 +19,7 @@ LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "60s"
 BREAKER_MIN_RECORDS = 100
 
 MOVE_LEDGER = """
-    UPDATE todos_partitionledger l SET next_offset = move.next_offset, moved_at = now()
+    UPDATE todos_partitionledger l SET next_offset = move.next_offset, moved_at = now(), alarm = ''
     FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS move (partition, expected, epoch, next_offset)
     WHERE l.topic = %s AND l.partition = move.partition
       AND l.next_offset = move.expected AND l.epoch = move.epoch

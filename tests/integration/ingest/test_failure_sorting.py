@@ -13,6 +13,7 @@ from todos import ingest
 from todos.leases import Lease, ensure_ledger
 from todos.models import DeadLetter, Todo
 from todos.records import Sorted, sort_records
+from todos.status import pipeline_status
 from todos.store import BREAKER_MIN_RECORDS, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -131,10 +132,13 @@ def test_when_most_of_a_large_batch_is_bad_nothing_is_dead_lettered_until_an_ope
         stopped = topic.poll(time_budget_seconds=1, max_records=BREAKER_MIN_RECORDS)
         assert (stopped.records, DeadLetter.objects.count(), topic.ledger()) == (0, 0, {0: 0})
         assert "SystemicFailure" in stopped.last_error
+        (partition,) = pipeline_status(topic.log()).partitions
+        assert "none was made a dead letter" in partition.alarm or "are refused" in partition.alarm
 
         allowed = topic.poll(dead_letter_percent=100)
 
     assert (allowed.stored, allowed.dead_letters) == (BREAKER_MIN_RECORDS - bad, bad)
+    assert [partition.alarm for partition in pipeline_status(topic.log()).partitions] == [""]
 
 
 def test_half_of_a_large_batch_may_be_bad(make_topic: MakeTopic) -> None:

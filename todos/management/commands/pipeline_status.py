@@ -16,7 +16,8 @@ PIPE_WIDTH = 160  # a script wants a partition per line
 class Command(BaseCommand):
     help = (
         "A table: partition, next offset, end, lag, who leases it, when Kafka may delete the oldest unread record,"
-        " and how many offsets were lost. Exit code 1 while Kafka does not answer."
+        " and how many offsets were lost. Exit code 1 while Kafka does not answer, or a partition stands still with an"
+        " alarm: most of a batch is bad, the table refuses every todo, the topic was made anew."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,6 +37,8 @@ class Command(BaseCommand):
             self.stdout.write(f"Kafka may delete earlier than that: retention.bytes is {size} for each partition\n")
         if status.kafka_error:
             raise CommandError(f"Kafka at {settings.KAFKA.bootstrap_servers}: {status.kafka_error}")
+        if alarms := [f"partition {row.partition}: {row.alarm}" for row in status.partitions if row.alarm]:
+            raise CommandError("nothing is stored of\n" + "\n".join(alarms))
 
 
 def _table(status: PipelineStatus) -> Table:
