@@ -1,6 +1,7 @@
 """`python -m devstack`: run the stack, or run a command against the stack that runs."""
 
 import argparse
+import errno
 import os
 import sys
 
@@ -8,6 +9,8 @@ from devstack import environment
 from devstack.kafka import tool_command
 from devstack.process import ServiceError
 from devstack.run import run
+
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def main() -> None:
@@ -28,6 +31,10 @@ def main() -> None:
             _replace_by(chosen.command, is_tool=chosen.action == "tool")
     except ServiceError as exc:
         sys.exit(str(exc))
+    except OSError as exc:
+        if exc.errno not in NOT_WRITABLE:
+            raise
+        sys.exit(f"{exc.filename}: {exc.strerror}; `make run` needs a folder of your own that it may write to")
 
 
 def _replace_by(command: list[str], *, is_tool: bool) -> None:

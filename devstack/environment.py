@@ -1,5 +1,6 @@
-"""What the programs are told: .env, then the addresses of the running stack, then the real environment, which wins."""
+"""What the programs are told: .env, then what the running stack was told, then the real environment, which wins."""
 
+import json
 import os
 import secrets
 import sys
@@ -8,13 +9,16 @@ from pathlib import Path
 
 from honcho.environ import parse
 
+from devstack import lock
 from devstack.process import ServiceError
 
 ROOT = Path(__file__).parent.parent
 STATE = ROOT / ".devstack"
 DOTENV = ROOT / ".env"
-ADDRESSES = STATE / "env"
+RUN_LOCK = STATE / "run.lock"
+PUBLISHED = STATE / "env"
 ADDRESS_NAMES = ("DATABASE_URL", "REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS")
+PROGRAMS_PREFIXES = ("DJANGO_", "EDGE_", "KAFKA_")
 
 
 def create_dotenv() -> None:
@@ -28,29 +32,44 @@ def create_dotenv() -> None:
 
 def load() -> dict[str, str]:
     """Blank variables count as not set. The folder of this Python comes first in PATH."""
-    merged = {name: value for name, value in (_read(DOTENV) | os.environ).items() if value}
-    merged["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), merged.get("PATH", os.defpath)])
-    return merged
+    return _merge({})
 
 
 def load_running() -> dict[str, str]:
-    """As `load`, with the addresses of the stack that `run` started. Raises ServiceError where there is none."""
-    merged = _read(ADDRESSES) | load()
+    """As `load`, with what the stack that runs was told. Raises ServiceError where neither has the addresses."""
+    merged = _merge(_read_published())
     if missing := [name for name in ADDRESS_NAMES if name not in merged]:
         raise ServiceError(f"{missing[0]} is not set and nothing runs here: start `make run` first")
     return merged
 
 
-def publish(addresses: Mapping[str, str]) -> None:
-    _write_private(ADDRESSES, [f"{name}={address}" for name, address in addresses.items()])
+def publish(env: Mapping[str, str]) -> None:
+    """For `load_running`: whatever of the run's environment matters to the programs."""
+    told = {name: env[name] for name in env if name in ADDRESS_NAMES or name.startswith(PROGRAMS_PREFIXES)}
+    _write_private(PUBLISHED, [json.dumps(told)])  # .env's format cannot carry every value
+
+
+def unpublish() -> None:
+    PUBLISHED.unlink(missing_ok=True)
+
+
+def _merge(published: dict[str, str]) -> dict[str, str]:
+    merged = {name: value for name, value in (_read_dotenv() | published | os.environ).items() if value}
+    merged["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), merged.get("PATH", os.defpath)])
+    return merged
 
 
 def _is_blank(line: str) -> bool:
     return line.endswith("=") and not line.startswith("#")
 
 
-def _read(path: Path) -> dict[str, str]:
-    return dict(parse(path.read_text())) if path.is_file() else {}
+def _read_dotenv() -> dict[str, str]:
+    return dict(parse(DOTENV.read_text())) if DOTENV.is_file() else {}
+
+
+def _read_published() -> dict[str, str]:
+    """Nothing, where a killed run left it."""
+    return dict(json.loads(PUBLISHED.read_text())) if PUBLISHED.is_file() and lock.is_held(RUN_LOCK) else {}
 
 
 def _write_private(path: Path, lines: list[str]) -> None:

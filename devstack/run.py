@@ -1,17 +1,13 @@
 """`make run`: the services that are not configured elsewhere, the set-up, then the programs of the Procfile."""
 
-import fcntl
 import os
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-import psutil
+from celery import Celery
+from kombu.exceptions import OperationalError
 
-from devstack import environment, guard
+from devstack import environment, guard, lock
 from devstack.environment import ROOT, STATE
 from devstack.interrupts import Interrupted, Interrupts
 from devstack.kafka import Kafka
@@ -19,17 +15,21 @@ from devstack.ports import HOST, is_taken
 from devstack.postgres import Postgres
 from devstack.process import Process, ServiceError
 from devstack.service import Service
+from devstack.setup_django import PASSWORD_IS_ANOTHER
 from devstack.valkey import Valkey
+from edge_api.contract import ConfigError
+from edge_api.settings import load_settings
 
 PORTS = {"EDGE_PORT": "7007", "WEB_PORT": "7008"}
 SETUP_SECONDS = PROGRAMS_SECONDS = 90
+WATCH_SECONDS = 0.5
 
 BANNER = """
 Ready. Ctrl-C stops everything; the data stays in .devstack/.
 
   POST a todo   http://localhost:{edge}/new/         docs: http://localhost:{edge}/docs
   Read them     http://localhost:{web}/api/todos/
-  Admin         http://localhost:{web}/admin/        user: admin   password: {password}
+  Admin         http://localhost:{web}/admin/        user: admin   {password}
 
   curl --location 'localhost:{edge}/new/' --header 'Content-Type: application/json' \\
        --data '{{"title": "Do homework", "description": "Finish pending homeworks"}}'
@@ -39,24 +39,30 @@ Ready. Ctrl-C stops everything; the data stays in .devstack/.
 
 def run() -> None:
     """Returns when it was asked to end. Raises ServiceError when something did not start or did not last."""
-    with _only_run_here():
+    with lock.hold(environment.RUN_LOCK) as held:
+        guard.start(keep_open=[held])  # it lets go only when it has ended what a killed run left
+        environment.unpublish()
         environment.create_dotenv()
         env = PORTS | environment.load()
+        _check_settings(env)
         _check_ports(env)
         started: list[Service | Process] = []
         interrupts = Interrupts()
         interrupts.install()
         try:
             env |= _start_services(env, started, interrupts)
-            _set_up(env, started, interrupts)
-            _run_programs(env, started, interrupts)
+            environment.publish(env)
+            password = _set_up(env, started, interrupts)
+            programs = _start_programs(env, started, interrupts)
+            _say(BANNER.format(edge=env["EDGE_PORT"], web=env["WEB_PORT"], password=password))
+            _watch(programs, started)
         except Interrupted:
             _say("Stopping ...")
         finally:
             interrupts.ignore()
             for item in reversed(started):
                 item.stop()
-            environment.ADDRESSES.unlink(missing_ok=True)
+            environment.unpublish()
 
 
 def _start_services(env: dict[str, str], started: list[Service | Process], interrupts: Interrupts) -> dict[str, str]:
@@ -75,12 +81,11 @@ def _start_services(env: dict[str, str], started: list[Service | Process], inter
             service.launch()
     for service, _ in missing.values():
         service.wait_ready()
-    addresses = {name: address for name, (_, address) in missing.items()}
-    environment.publish(addresses)
-    return addresses
+    return {name: address for name, (_, address) in missing.items()}
 
 
-def _set_up(env: dict[str, str], started: list[Service | Process], interrupts: Interrupts) -> None:
+def _set_up(env: dict[str, str], started: list[Service | Process], interrupts: Interrupts) -> str:
+    """Returns what there is to say about the admin's password."""
     _say("Creating schema, topic, schedules and admin user ...")
     setup = Process(
         "The set-up", [sys.executable, "-m", "devstack.setup_django"], env=env, cwd=ROOT, log=STATE / "setup.log"
@@ -89,11 +94,14 @@ def _set_up(env: dict[str, str], started: list[Service | Process], interrupts: I
     with interrupts.held():
         setup.start()
     code = setup.wait(SETUP_SECONDS)
+    if code == PASSWORD_IS_ANOTHER:
+        return 'password: the one set before; set a new one with make manage ARGS="changepassword admin"'
     if code != 0:
         raise ServiceError(f"The set-up {'took too long' if code is None else 'failed'}{setup.last_words()}")
+    return f"password: {env.get('DJANGO_SUPERUSER_PASSWORD', '')}"
 
 
-def _run_programs(env: dict[str, str], started: list[Service | Process], interrupts: Interrupts) -> None:
+def _start_programs(env: dict[str, str], started: list[Service | Process], interrupts: Interrupts) -> Process:
     _say("Starting edge, web, worker and beat ...")
     # honcho would let .env win over the environment, so it gets no such file.
     command = [sys.executable, "-m", "honcho", "--env", os.devnull, "start"]
@@ -102,11 +110,34 @@ def _run_programs(env: dict[str, str], started: list[Service | Process], interru
     with interrupts.held():
         programs.start()
     urls = [f"http://{HOST}:{env[name]}/readyz" for name in PORTS]
-    programs.wait_ready(lambda: all(_is_ok(url) for url in urls), seconds=PROGRAMS_SECONDS)
-    password = env.get("DJANGO_SUPERUSER_PASSWORD", "")
-    _say(BANNER.format(edge=env["EDGE_PORT"], web=env["WEB_PORT"], password=password))
-    programs.wait()
+
+    def are_ready() -> bool:
+        _check_services(started)
+        return all(_is_ok(url) for url in urls) and _has_worker(env["REDIS_URL"])
+
+    programs.wait_ready(are_ready, seconds=PROGRAMS_SECONDS)
+    return programs
+
+
+def _watch(programs: Process, started: list[Service | Process]) -> None:
+    """Without one of its services the stack would only go on to complain."""
+    while programs.wait(WATCH_SECONDS) is None:
+        _check_services(started)
+    _check_services(started)
     raise ServiceError("A program of the Procfile ended; its last lines are above")
+
+
+def _check_services(started: list[Service | Process]) -> None:
+    for item in started:
+        if isinstance(item, Service) and item.process.pid is None:
+            raise ServiceError(f"{item.process.name} ended, so everything was stopped{item.process.last_words()}")
+
+
+def _check_settings(env: dict[str, str]) -> None:
+    try:
+        load_settings(env)
+    except ConfigError as exc:
+        raise ServiceError(str(exc)) from None
 
 
 def _check_ports(env: dict[str, str]) -> None:
@@ -115,6 +146,8 @@ def _check_ports(env: dict[str, str]) -> None:
             raise ServiceError(f"{name}: must be a port, 1 to 65535")
         if is_taken(int(env[name])):
             raise ServiceError(f"port {env[name]} is in use: stop what listens there, or set {name}")
+    if int(env["EDGE_PORT"]) == int(env["WEB_PORT"]):
+        raise ServiceError("WEB_PORT: must not be the same as EDGE_PORT")
     env.setdefault("EDGE_PUBLIC_API_URL", f"http://localhost:{env['WEB_PORT']}")
 
 
@@ -126,31 +159,13 @@ def _is_ok(url: str) -> bool:
         return False
 
 
-@contextmanager
-def _only_run_here() -> Iterator[None]:
-    """Two runs must not share the data. The guard keeps the lock until it has ended what a killed run left."""
-    STATE.mkdir(exist_ok=True)
-    with (STATE / "run.lock").open("a+") as lock:
-        _acquire(lock.fileno(), STATE / "run.lock")
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        guard.start(keep_open=[lock.fileno()])
-        yield
-
-
-def _acquire(lock: int, path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+def _has_worker(redis_url: str) -> bool:
+    """A worker answers a ping only when it is ready for tasks."""
+    with Celery(broker=redis_url, broker_transport_options={"max_retries": 1}) as app:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = path.read_text()
-            if time.monotonic() > deadline or (holder and psutil.pid_exists(int(holder))):
-                raise ServiceError(f"already running in this folder (process {holder})") from None
-            time.sleep(0.1)
-        else:
-            return
+            return bool(app.control.ping(timeout=1, limit=1))
+        except OperationalError:  # the broker is away
+            return False
 
 
 def _say(text: str) -> None:

@@ -1,9 +1,13 @@
 """Schema, topic, schedules and the admin user; safe to repeat. One process, because Django takes a second to start."""
 
 import os
+import sys
 
 import django
 from django.core.management import call_command
+
+# Exit code: all is set up, but the admin does not have the password of DJANGO_SUPERUSER_PASSWORD.
+PASSWORD_IS_ANOTHER = 10
 
 
 def main() -> None:
@@ -14,8 +18,14 @@ def main() -> None:
     for command in ("migrate", "create_topics", "create_schedules"):
         call_command(command)
     users = get_user_model().objects
-    if not users.filter(username="admin").exists():
-        users.create_superuser("admin", password=os.environ["DJANGO_SUPERUSER_PASSWORD"])
+    password = os.environ.get("DJANGO_SUPERUSER_PASSWORD", "")
+    admin = users.filter(username="admin").first()
+    if admin is None:
+        if not password:
+            sys.exit("DJANGO_SUPERUSER_PASSWORD: required to create the user admin")
+        users.create_superuser("admin", password=password)
+    elif not admin.check_password(password):
+        sys.exit(PASSWORD_IS_ANOTHER)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,13 @@ class KafkaSettings(BaseModel):
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
 
+    @field_validator("topic")
+    @classmethod
+    def _is_no_folder(cls, value: str) -> str:
+        if value in {".", ".."}:
+            raise ValueError("Kafka forbids the names . and ..")
+        return value
+
     @field_validator("bootstrap_servers")
     @classmethod
     def _host_and_port(cls, value: str) -> str:

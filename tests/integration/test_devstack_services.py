@@ -1,6 +1,8 @@
 """devstack's services and `make run`, for real: what they keep, how they die, and that nothing is left behind."""
 
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 import redis
@@ -159,12 +162,22 @@ def test_kafkas_own_tools_see_a_group_and_its_lag(tmp_path: Path) -> None:
         service.stop()
 
 
+def manage(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "devstack", "exec", "python", "manage.py", *arguments]
+    return subprocess.run(command, cwd=run.project, env=run.env, capture_output=True, text=True, check=False)
+
+
 def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path, run: Run) -> None:
+    tool_env = dict(run.env)
+    run.env["KAFKA_TOPIC"] = "of-this-run"
     runner = run.start_until("Ready.")
+    run.env = tool_env
+    (password,) = re.findall(r"^DJANGO_SUPERUSER_PASSWORD=(.+)$", (project / ".env").read_text(), re.MULTILINE)
+    assert f"password: {password}\n" in run.log.read_text()
+    assert " ready." in run.log.read_text().partition("Ready.")[0]  # the worker's own word comes before the banner
     run.call(run.edge, "/new/", {"title": "Do homework", "description": "Finish pending homeworks"})
     assert eventually(lambda: run.titles() == ["Do homework"], 20)
-    tool = [sys.executable, "-m", "devstack", "exec", "python", "manage.py", "pipeline_status"]
-    assert subprocess.run(tool, cwd=project, env=run.env, check=True, capture_output=True, timeout=60).stdout
+    assert "of-this-run" in manage(run, "pipeline_status").stdout
 
     beside = subprocess.run(
         [sys.executable, "-m", "devstack", "run"], cwd=project, env=run.env, capture_output=True, text=True, check=False
@@ -176,11 +189,33 @@ def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path, run: Run
     assert runner.wait(60) == 0
     assert processes_of(project) == []
 
+    (project / ".env").unlink()  # the next password is not the admin's
     runner = run.start_until("Ready.")
+    assert 'password: the one set before; set a new one with make manage ARGS="changepassword admin"' in (
+        run.log.read_text()
+    )
     assert run.titles() == ["Do homework"]
     runner.kill()
     runner.wait()
     assert eventually(lambda: processes_of(project) == [], 30)
+    assert manage(run, "pipeline_status").stderr == (
+        "DATABASE_URL is not set and nothing runs here: start `make run` first\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("postgres", "PostgreSQL"), ("valkey", "Valkey"), ("kafka", "(Kafka|noida-db)")]
+)
+def test_the_run_ends_with_a_service_and_names_it(project: Path, run: Run, folder: str, name: str) -> None:
+    runner = run.start_until("Ready.")
+    log = project / ".devstack" / folder / f"{folder}.log"
+    children = psutil.Process(runner.pid).children()
+    (service,) = (child for child in children if str(log) in {file.path for file in child.open_files()})
+    service.kill()
+    assert runner.wait(60) == 1
+    last = run.log.read_text().splitlines()[-1]
+    assert re.match(rf"{name} ended, so everything was stopped \({re.escape(str(log))}: ", last)
+    assert eventually(lambda: processes_of(project) == [], 10)
 
 
 def test_an_interrupted_start_leaves_nothing(project: Path, run: Run) -> None:
@@ -205,3 +240,39 @@ def test_a_port_in_use_is_one_line(run: Run, name: str) -> None:
         runner = run.start()
         assert runner.wait(60) == 1
     assert run.log.read_text() == f"port {run.env[name]} is in use: stop what listens there, or set {name}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("EDGE_PORT", "http", "EDGE_PORT: Input should be a valid integer"),
+        ("WEB_PORT", "http", "WEB_PORT: must be a port, 1 to 65535"),
+        ("EDGE_ACK_TIMEOUT_SECONDS", "60", "EDGE_ACK_TIMEOUT_SECONDS: Input should be less than or equal to 4.5"),
+        ("KAFKA_TOPIC", "..", "KAFKA_TOPIC: Kafka forbids the names . and .."),
+    ],
+)
+def test_a_wrong_variable_is_one_line_before_anything_starts(run: Run, name: str, value: str, line: str) -> None:
+    run.env[name] = value
+    assert run.start().wait(60) == 1
+    (told,) = run.log.read_text().splitlines()
+    assert told.startswith(line)
+
+
+def test_edge_and_web_cannot_share_a_port(run: Run) -> None:
+    run.env["WEB_PORT"] = run.env["EDGE_PORT"]
+    assert run.start().wait(60) == 1
+    assert run.log.read_text() == "WEB_PORT: must not be the same as EDGE_PORT\n"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(project: Path, run: Run) -> None:
+    state = project / ".devstack"
+    state.chmod(0o555)
+    # Root writes anywhere, unless it gives up the right to.
+    as_other = [str(shutil.which("setpriv")), "--bounding-set=-dac_override", "--"] if os.geteuid() == 0 else []
+    try:
+        assert run.start(*as_other, sys.executable, "-m", "devstack", "run").wait(60) == 1
+    finally:
+        state.chmod(0o755)
+    assert run.log.read_text() == (
+        f"{state / 'run.lock'}: Permission denied; `make run` needs a folder of your own that it may write to\n"
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devstack import ServiceError, environment, jars
+from devstack import ServiceError, environment, jars, lock
 from devstack.interrupts import SIGNALS, Interrupted, Interrupts
 from devstack.ports import HIGHEST, LOWEST, accepts, free_port, is_taken
 from devstack.process import Process
@@ -162,8 +162,9 @@ def test_a_held_signal_interrupts_at_the_end(interrupts: Interrupts) -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(environment, "ROOT", tmp_path)
     monkeypatch.setattr(environment, "DOTENV", tmp_path / ".env")
-    monkeypatch.setattr(environment, "ADDRESSES", tmp_path / ".devstack" / "env")
-    for name in environment.ADDRESS_NAMES:
+    monkeypatch.setattr(environment, "PUBLISHED", tmp_path / ".devstack" / "env")
+    monkeypatch.setattr(environment, "RUN_LOCK", tmp_path / ".devstack" / "run.lock")
+    for name in (*environment.ADDRESS_NAMES, "KAFKA_TOPIC", "DJANGO_SECRET_KEY"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / ".env.example").write_text("# about\nA_PASSWORD=\nFIXED=yes\n#REDIS_URL=\n")
     return tmp_path
@@ -183,15 +184,48 @@ def test_an_existing_dotenv_is_kept(project: Path) -> None:
     assert (project / ".env").read_text() == "MINE=1\n"
 
 
-def test_the_environment_wins_over_dotenv_and_dotenv_over_the_running_stack(
+@pytest.fixture
+def running(project: Path) -> Iterator[None]:
+    with lock.hold(environment.RUN_LOCK):
+        yield
+
+
+@pytest.mark.usefixtures("running")
+def test_the_environment_wins_over_the_running_stack_and_that_over_dotenv(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (project / ".env").write_text("REDIS_URL=dotenv\nDATABASE_URL=dotenv\nBLANK=\n")
+    (project / ".env").write_text("REDIS_URL=dotenv\nDATABASE_URL=dotenv\nKAFKA_TOPIC=dotenv\nBLANK=\n")
     environment.publish({"REDIS_URL": "stack", "DATABASE_URL": "stack", "KAFKA_BOOTSTRAP_SERVERS": "stack"})
     monkeypatch.setenv("REDIS_URL", "environment")
     seen = environment.load_running()
-    assert [seen[name] for name in environment.ADDRESS_NAMES] == ["dotenv", "environment", "stack"]
+    assert [seen[name] for name in environment.ADDRESS_NAMES] == ["stack", "environment", "stack"]
+    assert seen["KAFKA_TOPIC"] == "dotenv"
     assert "BLANK" not in seen
+
+
+@pytest.mark.usefixtures("running")
+def test_what_the_programs_were_told_is_published_whole_and_in_private() -> None:
+    told = dict.fromkeys(environment.ADDRESS_NAMES, "address") | {
+        "DJANGO_SECRET_KEY": " '#\"\\n$\n=",
+        "KAFKA_TOPIC": "x",
+    }
+    environment.publish(told | {"EDITOR": "vi"})
+    assert stat.S_IMODE(environment.PUBLISHED.stat().st_mode) == 0o600
+    assert environment.load_running().items() >= told.items()
+    assert "EDITOR" not in environment.PUBLISHED.read_text()
+
+
+def test_what_a_killed_run_published_counts_no_more(project: Path) -> None:
+    with lock.hold(environment.RUN_LOCK):
+        environment.publish(dict.fromkeys(environment.ADDRESS_NAMES, "stack"))
+        assert environment.load_running()["REDIS_URL"] == "stack"
+    with pytest.raises(ServiceError, match=r"nothing runs here: start `make run` first$"):
+        environment.load_running()
+
+
+def test_a_second_run_is_refused(project: Path) -> None:
+    with lock.hold(environment.RUN_LOCK), pytest.raises(ServiceError, match=f"^already running .*{os.getpid()}"):
+        lock.hold(environment.RUN_LOCK).__enter__()
 
 
 def test_without_a_stack_the_line_says_what_to_do(project: Path) -> None:

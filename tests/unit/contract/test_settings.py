@@ -13,6 +13,8 @@ from edge_api.contract import ConfigError, KafkaSettings, read_env
         ("KAFKA_BOOTSTRAP_SERVERS", "localhost:65536"),
         ("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092,"),
         ("KAFKA_TOPIC", "to do"),
+        ("KAFKA_TOPIC", "."),
+        ("KAFKA_TOPIC", ".."),
         ("KAFKA_TOPIC", "x" * 250),
         ("KAFKA_GROUP", "ä"),
         ("KAFKA_SECURITY_PROTOCOL", "TLS"),
