@@ -146,7 +146,7 @@ def _editable(payload: bytes) -> str:
 
 
 def _pre_bytes(data: bytes | memoryview | None) -> str:
-    return format_html("{:,} bytes{}", len(data), _pre(printable(data))) if data is not None else "none"
+    return format_html("{} bytes{}", f"{len(data):,}", _pre(printable(data))) if data is not None else "none"
 
 
 def _pre(text: str) -> str:
