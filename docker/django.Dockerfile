@@ -29,4 +29,4 @@ EXPOSE 7008
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://localhost:7008/healthz', timeout=4)"]
 # Heartbeat files go to memory: the root file system may be read-only.
-CMD ["gunicorn", "todoproject.wsgi", "--bind=0.0.0.0:7008", "--workers=2", "--threads=4", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--access-logfile=-"]
+CMD ["gunicorn", "todoproject.wsgi", "--bind=0.0.0.0:7008", "--worker-class=todoproject.web_worker.PollingThreadWorker", "--workers=2", "--threads=4", "--keep-alive=5", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--access-logfile=-"]

@@ -6,9 +6,8 @@ from http import HTTPStatus
 from fastapi import Request
 from starlette.types import Receive, Scope
 
-from edge_api.contract import FieldError
+from edge_api.contract import MAX_BODY_BYTES, FieldError
 from edge_api.problems import Problem
-from edge_api.settings import MAX_BODY_BYTES
 
 BODY_TIMEOUT_SECONDS = 10.0
 

@@ -10,11 +10,11 @@ from fastapi.routing import APIRoute
 from uuid_utils.compat import uuid7
 
 from edge_api.body import read_json_body
-from edge_api.contract import InvalidPayload, TodoCreated, UnreadablePayload, parse_json, record_key
+from edge_api.contract import MAX_BODY_BYTES, InvalidPayload, TodoCreated, UnreadablePayload, parse_json, record_key
 from edge_api.problems import MEDIA_TYPE, Problem, RetryLater
 from edge_api.publisher import Publisher, Unavailable
 from edge_api.schemas import Accepted, NewTodo, ProblemDetails
-from edge_api.settings import MAX_BODY_BYTES, Settings
+from edge_api.settings import Settings
 
 
 class PlainRoute(APIRoute):

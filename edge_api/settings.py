@@ -6,9 +6,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
 
-from edge_api.contract import ConfigError, KafkaSettings, read_env
+from edge_api.contract import MAX_BODY_BYTES, ConfigError, KafkaSettings, read_env
 
-MAX_BODY_BYTES = 65_536
 _HTTP_URL = TypeAdapter(HttpUrl)
 
 

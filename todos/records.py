@@ -54,7 +54,8 @@ def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
             batch.sources.append(record)
         except InvalidPayload as exc:
             reason = DeadLetter.Reason.INVALID if record.value else DeadLetter.Reason.EMPTY
-            batch.dead_letters.append(dead_letter(topic, record, reason, str(exc)))
+            detail = str(exc) if record.value else "body: no value"
+            batch.dead_letters.append(dead_letter(topic, record, reason, detail))
     return batch
 
 

@@ -7,9 +7,14 @@ from edge_api.contract.connection import KafkaSettings
 from edge_api.contract.env import ConfigError, read_env
 from edge_api.contract.events import (
     DESCRIPTION_MAX,
+    EARLIEST,
+    LATEST,
+    MAX_BODY_BYTES,
     TITLE_MAX,
+    Description,
     FieldError,
     InvalidPayload,
+    Title,
     TodoCreated,
     TodoFields,
     UnreadablePayload,
@@ -20,11 +25,16 @@ from edge_api.contract.events import (
 
 __all__ = [
     "DESCRIPTION_MAX",
+    "EARLIEST",
+    "LATEST",
+    "MAX_BODY_BYTES",
     "TITLE_MAX",
     "ConfigError",
+    "Description",
     "FieldError",
     "InvalidPayload",
     "KafkaSettings",
+    "Title",
     "TodoCreated",
     "TodoFields",
     "UnreadablePayload",

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 TITLE_MAX = 255
 DESCRIPTION_MAX = 10_000
 OWNER_MAX = 255
+MAX_BODY_BYTES = 65_536  # of a request: 10,000 characters fit, each written as \u and four digits
 # Wide enough for any honest clock, narrow enough that no time zone can push a value out of range.
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from edge_api.contract import InvalidPayload
 from todos import dead_letters
 from todos.admin.dead_letter_actions import DeadLetterActions, actor
+from todos.admin.fields import PlainTextField, with_newlines
 from todos.admin.paginator import EstimatingPaginator
 from todos.dead_letters import Refused
 from todos.escaping import editable_json, printable, printable_headers
@@ -23,16 +24,9 @@ BYTES = ["raw_key", "raw_value", "raw_headers", "raw_payload"]
 EDITABLE_BYTES = 256 * 1024  # no valid payload comes near it
 
 
-class PayloadField(forms.CharField):
-    def to_python(self, value: Any) -> str:
-        """Browsers end lines in CR LF; that alone is no edit."""
-        return str(super().to_python(value)).replace("\r\n", "\n")
-
-
 class PayloadForm(forms.ModelForm):
-    payload = PayloadField(
+    payload = PlainTextField(
         widget=forms.Textarea(attrs={"rows": 12, "cols": 100, "spellcheck": "false"}),
-        strip=False,
         required=False,
         help_text="What a redrive sends: JSON of the event TodoCreated. Saved beside the original, and only if valid.",
     )
@@ -101,11 +95,11 @@ class DeadLetterAdmin(DeadLetterActions, admin.ModelAdmin):
 
     @admin.display(description="key")
     def raw_key(self, letter: DeadLetter) -> str:
-        return _pre(printable(letter.key))
+        return _pre_bytes(letter.key)
 
     @admin.display(description="value")
     def raw_value(self, letter: DeadLetter) -> str:
-        return _pre(printable(letter.value))
+        return _pre_bytes(letter.value)
 
     @admin.display(description="headers")
     def raw_headers(self, letter: DeadLetter) -> str:
@@ -113,7 +107,7 @@ class DeadLetterAdmin(DeadLetterActions, admin.ModelAdmin):
 
     @admin.display(description="payload as edited")
     def raw_payload(self, letter: DeadLetter) -> str:
-        return _pre(printable(letter.edited_value))
+        return _pre_bytes(letter.edited_value)
 
     @admin.display(description="redrive")
     def verdict(self, letter: DeadLetter) -> str:
@@ -148,8 +142,12 @@ class DeadLetterAdmin(DeadLetterActions, admin.ModelAdmin):
 
 
 def _editable(payload: bytes) -> str:
-    return editable_json(payload).replace("\r\n", "\n") if len(payload) <= EDITABLE_BYTES else ""
+    return with_newlines(editable_json(payload)) if len(payload) <= EDITABLE_BYTES else ""
+
+
+def _pre_bytes(data: bytes | memoryview | None) -> str:
+    return format_html("{} bytes{}", f"{len(data):,}", _pre(printable(data))) if data is not None else "none"
 
 
 def _pre(text: str) -> str:
-    return format_html("<pre>{}</pre>", text)
+    return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', text)

@@ -1,15 +1,18 @@
-"""django-celery-beat's own admin, with one thing more: the kwargs of our tasks are checked for their meaning."""
+"""django-celery-beat's own admin, with one thing more: the kwargs and intervals of our tasks are checked."""
 
 import json
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django_celery_beat.admin import PeriodicTaskAdmin, PeriodicTaskForm
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.admin import IntervalScheduleAdmin, PeriodicTaskAdmin, PeriodicTaskForm
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from todos.options import InvalidOptions, Options
 from todos.schedules import TASK_OPTIONS
+
+TOO_OFTEN = "Below 1 second: beat would flood the queue with ticks. Take 1 second or more."
 
 
 class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
@@ -19,6 +22,12 @@ class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
             self._check(data, options)
         return data
 
+    def _clean_json(self, field: str) -> Any:
+        try:
+            return super()._clean_json(field)
+        except RecursionError:
+            raise ValidationError("Unable to parse JSON: nested too deeply") from None
+
     def _check(self, data: dict[str, Any], options: type[Options]) -> None:
         kwargs = json.loads(data["kwargs"] or "{}")
         try:
@@ -27,11 +36,33 @@ class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
             raise ValidationError({"kwargs": str(exc)}) from exc
         if json.loads(data["args"] or "[]"):
             raise ValidationError({"args": "This task takes keyword arguments only."})
+        if (interval := data.get("interval")) and _is_too_often(interval):
+            raise ValidationError({"interval": TOO_OFTEN})
 
 
-admin.site.unregister(PeriodicTask)
+class CheckedIntervalForm(forms.ModelForm):
+    def clean(self) -> dict[str, Any] | None:
+        data = super().clean()
+        if not self.errors and _is_too_often(IntervalSchedule(**self.cleaned_data)):
+            ours = PeriodicTask.objects.filter(interval_id=self.instance.pk, task__in=TASK_OPTIONS)
+            if self.instance.pk and ours.exists():
+                raise ValidationError(TOO_OFTEN)
+        return data
+
+
+def _is_too_often(interval: IntervalSchedule) -> bool:
+    # Not a timedelta, which a large number of days overflows.
+    return bool(interval.period == IntervalSchedule.MICROSECONDS and interval.every < 1_000_000)
+
+
+admin.site.unregister([PeriodicTask, IntervalSchedule])
 
 
 @admin.register(PeriodicTask)
 class CheckedPeriodicTaskAdmin(PeriodicTaskAdmin):  # type: ignore[misc]
     form = CheckedPeriodicTaskForm
+
+
+@admin.register(IntervalSchedule)
+class CheckedIntervalScheduleAdmin(IntervalScheduleAdmin):  # type: ignore[misc]
+    form = CheckedIntervalForm

@@ -1,12 +1,36 @@
 from typing import Any
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from todos.admin.fields import PlainTextField
 from todos.admin.paginator import EstimatingPaginator
 from todos.models import Todo
+from todos.text import DESCRIPTION, TITLE, InvalidText, Text
+
+
+class TodoForm(forms.ModelForm):
+    title = PlainTextField(widget=AdminTextareaWidget(attrs={"rows": 1}))  # a title may hold tabs and newlines
+    description = PlainTextField(required=False)
+
+    def clean_title(self) -> str:
+        return self._text("title", TITLE)
+
+    def clean_description(self) -> str:
+        return self._text("description", DESCRIPTION)
+
+    def _text(self, name: str, text: Text) -> str:
+        """What was not edited stays as it is, with ends of line that no browser sends."""
+        if name not in self.changed_data:
+            return str(self.initial[name])
+        try:
+            return text.check(self.cleaned_data[name])
+        except InvalidText as exc:
+            raise forms.ValidationError(str(exc)) from exc
 
 
 @admin.register(Todo)
@@ -14,6 +38,8 @@ class TodoAdmin(admin.ModelAdmin):
     """Todos come through the edge, so there is no "add" here."""
 
     list_display = ["title", "is_done", "created_at", "stored_at", "position"]
+    list_display_links = ["title", "position"]  # a title may be invisible
+    form = TodoForm
     list_filter = ["is_done", "created_at"]
     date_hierarchy = "created_at"
     search_fields = ["title"]

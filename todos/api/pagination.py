@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
+from edge_api.contract import EARLIEST, LATEST
 from todos.models import Todo
 
 
@@ -32,9 +33,10 @@ class Position(NamedTuple):
         text = base64.urlsafe_b64decode(cursor.encode()).decode()
         created_at, todo_id = text[1:].split("|")
         moment = datetime.fromisoformat(created_at)
-        if text[0] not in "pn" or moment.tzinfo is None:
+        # Within the contract's range no offset from UTC can overflow; PostgreSQL refuses offsets that Python takes.
+        if text[0] not in "pn" or moment.tzinfo is None or not EARLIEST <= moment < LATEST:
             raise ValueError("not a cursor of ours")
-        return cls(moment, UUID(todo_id), text[0] == "p")
+        return cls(moment.astimezone(UTC), UUID(todo_id), text[0] == "p")
 
 
 class KeysetPagination(CursorPagination):

@@ -1,10 +1,43 @@
-from rest_framework import serializers
+from typing import Any
 
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from edge_api.contract import DESCRIPTION_MAX, TITLE_MAX
 from todos.models import Todo
+from todos.text import DESCRIPTION, TITLE, InvalidText, Text
+
+
+class ContractField(serializers.CharField):
+    """Not DRF's own rules, which trim other characters and turn numbers into text."""
+
+    def __init__(self, text: Text, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.text = text
+
+    def run_validation(self, data: Any = empty) -> Any:
+        is_empty, data = self.validate_empty_values(data)
+        if is_empty:
+            return data
+        try:
+            return self.text.check(data)
+        except InvalidText as exc:
+            raise serializers.ValidationError(str(exc)) from exc
+
+
+class StrictBooleanField(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
 
 
 class TodoSerializer(serializers.ModelSerializer[Todo]):
     """A todo; title, description and is_done may be changed."""
+
+    title = ContractField(TITLE, max_length=TITLE_MAX)
+    description = ContractField(DESCRIPTION, max_length=DESCRIPTION_MAX, required=False)
+    is_done = StrictBooleanField(required=False)
 
     class Meta:
         model = Todo

@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django_celery_beat.models import PeriodicTask, PeriodicTasks
+from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
+from edge_api.contract import DESCRIPTION_MAX, TITLE_MAX
 from tests.support.todos import make_todos
 from todos.admin import paginator
 from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
@@ -66,6 +67,61 @@ def test_a_todo_can_be_edited_and_deleted_but_not_added(admin: Client) -> None:
     assert not Todo.objects.exists()
 
 
+def browse(admin: Client, todo: Todo) -> dict[str, str]:
+    """What a browser would send to save the todo unchanged: every end of line is CR LF."""
+    form = admin.get(f"{TODOS}{todo.id}/change/").context["adminform"].form
+    texts = {name: form[name].value().replace("\r\n", "\n").replace("\r", "\n") for name in ("title", "description")}
+    return {name: text.replace("\n", "\r\n") for name, text in texts.items()}
+
+
+@pytest.mark.parametrize(
+    ("title", "description"),
+    [
+        ("a\tb\nc", " two\n lines \n"),
+        ("a\r\nb\rc", "\r\n\r"),
+        ("\x1fa\x1f", "\n" * DESCRIPTION_MAX),
+        ("a\n" * 127 + "b", ""),
+    ],
+)
+def test_ticking_done_changes_nothing_else(admin: Client, title: str, description: str) -> None:
+    (todo,) = make_todos(1)
+    Todo.objects.update(title=title, description=description)
+
+    response = admin.post(f"{TODOS}{todo.id}/change/", browse(admin, todo) | {"is_done": "on"})
+
+    assert response.status_code == 302
+    assert Todo.objects.values_list("title", "description", "is_done").get() == (title, description, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "stored"),
+    [
+        ({"description": " a\r\nb "}, ("todo 0", " a\nb ")),
+        ({"description": "x\r\n" * (DESCRIPTION_MAX // 2)}, ("todo 0", "x\n" * (DESCRIPTION_MAX // 2))),
+        ({"title": " a\r\nb\r\n"}, ("a\nb", "")),
+        ({"title": "x" * (TITLE_MAX + 1)}, None),
+        ({"title": " "}, None),
+        ({"title": ""}, None),
+        ({"title": "a\0b"}, None),
+        ({"description": "x" * (DESCRIPTION_MAX + 1)}, None),
+    ],
+)
+def test_edited_texts_follow_the_contract(
+    admin: Client, change: dict[str, str], stored: tuple[str, str] | None
+) -> None:
+    (todo,) = make_todos(1)
+    response = admin.post(f"{TODOS}{todo.id}/change/", browse(admin, todo) | change)
+
+    assert response.status_code == (302 if stored else 200)
+    assert Todo.objects.values_list("title", "description").get() == (stored or ("todo 0", ""))
+
+
+def test_a_todo_without_a_visible_title_can_be_opened(admin: Client) -> None:
+    (todo,) = make_todos(1)
+    Todo.objects.update(title="\u200b")
+    assert f'{todo.id}/change/">0 / 0</a>' in admin.get(TODOS).content.decode()
+
+
 @pytest.mark.parametrize("model", ["partitionledger", "deadletter", "offsetloss", "poller", "batch"])
 def test_what_the_ingest_keeps_is_read_only(admin: Client, model: str) -> None:
     row = PartitionLedger.objects.create(topic="t", partition=0)
@@ -82,6 +138,7 @@ def test_a_dead_letter_is_shown_safely(admin: Client) -> None:
     )  # fmt: skip
     page = admin.get(f"/admin/todos/deadletter/{letter.pk}/change/").content.decode()
 
+    assert "31 bytes<pre" in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\xff\\x00\\x1b[2J" in page
     assert "h&lt;i&gt;: \\x00\\x01" in page
     assert "<script>alert(1)" not in page
@@ -151,6 +208,8 @@ def test_an_edited_schedule_is_saved_and_beat_is_told(
         ({"kwargs": '{"keep_days": 3}'}, "keep_days: unknown"),
         ({"kwargs": "[1]"}, "kwargs: input should be"),
         ({"kwargs": "{"}, "Unable to parse JSON"),
+        ({"kwargs": "[" * 20_000}, "nested too deeply"),
+        ({"args": "[" * 20_000}, "nested too deeply"),
         ({"args": "[5]"}, "This task takes keyword arguments only."),
     ],
 )
@@ -181,6 +240,26 @@ def test_the_trims_schedule_is_checked_likewise(
 
     assert message in errors
     assert bool(message) == bool(errors)
+
+
+def test_a_schedule_may_not_tick_more_than_once_a_second(admin: Client, schedule_form: dict[str, str]) -> None:
+    intervals = {
+        every: IntervalSchedule.objects.create(every=every, period=IntervalSchedule.MICROSECONDS)
+        for every in (999_999, 1_000_000)
+    }
+    assert "Below 1 second" in save(admin, schedule_form | {"interval": str(intervals[999_999].pk)})
+    assert save(admin, schedule_form | {"interval": str(intervals[1_000_000].pk)}) == ""
+
+
+def test_nor_after_an_edit_of_its_interval(admin: Client, schedule_form: dict[str, str]) -> None:
+    path = f"/admin/django_celery_beat/intervalschedule/{schedule_form['interval']}/change/"
+    inline = {f"periodictask_set-{name}_FORMS": "0" for name in ("TOTAL", "INITIAL")}
+
+    refused = admin.post(path, inline | {"every": "1", "period": "microseconds"})
+    assert "Below 1 second" in refused.content.decode()
+    assert IntervalSchedule.objects.get(pk=schedule_form["interval"]).period == IntervalSchedule.SECONDS
+
+    assert admin.post(path, inline | {"every": "2", "period": "seconds"}).status_code == 302
 
 
 def test_an_operator_without_rights_sees_nothing(client: Client) -> None:

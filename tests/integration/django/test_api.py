@@ -1,5 +1,6 @@
 """GET, PUT, PATCH, DELETE on /api/todos/; new todos come through the edge."""
 
+from base64 import urlsafe_b64encode
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -8,7 +9,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from edge_api.contract import DESCRIPTION_MAX, TITLE_MAX
+from edge_api.contract import DESCRIPTION_MAX, MAX_BODY_BYTES, TITLE_MAX
 from tests.support.todos import make_todos
 from todos.models import Todo
 
@@ -102,6 +103,27 @@ def test_a_foreign_cursor_is_not_found(client: Client, cursor: str) -> None:
     assert client.get(LIST, {"cursor": cursor}).status_code == 404
 
 
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-01-01T00:00:00+16:00",
+        "2026-01-01T00:00:00-23:59",
+        "2026-01-01T00:00:00+23:59:59.999999",
+    ],
+)
+def test_a_cursor_may_have_any_offset_from_utc(client: Client, todo: Todo, moment: str) -> None:
+    assert client.get(LIST, {"cursor": cursor_at(moment)}).status_code == 200
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1969-12-31T00:00:00Z"])
+def test_a_cursor_out_of_range_is_not_found(client: Client, todo: Todo, moment: str) -> None:
+    assert client.get(LIST, {"cursor": cursor_at(moment)}).status_code == 404
+
+
+def cursor_at(moment: str) -> str:
+    return urlsafe_b64encode(f"n{moment}|{UUID(int=1)}".encode()).decode()
+
+
 def test_an_empty_list_has_no_links(client: Client) -> None:
     assert client.get(LIST).json() == {"next": None, "previous": None, "results": []}
 
@@ -131,9 +153,15 @@ def test_put_and_patch_change_what_people_may_change(client: Client, todo: Todo)
         ({"title": "\ud800"}, "title"),
         ({"title": None}, "title"),
         ({"title": ["x"]}, "title"),
+        ({"title": 1}, "title"),
+        ({"description": 1.5}, "description"),
+        ({"description": None}, "description"),
         ({"description": "x" * (DESCRIPTION_MAX + 1)}, "description"),
         ({"description": "\0"}, "description"),
         ({"is_done": "perhaps"}, "is_done"),
+        ({"is_done": "true"}, "is_done"),
+        ({"is_done": 1}, "is_done"),
+        ({"is_done": None}, "is_done"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(client: Client, todo: Todo, fields: dict[str, Any], at_fault: str) -> None:
@@ -147,6 +175,43 @@ def test_a_bad_value_is_refused_by_name(client: Client, todo: Todo, fields: dict
 def test_the_limits_themselves_are_accepted(client: Client, todo: Todo) -> None:
     fields = {"title": "x" * TITLE_MAX, "description": "y" * DESCRIPTION_MAX}
     assert client.patch(url(todo), fields, content_type="application/json").status_code == 200
+
+
+@pytest.mark.parametrize("text", ["  a\tb\r\nc \n", "\x1f\u200b\x1f", "\x01" * TITLE_MAX])
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_what_was_read_can_be_written_back(client: Client, todo: Todo, text: str, method: str) -> None:
+    title, description = text.strip(" \n"), (text * DESCRIPTION_MAX)[:DESCRIPTION_MAX]
+    Todo.objects.update(title=title, description=description)
+    shown = client.get(url(todo))
+
+    written = getattr(client, method)(url(todo), shown.content, content_type="application/json")
+
+    assert written.status_code == 200
+    assert written.json() | {"updated_at": None} == shown.json() | {"updated_at": None}
+    assert Todo.objects.values_list("title", "description").get() == (title, description)
+
+
+@pytest.mark.parametrize(
+    ("body", "at_fault"),
+    [
+        ("[" * 50_000, "detail"),
+        ('{"title": ' + "[" * 5_000 + "]" * 5_000 + "}", "detail"),
+        ('{"title": ' + "[" * 500 + "]" * 500 + "}", "title"),
+        ('{"title": 1e999}', "title"),
+        ('{"title": 1' + "0" * 5_000 + "}", "detail"),
+    ],
+)
+def test_hostile_json_is_refused(client: Client, todo: Todo, body: str, at_fault: str) -> None:
+    response = client.patch(url(todo), body, content_type="application/json")
+    assert (response.status_code, list(response.json())) == (400, [at_fault])
+
+
+@pytest.mark.parametrize(("size", "status"), [(MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413), (3_000_000, 413)])
+def test_the_body_may_be_as_large_as_the_edges(client: Client, todo: Todo, size: int, status: int) -> None:
+    response = client.patch(url(todo), '{"is_done": true}'.ljust(size), content_type="application/json")
+
+    assert response.status_code == status
+    assert (status == 200) or response.json() == {"detail": "The body must be at most 65,536 bytes."}
 
 
 def test_delete_is_final(client: Client, todo: Todo) -> None:
@@ -172,3 +237,12 @@ def test_the_browsable_api_shows_the_list(client: Client) -> None:
 def test_probes_answer(client: Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok", "database": "ok"}
+
+
+@pytest.mark.parametrize("probe", ["/healthz", "/readyz"])
+def test_probes_are_only_read(probe: str) -> None:
+    assert Client(enforce_csrf_checks=True).post(probe).status_code == 405
+
+
+def test_browsers_get_no_icon_and_the_log_no_warning(client: Client) -> None:
+    assert client.get("/favicon.ico").status_code == 204

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from edge_api import body
-from edge_api.settings import MAX_BODY_BYTES
+from edge_api.contract import MAX_BODY_BYTES
 
 Post = Callable[..., httpx.Response]
 PASSED_VALIDATION = 503  # the edge under test has no Kafka behind it

@@ -49,6 +49,12 @@ def test_an_invalid_example_becomes_a_dead_letter_that_names_the_field(path: Pat
     assert letter.value == (path.read_bytes() or b"")
 
 
+@pytest.mark.parametrize("value", [None, b""])
+def test_a_record_without_a_value_says_so(value: bytes | None) -> None:
+    (letter,) = sort_records("topic", [Example(value)]).dead_letters
+    assert (letter.reason, letter.detail) == ("empty", "body: no value")
+
+
 @pytest.mark.parametrize("timestamp", [-1, -(2**63), MAX_TIMESTAMP_MS, 2**63 - 1])
 def test_a_nonsense_timestamp_does_no_harm(timestamp: int) -> None:
     (todo,) = sort_records("topic", [Example(b'{"title": "x"}', timestamp=timestamp)]).todos

@@ -1,0 +1,84 @@
+"""The web process as the Procfile starts it."""
+
+import os
+import re
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from devstack.environment import ROOT
+from devstack.ports import free_port
+from devstack.process import Process
+from todoproject.web_worker import READ_SECONDS
+
+SILENT = 64  # far more than there are threads
+
+
+def procfile_line() -> str:
+    (line,) = re.findall(r"^web: (.*)$", (ROOT / "Procfile").read_text(), re.MULTILINE)
+    return str(line)
+
+
+@pytest.fixture
+def web_port(tmp_path: Path) -> Iterator[int]:
+    port = free_port()
+    env = {"WEB_PORT": str(port), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    web = Process("web", ["sh", "-c", f"exec {procfile_line()}"], log=tmp_path / "web.log", env=env, cwd=ROOT)
+    web.start()
+    try:
+        web.wait_ready(lambda: is_alive(port), seconds=30)
+        yield port
+    finally:
+        web.stop()
+
+
+def is_alive(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=2).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_silent_connections_hold_nobody_up_and_are_closed(web_port: int) -> None:
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", web_port))) for _ in range(SILENT)]
+        started = time.monotonic()
+        assert is_alive(web_port)
+        assert time.monotonic() - started < 2
+        for connection in silent:
+            connection.settimeout(20)
+            assert connection.recv(1) == b""
+
+
+def test_a_connection_may_speak_late(web_port: int) -> None:
+    with socket.create_connection(("127.0.0.1", web_port), timeout=20) as late:
+        time.sleep(1)
+        late.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert late.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_half_a_request_keeps_no_thread(web_port: int) -> None:
+    with ExitStack() as stack:
+        halves = [stack.enter_context(socket.create_connection(("127.0.0.1", web_port))) for _ in range(4)]
+        for half in halves:
+            half.sendall(b"GET /")
+        for half in halves:
+            half.settimeout(READ_SECONDS + 10)
+            assert half.recv(1) == b""
+    assert is_alive(web_port)
+
+
+def test_the_image_serves_likewise() -> None:
+    dockerfile = (ROOT / "docker" / "django.Dockerfile").read_text()
+    (command,) = re.findall(r'^CMD \["gunicorn", (.*)\]$', dockerfile, re.MULTILINE)
+    image = {option.strip('"') for option in command.split(", ")}
+    line = {option.replace(" ", "=", 1) for option in re.findall(r"--[a-z-]+(?: [^- ]\S*)?", procfile_line())}
+    where = {f"--bind={shlex.split(procfile_line())[3]}"}
+    assert line - where <= image
