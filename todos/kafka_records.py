@@ -73,11 +73,16 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         if batch is None:
             self._read_again(where, current.base_offset, why)
         end = self._end(where, batch, current, following)
+        is_whole = _is_whole(batch, end)
+        if is_whole:
+            self.next_fetch_offset = max(self.next_fetch_offset, batch.base_offset)
         try:
             for record in _decode(batch) if batch is not None and not self._is_aborted(batch) else ():
                 if record.offset < self.fetch_offset:
                     continue
-                _check_order(record.offset, range(self.next_fetch_offset, end))
+                _check_order(
+                    record.offset, range(self.next_fetch_offset, self.next_fetch_offset + 1 if is_whole else end)
+                )
                 self._count(record.offset, record.size_in_bytes)
                 yield _kafka_record(where.partition, record)
         except Exception as exc:  # noqa: BLE001 - decompressors raise whatever they like
@@ -129,6 +134,11 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             end = min(end, end_of_log)
         # The last batch of a fetch holds at least the offset that was asked for.
         return end if following and following.data else max(end, self.next_fetch_offset + 1)
+
+
+def _is_whole(batch: Any, end: int) -> bool:
+    """Nothing was compacted away: each offset has its record, so that none may be left out."""
+    return batch is not None and batch.magic == 2 and batch.records_count == end - batch.base_offset
 
 
 def _check_order(offset: int, expected: range) -> None:

@@ -165,3 +165,15 @@ def test_a_batch_without_a_sensible_length_is_an_error_that_is_told() -> None:
     part = PartitionRecords(0, WHERE, MemoryRecords(data), end_of_log=lambda _: 1, doubts={})
     with pytest.raises(CorruptRecordError, match="claims to have -12 bytes"):
         part.take(1)
+
+
+def test_a_whole_batch_whose_records_skip_an_offset_is_undecodable_from_there() -> None:
+    damaged = batch([Draft(None, b"\0\0"), Draft(None, b"\0\0")], 0, "none")
+    first_delta = HEADER_BYTES + 3  # behind the record's length, attributes and time
+    damaged[first_delta] = 2  # an offset delta of 1, where the first record has 0
+    signed(damaged, 0)
+
+    records = read(damaged + batch([Draft(b"good")], 2), 0, 3)
+
+    assert [record.offset for record in records] == [0, 1, 2]
+    assert [isinstance(record, Undecodable) for record in records] == [True, True, False]
