@@ -78,8 +78,9 @@ class Stack:
         return edge
 
     def web(self) -> Process:
-        options = ("--bind", f"127.0.0.1:{self.web_port}", "--workers", "1", "--threads", "4")
-        web = self._start("web", "-m", "gunicorn", "todoproject.wsgi", *options)
+        options = ("--worker-class", "todoproject.web_worker.PollingThreadWorker", "--workers", "1", "--threads", "4")
+        address = ("--bind", f"127.0.0.1:{self.web_port}", "--no-control-socket")
+        web = self._start("web", "-m", "gunicorn", "todoproject.wsgi", *options, *address)
         web.wait_ready(lambda: answers(f"{self.web_url}/readyz"), seconds=START_SECONDS)
         return web
 
