@@ -73,16 +73,14 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         if batch is None:
             self._read_again(where, current.base_offset, why)
         end = self._end(where, batch, current, following)
-        is_whole = _is_whole(batch, end)
-        if is_whole:
-            self.next_fetch_offset = max(self.next_fetch_offset, batch.base_offset)
+        expected = _whole(batch, end)
         try:
             for record in _decode(batch) if batch is not None and not self._is_aborted(batch) else ():
+                if expected is not None:
+                    _check_same(record.offset, next(expected, end))
                 if record.offset < self.fetch_offset:
                     continue
-                _check_order(
-                    record.offset, range(self.next_fetch_offset, self.next_fetch_offset + 1 if is_whole else end)
-                )
+                _check_order(record.offset, range(self.next_fetch_offset, end))
                 self._count(record.offset, record.size_in_bytes)
                 yield _kafka_record(where.partition, record)
         except Exception as exc:  # noqa: BLE001 - decompressors raise whatever they like
@@ -136,9 +134,16 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         return end if following and following.data else max(end, self.next_fetch_offset + 1)
 
 
-def _is_whole(batch: Any, end: int) -> bool:
-    """Nothing was compacted away: each offset has its record, so that none may be left out."""
-    return batch is not None and batch.magic == 2 and batch.records_count == end - batch.base_offset
+def _whole(batch: Any, end: int) -> Iterator[int] | None:
+    """The offset of each record, where nothing was compacted away, so that none may be left out; None elsewhere."""
+    if batch is None or batch.magic < 2 or batch.records_count != end - batch.base_offset:
+        return None
+    return iter(range(batch.base_offset, end))
+
+
+def _check_same(offset: int, expected: int) -> None:
+    if offset != expected:
+        raise CorruptRecordError(f"offset {offset} stands in the place of {expected}")
 
 
 def _check_order(offset: int, expected: range) -> None:

@@ -29,7 +29,7 @@ from devstack.kafka import tool_command
 from devstack.ports import free_port
 from devstack.process import Process
 from todos.kafka import KafkaLog
-from todos.log import Span
+from todos.log import LogUnavailable, Span
 from todos.schedules import POLL_SCHEDULE
 
 ROOT = Path(__file__).parents[2]
@@ -169,8 +169,15 @@ class Stack:
         return KafkaProducer(**self.kafka.client_options(), acks="all", batch_size=128 * 1024, linger_ms=5)
 
     def end_offsets(self) -> dict[int, int]:
-        spans: dict[int, Span] = self._log.spans(self._log.partitions())
+        spans = eventually(self._spans, seconds=START_SECONDS, what="Kafka to tell its offsets")
         return {partition: span.end for partition, span in spans.items()}
+
+    def _spans(self) -> dict[int, Span] | None:
+        """None while Kafka does not answer, as just after its restart."""
+        try:
+            return self._log.spans(self._log.partitions())
+        except LogUnavailable:
+            return None
 
     def ledger(self) -> dict[int, int]:
         sql = "SELECT partition, next_offset FROM todos_partitionledger WHERE topic = %s"
