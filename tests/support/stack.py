@@ -172,12 +172,12 @@ class Stack:
         spans = eventually(self._spans, seconds=START_SECONDS, what="Kafka to tell its offsets")
         return {partition: span.end for partition, span in spans.items()}
 
-    def _spans(self) -> dict[int, Span] | None:
-        """None while Kafka does not answer, as just after its restart."""
+    def _spans(self) -> dict[int, Span]:
+        """Empty while Kafka does not answer, as just after its restart."""
         try:
             return self._log.spans(self._log.partitions())
         except LogUnavailable:
-            return None
+            return {}
 
     def ledger(self) -> dict[int, int]:
         sql = "SELECT partition, next_offset FROM todos_partitionledger WHERE topic = %s"
