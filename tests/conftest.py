@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import django
 import pytest
@@ -34,6 +36,19 @@ os.environ.update(
 django.setup()  # before the conftest.py files below this one import models
 
 
+ServiceT = TypeVar("ServiceT", Postgres, Valkey, Kafka)
+
+
+@contextmanager
+def running(service: ServiceT) -> Iterator[ServiceT]:
+    """Stopped also when its start failed half-way."""
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("services")
@@ -41,32 +56,20 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(services: Path) -> Iterator[Postgres]:
-    service = Postgres(services / "postgres", POSTGRES_PORT)
-    try:
-        service.start()
+    with running(Postgres(services / "postgres", POSTGRES_PORT)) as service:
         yield service
-    finally:
-        service.stop()
 
 
 @pytest.fixture(scope="session")
 def valkey(services: Path) -> Iterator[Valkey]:
-    service = Valkey(services / "valkey", VALKEY_PORT)
-    try:
-        service.start()
+    with running(Valkey(services / "valkey", VALKEY_PORT)) as service:
         yield service
-    finally:
-        service.stop()
 
 
 @pytest.fixture(scope="session")
 def kafka(services: Path) -> Iterator[Kafka]:
-    service = Kafka(services / "kafka", KAFKA_PORT)
-    try:
-        service.start()
+    with running(Kafka(services / "kafka", KAFKA_PORT)) as service:
         yield service
-    finally:
-        service.stop()
 
 
 @pytest.fixture(scope="session")
