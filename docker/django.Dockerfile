@@ -11,6 +11,7 @@ LABEL org.opencontainers.image.title="todo-django" \
       org.opencontainers.image.description="Todo pipeline: ingest, admin and read API"
 ENV PATH="/opt/venv/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
+    DJANGO_LOG_FORMAT=json \
     PYTHONDONTWRITEBYTECODE=1
 RUN groupadd --gid 10001 app && useradd --uid 10001 --gid app --no-create-home --home-dir /tmp app
 WORKDIR /app
@@ -29,4 +30,4 @@ EXPOSE 7008
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://localhost:7008/healthz', timeout=4)"]
 # Heartbeat files go to memory: the root file system may be read-only.
-CMD ["gunicorn", "todoproject.wsgi", "--bind=0.0.0.0:7008", "--worker-class=todoproject.web_worker.PollingThreadWorker", "--workers=2", "--threads=4", "--keep-alive=5", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--access-logfile=-"]
+CMD ["gunicorn", "--config=python:todoproject.gunicorn_conf", "--bind=0.0.0.0:7008", "--worker-tmp-dir=/dev/shm"]

@@ -13,7 +13,8 @@ ENV PATH="/opt/venv/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     EDGE_HOST=0.0.0.0 \
-    EDGE_PORT=7007
+    EDGE_PORT=7007 \
+    EDGE_LOG_FORMAT=json
 RUN groupadd --gid 10001 app && useradd --uid 10001 --gid app --no-create-home --home-dir /tmp app
 WORKDIR /app
 COPY --from=builder /opt/venv /opt/venv

@@ -16,7 +16,7 @@ def main() -> None:
         settings = load_settings()
     except ConfigError as exc:
         raise SystemExit(str(exc)) from None
-    configure_logging(settings.edge.log_level)
+    configure_logging(settings.edge.log_level, settings.edge.log_format)
     uvicorn.run(
         create_app(settings),
         host=settings.edge.host,

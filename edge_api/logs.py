@@ -1,4 +1,4 @@
-"""Logging to stderr, one line per event; repeated lines of libraries are thinned out."""
+"""Logging to stderr, lines for people or JSON for machines; repeated lines of libraries are thinned out."""
 
 import logging
 import time
@@ -22,16 +22,25 @@ class OncePerWhile(logging.Filter):
         return True
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, format_name: str) -> None:
+    """`format_name` is line or json."""
     dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+            "formatters": {
+                "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+                "json": {
+                    "()": "pythonjsonlogger.json.JsonFormatter",
+                    "fmt": "%(levelname)s %(name)s %(message)s",
+                    "rename_fields": {"levelname": "level", "name": "logger"},
+                    "timestamp": "time",
+                },
+            },
             "filters": {"once_per_while": {"()": OncePerWhile}},
             "handlers": {
-                "all": {"class": "logging.StreamHandler", "formatter": "line"},
-                "thinned": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["once_per_while"]},
+                "all": {"class": "logging.StreamHandler", "formatter": format_name},
+                "thinned": {"class": "logging.StreamHandler", "formatter": format_name, "filters": ["once_per_while"]},
             },
             "root": {"level": level, "handlers": ["all"]},
             "loggers": {

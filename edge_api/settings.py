@@ -31,6 +31,7 @@ class EdgeSettings(BaseModel):
     max_in_flight_records: int = Field(20_000, ge=1)
     max_in_flight_bytes: int = Field(64 * 1024 * 1024, ge=2 * MAX_BODY_BYTES)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
+    log_format: Annotated[Literal["line", "json"], BeforeValidator(str.lower)] = "line"
 
 
 class Settings(NamedTuple):

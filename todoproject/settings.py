@@ -10,6 +10,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from edge_api.contract import ConfigError, KafkaSettings, read_env
+from todoproject.logs import FORMATS, logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -55,6 +56,7 @@ INSTALLED_APPS = [
     "todos",
 ]
 MIDDLEWARE = [
+    "todoproject.middleware.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -153,23 +155,11 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
-# --- Logging: to stderr, where the process manager collects it
+# --- Logging
 LOG_LEVEL = env.str("DJANGO_LOG_LEVEL", default="INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
     raise ImproperlyConfigured("DJANGO_LOG_LEVEL: must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        # Each of them says a line per tick, poll or reconnect at INFO.
-        "celery.worker.strategy": {"level": "WARNING"},
-        "celery.worker.request": {"level": "WARNING"},  # ticks that expired, for one
-        "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
-        "django_celery_beat": {"level": "WARNING"},
-        "kafka": {"level": "ERROR"},
-    },
-}
+LOG_FORMAT = env.str("DJANGO_LOG_FORMAT", default="line").lower()
+if LOG_FORMAT not in FORMATS:
+    raise ImproperlyConfigured(f"DJANGO_LOG_FORMAT: must be {' or '.join(FORMATS)}")
+LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)

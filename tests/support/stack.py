@@ -78,9 +78,8 @@ class Stack:
         return edge
 
     def web(self) -> Process:
-        options = ("--worker-class", "todoproject.web_worker.PollingThreadWorker", "--workers", "1", "--threads", "4")
-        address = ("--bind", f"127.0.0.1:{self.web_port}", "--no-control-socket")
-        web = self._start("web", "-m", "gunicorn", "todoproject.wsgi", *options, *address)
+        options = ("--config", "python:todoproject.gunicorn_conf", "--workers", "1")
+        web = self._start("web", "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{self.web_port}")
         web.wait_ready(lambda: answers(f"{self.web_url}/readyz"), seconds=START_SECONDS)
         return web
 

@@ -1,0 +1,83 @@
+"""What Django's side logs: lines for people, JSON for machines, and the id of the request in each."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+
+from devstack.environment import ROOT
+from todoproject.logs import LineFormatter, request_id
+from todoproject.middleware import RequestLog
+
+SCRIPT = """
+import logging
+from logging.config import dictConfig
+from todoproject.logs import logging_config, request_id
+dictConfig(logging_config("INFO", "{format_name}"))
+request_id.set("r-1")
+log = logging.getLogger("some.module")
+log.info("stored %d", 3, extra={{"stored": 3}})
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("failed")
+log.debug("not shown")
+"""
+
+
+def logged(format_name: str) -> list[str]:
+    command = [sys.executable, "-c", SCRIPT.format(format_name=format_name)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr.splitlines()
+
+
+def test_json_is_one_object_a_line_with_every_field() -> None:
+    first, second = map(json.loads, logged("json"))
+
+    assert {"time", "level", "logger", "message", "stored", "request_id"} == first.keys()
+    assert ("INFO", "some.module", "stored 3", 3, "r-1") == tuple(
+        first[name] for name in ("level", "logger", "message", "stored", "request_id")
+    )
+    assert "ZeroDivisionError" in second["exc_info"]
+
+
+def test_lines_are_for_people() -> None:
+    first, second, *trace = logged("line")
+
+    assert first.endswith("INFO    some.module: stored 3 [r-1]")
+    assert second.endswith("ERROR   some.module: failed [r-1]")
+    assert trace[-1].startswith("ZeroDivisionError")
+
+
+@pytest.mark.parametrize("sent", ["client-7", ""])
+def test_an_answer_carries_the_id_that_was_logged(sent: str, caplog: pytest.LogCaptureFixture) -> None:
+    seen = []
+
+    def answer(_request: HttpRequest) -> HttpResponse:
+        seen.append(request_id.get())
+        return HttpResponse()
+
+    headers = {"X-Request-ID": sent} if sent else {}
+    with caplog.at_level("INFO", "todoproject.middleware"):
+        response = RequestLog(answer)(RequestFactory().get("/x?a=b", headers=headers))
+
+    assert [response["X-Request-ID"]] == seen
+    assert seen[0] == sent or (not sent and len(seen[0]) == 36)
+    assert caplog.messages[0].startswith("GET /x?a=b 200 in ")
+    assert "" == request_id.get()
+
+
+@pytest.mark.parametrize("sent", ["a b", "x" * 129, "a\tb", "é"])
+def test_a_senseless_id_is_replaced(sent: str) -> None:
+    response = RequestLog(lambda _request: HttpResponse())(RequestFactory().get("/", HTTP_X_REQUEST_ID=sent))
+
+    assert sent != response["X-Request-ID"]
+    assert 36 == len(response["X-Request-ID"])
+
+
+def test_a_line_outside_of_requests_ends_as_it_is() -> None:
+    record = logging.LogRecord("some", logging.INFO, "", 0, "text", (), None)
+    assert LineFormatter().format(record).endswith("some: text")

@@ -1,0 +1,62 @@
+"""Logging to stderr, where the process manager collects it: lines for people, or JSON for machines."""
+
+import logging
+from contextvars import ContextVar
+from typing import Any
+
+FORMATS = ("line", "json")
+# Of the HTTP request that this thread answers.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class RequestFilter(logging.Filter):
+    """Gives each record the id of the request that it belongs to."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if current := request_id.get():
+            record.request_id = current
+        return True
+
+
+class LineFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        line = super().formatMessage(record)
+        return f"{line} [{record.request_id}]" if hasattr(record, "request_id") else line
+
+
+def logging_config(level: str, format_name: str) -> dict[str, Any]:
+    """For logging.config.dictConfig; `format_name` is one of FORMATS."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "line": {"()": LineFormatter},
+            "json": {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "fmt": "%(levelname)s %(name)s %(message)s",
+                "rename_fields": {"levelname": "level", "name": "logger"},
+                "timestamp": "time",
+            },
+        },
+        "filters": {"request": {"()": RequestFilter}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": format_name, "filters": ["request"]},
+        },
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            # Django's own would mail administrators, and print in its own format.
+            "django": {"handlers": [], "propagate": True},
+            "gunicorn.error": {"handlers": [], "propagate": True},
+            "gunicorn.access": {"handlers": [], "level": "WARNING"},  # todoproject.middleware logs the requests
+            # Each of them says a line per tick, poll or reconnect at INFO.
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.worker.request": {"level": "WARNING"},  # ticks that expired, for one
+            "celery.app.trace": {"level": "WARNING"},
+            "celery.beat": {"level": "WARNING"},
+            "django_celery_beat": {"level": "WARNING"},
+            "kafka": {"level": "ERROR"},
+        },
+    }
