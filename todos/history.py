@@ -32,6 +32,15 @@ MAKE_ANCHOR = """
     WHERE topic = %(topic)s AND partition = %(partition)s AND generation = %(generation)s
       AND next_offset = %(end)s
 """
+ADD_TO_TOTALS = """
+    UPDATE todos_partitionledger l
+    SET batches_total = l.batches_total + 1, stored_total = l.stored_total + b.stored,
+        duplicates_total = l.duplicates_total + b.duplicates,
+        dead_letters_total = l.dead_letters_total + b.dead_letters,
+        lost_total = l.lost_total + b.lost, bytes_total = l.bytes_total + b.bytes,
+        milliseconds_total = l.milliseconds_total + b.milliseconds
+    FROM todos_batch b WHERE b.id = ANY(%s) AND l.topic = b.topic AND l.partition = b.partition
+"""
 
 
 class ChainBroken(Exception):
@@ -83,11 +92,13 @@ def record_batches(
 
 
 def append(batches: Iterable[Batch]) -> None:
-    """Raises ChainBroken, which names the first partition at fault."""
+    """And add to the ledger's totals, which outlive the history. Raises ChainBroken, which names the partition."""
     try:
-        Batch.objects.bulk_create(batches)
+        appended = Batch.objects.bulk_create(batches)
     except IntegrityError as exc:
         raise ChainBroken(" ".join(str(exc).split())) from exc
+    with connection.cursor() as cursor:
+        cursor.execute(ADD_TO_TOTALS, [[batch.id for batch in appended]])
 
 
 class _End(TypedDict):

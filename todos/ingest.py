@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from django.db import Error as DatabaseFailure
 from django.db import connection
+from django.utils import timezone
 
 from todos.failures import Failure, SystemicFailure, sort_failure
 from todos.history import ChainBroken, Origin, broken_chains
@@ -19,6 +20,7 @@ from todos.leases import Leases, ensure_ledger, raise_alarm
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
 from todos.options import PollOptions
 from todos.records import Sorted, sort_records
+from todos.runs import record_run
 from todos.store import LeaseLost, record_loss, store
 
 logger = logging.getLogger(__name__)
@@ -78,7 +80,7 @@ class Poll:
         self._consecutive_failures = 0
 
     def run(self) -> Summary:
-        started = time.monotonic()
+        started_at, started = timezone.now(), time.monotonic()
         deadline = started + self.options.time_budget_seconds
         idle_until = started + self.options.timeout_ms / 1000
         with self.leases:
@@ -87,6 +89,7 @@ class Poll:
                     idle_until = time.monotonic() + self.options.timeout_ms / 1000
             self._publish(at_once=True)
         self.summary.seconds = time.monotonic() - started
+        record_run(self.log.topic, self.origin, started_at, self.summary)
         return self.summary
 
     def _step(self, seconds_left: float) -> bool:

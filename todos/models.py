@@ -80,6 +80,14 @@ class PartitionLedger(models.Model):
         db_default="",
         help_text="Why it stands still until somebody looks; gone when it moves.",
     )
+    # Since the first record, whatever the history forgets; each batch adds to them in its own transaction.
+    batches_total = models.PositiveBigIntegerField(default=0, db_default=0)
+    stored_total = models.PositiveBigIntegerField(default=0, db_default=0)
+    duplicates_total = models.PositiveBigIntegerField(default=0, db_default=0)
+    dead_letters_total = models.PositiveBigIntegerField(default=0, db_default=0)
+    lost_total = models.PositiveBigIntegerField(default=0, db_default=0, help_text="Offsets.")
+    bytes_total = models.PositiveBigIntegerField(default=0, db_default=0, help_text="Of the records' values.")
+    milliseconds_total = models.PositiveBigIntegerField(default=0, db_default=0, help_text="In transactions.")
 
     class Meta:
         ordering = ["topic", "partition"]
@@ -105,6 +113,31 @@ class Poller(models.Model):
 
     def __str__(self) -> str:
         return self.worker
+
+
+class PollRun(models.Model):
+    """A poll that has ended, busy or not: the sign of life of beat and workers."""
+
+    topic = models.CharField(max_length=249)
+    worker = models.CharField(max_length=255, help_text="Host and process.")
+    task_id = models.CharField(max_length=255, blank=True, help_text="Of the Celery task; empty for a command.")
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(db_default=Now())
+    batches = models.PositiveIntegerField()
+    stored = models.PositiveIntegerField()
+    duplicates = models.PositiveIntegerField()
+    dead_letters = models.PositiveIntegerField()
+    lost = models.PositiveBigIntegerField(help_text="Offsets that Kafka deleted before they were stored.")
+    failures = models.PositiveIntegerField()
+    last_error = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "poll"
+        indexes = [models.Index(fields=["topic", "-id"], name="poll_run_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.worker} at {self.started_at:%H:%M:%S}"
 
 
 class SourceModel(models.Model):

@@ -13,6 +13,7 @@ from todos.history import trim
 from todos.ingest import Poll, Summary
 from todos.kafka import close_process_log, process_log
 from todos.options import InvalidOptions, PollOptions, TrimOptions
+from todos.runs import trim_runs
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +72,9 @@ def trim_batches(**kwargs: Any) -> None:
     except InvalidOptions as exc:
         logger.error("trim_batches: bad kwargs (%s); nothing is trimmed", exc)  # noqa: TRY400
         return
-    if removed := trim(options.keep_days):
-        logger.info("trim_batches: forgot %d batches older than %d days", removed, options.keep_days)
+    batches, runs = trim(options.keep_days), trim_runs(options.keep_days)
+    if batches or runs:
+        logger.info("trim_batches: forgot %d batches and %d polls older than %d days", batches, runs, options.keep_days)
 
 
 def worker_name() -> str:
