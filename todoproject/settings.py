@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from edge_api.contract import ConfigError, KafkaSettings, read_env
 from todoproject.logs import FORMATS, logging_config
+from todoproject.theme import UNFOLD as UNFOLD
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -44,6 +45,7 @@ LANGUAGE_CODE = "en"
 FORMAT_MODULE_PATH = ["todoproject.formats"]
 
 INSTALLED_APPS = [
+    "unfold",  # before the admin, whose templates it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -267,6 +267,7 @@ class Batch(SourceModel):
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "batches"
+        indexes = [models.Index(fields=["topic", "created_at"], include=["stored"], name="batch_by_time")]
         constraints = [
             models.UniqueConstraint(fields=["topic", "partition", "generation", "next_offset"], name="batch_ends_once"),
             models.UniqueConstraint(

@@ -2,14 +2,18 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING, TypedDict
 
-from django.db.models import F, Sum
-from django.utils import timezone
+from django.db.models import F, Max, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Now
 
 from todos.log import Log, LogUnavailable, OffsetOutOfRange, Retention, Span
 from todos.models import OffsetLoss, PartitionLedger, Poller
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ class PartitionStatus:
     holder: str | None
     moved_at: datetime | None
     deleted_in: float | None = None
+    behind: float | None = None  # seconds since the oldest unread record was produced; None as above
     lost: int = 0  # offsets that were never stored
+    lost_at: datetime | None = None
     alarm: str = ""
 
     @property
@@ -48,49 +54,91 @@ class PipelineStatus:
         return None if None in lags else sum(lag for lag in lags if lag is not None)
 
 
+@dataclass(frozen=True)
+class LogView:
+    """What the log says, of nothing when it does not answer."""
+
+    spans: Mapping[int, Span] = field(default_factory=dict)
+    retention: Retention | None = None
+    oldest_unread_ms: Mapping[int, int] = field(default_factory=dict)  # milliseconds since 1970; below 0: unknown
+
+
 def pipeline_status(log: Log) -> PipelineStatus:
-    spans, retention, error = _ask(log)
-    ledger = {row.partition: row for row in PartitionLedger.objects.filter(topic=log.topic)}
-    workers = dict(Poller.objects.filter(expires_at__gt=timezone.now()).values_list("id", "worker"))
-    deleted_in = _deleted_in(log, retention, spans, {partition: row.next_offset for partition, row in ledger.items()})
-    losses = OffsetLoss.objects.filter(topic=log.topic).order_by().values_list("partition")
-    lost = dict(losses.annotate(lost=Sum(F("next_offset") - F("first_offset"))))
+    ledger = ledger_of(log.topic)
+    try:
+        view, error = view_log(log, {row.partition: row.next_offset for row in ledger}), None
+    except LogUnavailable as exc:
+        view, error = LogView(), str(exc)
+    return combine(log.topic, ledger, view, error)
+
+
+class _Known(TypedDict):
+    worker: str | None
+    lost: int | None
+    lost_at: datetime | None
+
+
+def ledger_of(topic: str) -> "QuerySet[WithAnnotations[PartitionLedger, _Known]]":
+    """Each partition's row with the `worker` that holds it now, and what was `lost` of it."""
+    alive = Poller.objects.filter(id=OuterRef("holder"), expires_at__gt=Now())
+    lost = OffsetLoss.objects.filter(topic=OuterRef("topic"), partition=OuterRef("partition"))
+    losses = lost.order_by().values("partition")
+    return PartitionLedger.objects.filter(topic=topic).annotate(
+        worker=Subquery(alive.values("worker")),
+        lost=Subquery(losses.annotate(lost=Sum(F("next_offset") - F("first_offset"))).values("lost")),
+        lost_at=Subquery(losses.annotate(last=Max("created_at")).values("last")),
+    )
+
+
+def view_log(log: Log, positions: Mapping[int, int]) -> LogView:
+    """`positions` are the next offsets of the ledger. Asks no database. Raises LogUnavailable."""
+    spans, retention = log.spans(log.partitions()), log.retention()
+    unread = {p: max(positions.get(p, 0), span.first) for p, span in spans.items() if positions.get(p, 0) < span.end}
+    try:
+        oldest = log.timestamps({p: offset for p, offset in unread.items() if offset < spans[p].end})
+    except (LogUnavailable, OffsetOutOfRange):
+        oldest = {}
+    return LogView(spans, retention, oldest)
+
+
+def combine(
+    topic: str, ledger: "QuerySet[WithAnnotations[PartitionLedger, _Known]]", view: LogView, error: str | None
+) -> PipelineStatus:
+    rows = {row.partition: row for row in ledger}
     partitions = []
-    for partition in sorted(ledger.keys() | spans.keys()):
-        row = ledger.get(partition) or PartitionLedger(topic=log.topic, partition=partition)
+    for partition in sorted(rows.keys() | view.spans.keys()):
+        row = rows.get(partition)
+        next_offset = row.next_offset if row else 0
         partitions.append(
             PartitionStatus(
                 partition=partition,
-                next_offset=row.next_offset,
-                end=spans[partition].end if partition in spans else None,
-                holder=workers.get(row.holder) if row.holder else None,
-                moved_at=row.moved_at,
-                deleted_in=deleted_in.get(partition),
-                lost=lost.get(partition, 0),
-                alarm=row.alarm,
+                next_offset=next_offset,
+                end=view.spans[partition].end if partition in view.spans else None,
+                holder=row.worker if row else None,
+                moved_at=row.moved_at if row else None,
+                deleted_in=_deleted_in(partition, next_offset, view),
+                behind=_behind(partition, next_offset, view),
+                lost=(row and row.lost) or 0,
+                lost_at=row.lost_at if row else None,
+                alarm=row.alarm if row else "",
             )
         )
-    return PipelineStatus(log.topic, error, partitions, retention)
+    return PipelineStatus(topic, error, partitions, view.retention)
 
 
-def _ask(log: Log) -> tuple[dict[int, Span], Retention | None, str | None]:
-    try:
-        return log.spans(log.partitions()), log.retention(), None
-    except LogUnavailable as exc:
-        return {}, None, str(exc)
+def _deleted_in(partition: int, next_offset: int, view: LogView) -> float | None:
+    """By this machine's clock and the records' own times, as producers gave them."""
+    if view.retention is None or view.retention.seconds is None or partition not in view.spans:
+        return None
+    if next_offset < view.spans[partition].first:
+        return 0.0
+    behind = _behind(partition, next_offset, view)
+    return None if behind is None else max(view.retention.seconds - behind, 0.0)
 
 
-def _deleted_in(
-    log: Log, retention: Retention | None, spans: Mapping[int, Span], ledger: Mapping[int, int]
-) -> dict[int, float]:
-    """Seconds, by partition. By this machine's clock and the records' own times, as producers gave them."""
-    if retention is None or retention.seconds is None:
-        return {}
-    unread = {p: ledger.get(p, 0) for p, span in spans.items() if ledger.get(p, 0) < span.end}
-    gone = {partition: 0.0 for partition, offset in unread.items() if offset < spans[partition].first}
-    try:
-        times = log.timestamps({p: offset for p, offset in unread.items() if p not in gone})
-    except (LogUnavailable, OffsetOutOfRange):
-        return gone
-    left = {p: ms / 1000 + retention.seconds - time.time() for p, ms in times.items() if ms >= 0}
-    return gone | {partition: max(seconds, 0.0) for partition, seconds in left.items()}
+def _behind(partition: int, next_offset: int, view: LogView) -> float | None:
+    """The view may be older than the ledger, by which all may have been read."""
+    milliseconds = view.oldest_unread_ms.get(partition, -1)
+    if milliseconds < 0 or next_offset >= view.spans[partition].end:
+        return None
+    return time.time() - milliseconds / 1000

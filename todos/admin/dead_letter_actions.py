@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from todos import dead_letters
+from todos.admin.base import ModelAdmin
 from todos.dead_letters import Outcome
 from todos.kafka import KafkaSender
 from todos.log import LogUnavailable
@@ -20,7 +21,7 @@ MAX_SELECTED = 500
 MAX_SHOWN_REFUSALS = 10
 
 
-class DeadLetterActions(admin.ModelAdmin):
+class DeadLetterActions(ModelAdmin):
     actions = ["redrive", "discard", "reopen", "revalidate"]
 
     @admin.action(description="Redrive: send to Kafka again", permissions=["change"])

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 
 from edge_api.contract import InvalidPayload
 from todos import dead_letters
+from todos.admin.base import TabularInline, Textarea
 from todos.admin.dead_letter_actions import DeadLetterActions, actor
 from todos.admin.fields import PlainTextField, with_newlines
 from todos.admin.paginator import EstimatingPaginator
@@ -19,14 +20,14 @@ from todos.escaping import editable_json, printable, printable_headers
 from todos.models import DeadLetter, DeadLetterEvent, Todo
 from todos.records import headers_of
 
-ABOUT = ["topic", "partition", "offset", "created_at", "reason", "detail", "replays", "status", "verdict", "todo"]
-BYTES = ["raw_key", "raw_value", "raw_headers", "raw_payload"]
+ABOUT = ["reason", "detail", "status", "verdict", "todo"]
+ORIGIN = ["topic", "partition", "offset", "created_at", "replays", "raw_key", "raw_value", "raw_headers"]
 EDITABLE_BYTES = 256 * 1024  # no valid payload comes near it
 
 
 class PayloadForm(forms.ModelForm):
     payload = PlainTextField(
-        widget=forms.Textarea(attrs={"rows": 12, "cols": 100, "spellcheck": "false"}),
+        widget=Textarea(attrs={"rows": 12, "spellcheck": "false", "class": "todo-code"}),
         required=False,
         help_text="What a redrive sends: JSON of the event TodoCreated. Saved beside the original, and only if valid.",
     )
@@ -45,7 +46,7 @@ class PayloadForm(forms.ModelForm):
         return payload
 
 
-class History(admin.TabularInline):
+class History(TabularInline):
     model = DeadLetterEvent
     verbose_name_plural = "history"
     readonly_fields = ["at", "actor", "action", "note"]  # all of it, in this order
@@ -63,11 +64,11 @@ class History(admin.TabularInline):
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(DeadLetterActions, admin.ModelAdmin):
+class DeadLetterAdmin(DeadLetterActions):
     list_display = ["__str__", "status", "reason", "detail", "replays", "created_at", "changed_by", "changed_at"]
     list_filter = ["status", "reason", "created_at"]
     form = PayloadForm
-    readonly_fields = [*ABOUT, *BYTES]
+    readonly_fields = [*ABOUT, *ORIGIN, "raw_payload"]
     inlines = [History]
     change_form_template = "admin/todos/deadletter/change.html"
     paginator = EstimatingPaginator
@@ -87,9 +88,9 @@ class DeadLetterAdmin(DeadLetterActions, admin.ModelAdmin):
         is_over = obj is not None and obj.status != DeadLetter.Status.OPEN
         return not is_over and super().has_change_permission(request, obj)
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         edited = "payload" if self.has_change_permission(request, obj) else "raw_payload"
-        return [*ABOUT, *BYTES[:-1], edited]
+        return [(None, {"fields": [*ABOUT, edited]}), ("As it came", {"fields": ORIGIN})]
 
     # --- What is shown
 
@@ -150,4 +151,4 @@ def _pre_bytes(data: bytes | memoryview | None) -> str:
 
 
 def _pre(text: str) -> str:
-    return format_html('<pre style="white-space: pre-wrap; overflow-wrap: anywhere">{}</pre>', text)
+    return format_html('<pre class="todo-bytes">{}</pre>', text)

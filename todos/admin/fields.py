@@ -3,13 +3,14 @@
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextareaWidget
+
+from todos.admin.base import Textarea
 
 
 class PlainTextField(forms.CharField):
     """Keeps white space. Browsers send every end of line as CR LF; that alone is no edit."""
 
-    widget = AdminTextareaWidget
+    widget = Textarea
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(strip=False, **kwargs)

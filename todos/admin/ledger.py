@@ -4,11 +4,12 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
+from todos.admin.base import ModelAdmin
 from todos.admin.paginator import EstimatingPaginator
 from todos.models import Batch, OffsetLoss, PartitionLedger, Poller
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -6,9 +6,20 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django_celery_beat.admin import IntervalScheduleAdmin, PeriodicTaskAdmin, PeriodicTaskForm
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django_celery_beat.admin import (
+    ClockedScheduleAdmin,
+    CrontabScheduleAdmin,
+    IntervalScheduleAdmin,
+    PeriodicTaskAdmin,
+    PeriodicTaskForm,
+    PeriodicTaskInline,
+    SolarScheduleAdmin,
+    TaskSelectWidget,
+)
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from todos.admin.base import ModelAdmin, TabularInline
 from todos.options import InvalidOptions, Options
 from todos.schedules import TASK_OPTIONS
 
@@ -16,6 +27,12 @@ TOO_OFTEN = "Below 1 second: beat would flood the queue with ticks. Take 1 secon
 
 
 class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "task" in self.fields:  # not for those who may only look
+            self.fields["task"].widget = UnfoldAdminTextInputWidget()
+            self.fields["regtask"].widget = ThemedTaskSelect()
+
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean()
         if (options := TASK_OPTIONS.get(data.get("task", ""))) and not self.errors:
@@ -55,14 +72,38 @@ def _is_too_often(interval: IntervalSchedule) -> bool:
     return bool(interval.period == IntervalSchedule.MICROSECONDS and interval.every < 1_000_000)
 
 
-admin.site.unregister([PeriodicTask, IntervalSchedule])
+class ThemedTaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):  # type: ignore[misc]
+    pass
+
+
+class ThemedInline(PeriodicTaskInline, TabularInline):  # type: ignore[misc]
+    pass
+
+
+admin.site.unregister([PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule, SolarSchedule])
 
 
 @admin.register(PeriodicTask)
-class CheckedPeriodicTaskAdmin(PeriodicTaskAdmin):  # type: ignore[misc]
+class CheckedPeriodicTaskAdmin(PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
     form = CheckedPeriodicTaskForm
 
 
 @admin.register(IntervalSchedule)
-class CheckedIntervalScheduleAdmin(IntervalScheduleAdmin):  # type: ignore[misc]
+class CheckedIntervalScheduleAdmin(IntervalScheduleAdmin, ModelAdmin):  # type: ignore[misc]
     form = CheckedIntervalForm
+    inlines = [ThemedInline]
+
+
+@admin.register(CrontabSchedule)
+class ThemedCrontabAdmin(CrontabScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+    inlines = [ThemedInline]
+
+
+@admin.register(ClockedSchedule)
+class ThemedClockedAdmin(ClockedScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+    inlines = [ThemedInline]
+
+
+@admin.register(SolarSchedule)
+class ThemedSolarAdmin(SolarScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+    inlines = [ThemedInline]

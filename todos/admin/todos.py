@@ -3,10 +3,10 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from todos.admin.base import ModelAdmin, Textarea
 from todos.admin.fields import PlainTextField
 from todos.admin.paginator import EstimatingPaginator
 from todos.models import Todo
@@ -14,7 +14,7 @@ from todos.text import DESCRIPTION, TITLE, InvalidText, Text
 
 
 class TodoForm(forms.ModelForm):
-    title = PlainTextField(widget=AdminTextareaWidget(attrs={"rows": 1}))  # a title may hold tabs and newlines
+    title = PlainTextField(widget=Textarea(attrs={"rows": 1}))  # a title may hold tabs and newlines
     description = PlainTextField(required=False)
 
     def clean_title(self) -> str:
@@ -34,7 +34,7 @@ class TodoForm(forms.ModelForm):
 
 
 @admin.register(Todo)
-class TodoAdmin(admin.ModelAdmin):
+class TodoAdmin(ModelAdmin):
     """Todos come through the edge, so there is no "add" here."""
 
     list_display = ["title", "is_done", "created_at", "stored_at", "position"]

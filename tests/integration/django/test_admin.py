@@ -1,6 +1,7 @@
 """The operators' pages: they open, they search, and what must not be edited cannot be."""
 
 import json
+import re
 from datetime import timedelta
 from uuid import UUID
 
@@ -119,7 +120,7 @@ def test_edited_texts_follow_the_contract(
 def test_a_todo_without_a_visible_title_can_be_opened(admin: Client) -> None:
     (todo,) = make_todos(1)
     Todo.objects.update(title="\u200b")
-    assert f'{todo.id}/change/">0 / 0</a>' in admin.get(TODOS).content.decode()
+    assert re.search(rf"<a [^>]*{todo.id}/change/[^>]*>\s*0 / 0\s*</a>", admin.get(TODOS).content.decode())
 
 
 @pytest.mark.parametrize("model", ["partitionledger", "deadletter", "offsetloss", "poller", "batch"])

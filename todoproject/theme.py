@@ -1,0 +1,30 @@
+"""How the admin looks: settings of django-unfold."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+
+
+def _static(path: str) -> Callable[[HttpRequest], str]:
+    return lambda request: static(path)  # its name holds a hash, known only once the files are collected
+
+
+UNFOLD = {
+    "SITE_TITLE": "Todo pipeline",
+    "SITE_HEADER": "Todo pipeline",
+    "SITE_SYMBOL": "conversion_path",
+    "SITE_URL": None,
+    "STYLES": [_static("todos/admin.css")],
+    "SCRIPTS": [_static("todos/admin.js")],
+    "DASHBOARD_CALLBACK": "todos.admin.pipeline.add_panels",
+    "SIDEBAR": {"navigation": "todos.admin.sidebar.navigation"},
+    "BORDER_RADIUS": "8px",
+    # Blue: at least 4.5 to 1 for white on 600, for 600 on white and for 500 on the dark background.
+    "COLORS": {
+        "primary": {
+            "50": "#eff6ff", "100": "#dbeafe", "200": "#bfdbfe", "300": "#93c5fd", "400": "#60a5fa", "500": "#5b9bf8",
+            "600": "#1d5fd6", "700": "#1d4ed8", "800": "#1e40af", "900": "#1e3a8a", "950": "#172554",
+        },
+    },
+}  # fmt: skip

@@ -1,0 +1,72 @@
+// Keeps the pipeline page up to date: asks for its panels again every few seconds while somebody can see them.
+(() => {
+  const panels = document.getElementById("panels");
+  if (!panels) return;
+  const live = document.querySelector("[data-live]");
+  const text = document.querySelector("[data-live-text]");
+  const dot = live.querySelector(".todo-dot");
+  const every = Number(panels.dataset.every) * 1000;
+  const patience = 10000; // milliseconds for one answer
+  let last = Date.now();
+  let problem = "";
+  let timer = null;
+
+  function tell() {
+    const seconds = Math.round((Date.now() - last) / 1000);
+    const isStale = Boolean(problem) || seconds > 3 * (every / 1000);
+    const words = isStale ? `Not up to date: last seen ${seconds} s ago. ${problem}` : "Live";
+    live.classList.toggle("stale", isStale);
+    dot.className = `todo-dot ${isStale ? "bad" : "ok"}`;
+    if (text.textContent !== words) text.textContent = words;
+  }
+
+  // Panel by panel, and only what changed: focus, selection and scrolling stay where they are.
+  function show(html) {
+    const fresh = new DOMParser().parseFromString(html, "text/html");
+    const focused = document.activeElement && document.activeElement.id;
+    for (const panel of panels.querySelectorAll("[data-panel]")) {
+      const update = fresh.querySelector(`[data-panel="${panel.dataset.panel}"]`);
+      if (!update || update.innerHTML === panel.innerHTML) continue;
+      const selection = document.getSelection();
+      if (!selection.isCollapsed && panel.contains(selection.anchorNode)) continue;
+      const scrolled = panel.querySelector(".todo-scroll");
+      const left = scrolled ? scrolled.scrollLeft : 0;
+      panel.innerHTML = update.innerHTML;
+      if (left) panel.querySelector(".todo-scroll").scrollLeft = left;
+    }
+    const again = focused && document.getElementById(focused);
+    if (again && again !== document.activeElement) again.focus({ preventScroll: true });
+  }
+
+  async function refresh() {
+    timer = null;
+    try {
+      const response = await fetch(panels.dataset.url, { signal: AbortSignal.timeout(patience), redirect: "manual" });
+      if (response.type === "opaqueredirect") throw new Error("You are signed out: load the page again.");
+      if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+      show(await response.text());
+      last = Date.now();
+      problem = "";
+    } catch (error) {
+      problem = error instanceof TypeError ? "The server does not answer." : error.message;
+    }
+    tell();
+    schedule(every);
+  }
+
+  function schedule(milliseconds) {
+    if (timer === null && !document.hidden) timer = setTimeout(refresh, milliseconds);
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      clearTimeout(timer);
+      timer = null;
+    } else {
+      schedule(0);
+    }
+  });
+  setInterval(() => document.hidden || tell(), 1000);
+  tell();
+  schedule(every);
+})();
