@@ -93,7 +93,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- Security: strict unless DJANGO_DEBUG, because plain-HTTP loopback cannot carry secure cookies
 SECURE_SSL_REDIRECT = _read_bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes come from inside, without TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz(/pipeline)?$", r"^metrics$"]  # probes come from inside, without TLS
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if _read_bool("DJANGO_BEHIND_PROXY", default=False) else None
 )

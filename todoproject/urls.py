@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from todos import health
+from todos.metrics import metrics
 
 
 def no_icon(request: HttpRequest) -> HttpResponse:
@@ -17,5 +18,7 @@ urlpatterns = [
     path("api/", include("todos.api.urls")),
     path("favicon.ico", no_icon),
     path("healthz", health.healthz),
+    path("metrics", metrics),
     path("readyz", health.readyz),
+    path("readyz/pipeline", health.readyz_pipeline),
 ]

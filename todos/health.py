@@ -1,9 +1,15 @@
-"""Probes of the web process: alive, and able to answer from the database."""
+"""Probes: the web process is alive, it can answer from the database, and todos flow."""
+
+import logging
 
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
+
+from todos.pipeline.overview import overview
+
+logger = logging.getLogger(__name__)
 
 
 @csrf_exempt  # so that a POST is told which methods there are
@@ -24,3 +30,17 @@ def readyz(request: HttpRequest) -> JsonResponse:
         connection.close()
         return JsonResponse({"status": "unavailable", "database": "unreachable or not migrated"}, status=503)
     return JsonResponse({"status": "ok", "database": "ok"})
+
+
+@csrf_exempt
+@require_safe
+def readyz_pipeline(request: HttpRequest) -> JsonResponse:
+    """503 while todos cannot flow: each part with what is wrong. Polling that somebody paused is no fault."""
+    try:
+        now = overview()
+    except DatabaseError as exc:
+        logger.warning("cannot tell how the pipeline does: %s", exc)
+        connection.close()
+        return JsonResponse({"status": "unavailable", "database": "unreachable or not migrated"}, status=503)
+    body = {"status": "ok" if now.flows else "unavailable"} | {part.name.lower(): part.text for part in now.parts}
+    return JsonResponse(body, status=200 if now.flows else 503)

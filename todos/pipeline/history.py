@@ -1,5 +1,6 @@
 """What the database tells of the pipeline: one bounded query each, none of them over all todos."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from todos.models import Batch
+from todos.models import Batch, PollRun
+from todos.options import InvalidOptions, PollOptions
 from todos.schedules import POLL_TASK
 
 RECENT_TODOS = 1_000
@@ -150,13 +152,18 @@ def last_batches(topic: str) -> QuerySet[Batch]:
     return Batch.objects.filter(topic=topic, first_offset__isnull=False).order_by("-created_at")[:LAST_BATCHES]
 
 
+def last_poll(topic: str) -> PollRun | None:
+    """The one that ended last."""
+    return PollRun.objects.filter(topic=topic).first()
+
+
 class PollSchedule(NamedTuple):
-    """The schedules of the poll task together; None in `last_run_at` before the first tick."""
+    """All schedules of the poll task: the shortest interval, the longest budget of those that are enabled."""
 
     names: Mapping[int, str]
     is_enabled: bool
     every_seconds: float
-    last_run_at: datetime | None
+    budget_seconds: float
 
 
 def poll_schedule() -> PollSchedule:
@@ -168,8 +175,15 @@ def poll_schedule() -> PollSchedule:
         {task.pk: task.name for task in tasks},
         bool(enabled),
         min(intervals, default=math.inf),
-        max((task.last_run_at for task in enabled if task.last_run_at), default=None),
+        max((_budget_seconds(task) for task in enabled), default=0.0),
     )
+
+
+def _budget_seconds(task: PeriodicTask) -> float:
+    try:
+        return PollOptions.parse(json.loads(task.kwargs)).time_budget_seconds
+    except (ValueError, InvalidOptions):  # the task takes its defaults then
+        return PollOptions().time_budget_seconds
 
 
 def _seconds(interval: object) -> float:

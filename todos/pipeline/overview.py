@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.utils import timezone
 
-from todos.models import Batch
+from todos.models import Batch, PollRun
 from todos.pipeline import history
 from todos.pipeline.history import Delays, PollSchedule, RunningPoll, Series
 from todos.pipeline.probe import Answer
@@ -19,9 +19,8 @@ from todos.status import LogView, PipelineStatus, combine, ledger_of
 
 RETENTION_ALARM = timedelta(hours=1)
 LOSS_ALARM = timedelta(days=1)
-# Beat writes last_run_at every 3 minutes only; a poll that started proves a tick too.
-BEAT_REPORTS_EVERY = 200.0
 QUEUE_ALARM = 10
+SILENT_INTERVALS = 3
 
 
 class State(StrEnum):
@@ -58,6 +57,7 @@ class Overview:
     dead_letters: Mapping[str, int]
     polls: list[RunningPoll]
     batches: list[Batch]
+    last_poll: PollRun | None
     schedule: PollSchedule
 
     @property
@@ -86,6 +86,13 @@ class Overview:
         ]
 
     @property
+    def flows(self) -> bool:
+        """Nothing is known to be wrong; what cannot be told is excused only by somebody's pause."""
+        states = {part.state for part in self.parts}
+        is_paused = bool(self.schedule.names) and not self.schedule.is_enabled
+        return State.BAD not in states and (is_paused or State.UNKNOWN not in states)
+
+    @property
     def alarms(self) -> list[Alarm]:
         return [*self._standing_still(), *self._losses(), *self._behind()]
 
@@ -105,27 +112,42 @@ class Overview:
         return Part("Redis", state, f"answers, {number(waiting)} ticks wait", _at(self.redis))
 
     def _beat(self) -> Part:
+        """A poll that started proves a tick. One that is missing is beat's fault where no tick waits either."""
         if not self.schedule.names:
             return Part("Beat", State.BAD, "no schedule for the poll; manage.py create_schedules makes it")
         if not self.schedule.is_enabled:
-            return Part("Beat", State.WARNING, "polling is paused")
-        ticks = [poll.started_at for poll in self.polls]
-        seen = max([*ticks, *filter(None, [self.schedule.last_run_at])], default=None)
-        if seen is None:
-            return Part("Beat", State.UNKNOWN, "no tick yet")
-        silence = (self.at - seen).total_seconds()
-        if silence > BEAT_REPORTS_EVERY + 2 * min(self.schedule.every_seconds, 3600):
-            return Part("Beat", State.BAD, "silent: no tick", seen)
-        return Part("Beat", State.OK, "ticks", seen)
+            return Part("Beat", State.WARNING, "polling is paused", self._last_start)
+        if not self._is_silent:
+            return Part("Beat", State.OK, "ticks", self._last_start)
+        if self.redis.value is None:
+            return Part("Beat", State.UNKNOWN, "cannot be told without Redis", self._last_start)
+        if self.redis.value.waiting:
+            return Part("Beat", State.OK, "its ticks wait in the queue", self._last_start)
+        return Part("Beat", State.BAD, "silent: no tick waits and no poll starts", self._last_start)
 
     def _workers(self) -> Part:
-        if self.polls:
+        last_end = self.last_poll.ended_at if self.last_poll else None
+        if not self._is_silent:
             names = {poll.worker for poll in self.polls}
-            return Part("Workers", State.OK, f"{len(self.polls)} polls in {len(names)} processes", self.at)
-        seen = self.batches[0].created_at if self.batches else None
+            text = f"{len(self.polls)} polls in {len(names)} processes" if self.polls else "between two polls"
+            return Part("Workers", State.OK, text, self.at if self.polls else last_end)
         if self.schedule.is_enabled and self.redis.value and self.redis.value.waiting:
-            return Part("Workers", State.BAD, "no worker takes the waiting ticks", seen)
-        return Part("Workers", State.UNKNOWN, "no poll is running", seen)
+            return Part("Workers", State.BAD, "no worker takes the waiting ticks", last_end)
+        return Part("Workers", State.UNKNOWN, "no tick, no poll", last_end)
+
+    @property
+    def _last_start(self) -> datetime | None:
+        starts = [poll.started_at for poll in self.polls]
+        return max([*starts, self.last_poll.started_at] if self.last_poll else starts, default=None)
+
+    @property
+    def _is_silent(self) -> bool:
+        """No poll started for three intervals, or for as long as all workers may be busy with one, and two more."""
+        if self._last_start is None:
+            return True
+        every, budget = self.schedule.every_seconds, self.schedule.budget_seconds
+        patience = max(SILENT_INTERVALS * every, budget + (SILENT_INTERVALS - 1) * every)
+        return (self.at - self._last_start).total_seconds() > patience
 
     # --- Alarms
 
@@ -169,6 +191,7 @@ def overview() -> Overview:
         "dead_letters": history.open_dead_letters(),
         "polls": history.running_polls(topic),
         "batches": list(history.last_batches(topic)),
+        "last_poll": history.last_poll(topic),
         "schedule": history.poll_schedule(),
     }
     kafka, redis = services().answers(deadline)

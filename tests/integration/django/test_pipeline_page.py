@@ -235,6 +235,7 @@ PLANS: dict[str, Callable[[str], object]] = {
     "dead letters": lambda topic: history.open_dead_letters(),
     "polls": history.running_polls,
     "batches": lambda topic: list(history.last_batches(topic)),
+    "last poll": history.last_poll,
     "schedule": lambda topic: history.poll_schedule(),
     "ledger": lambda topic: list(ledger_of(topic)),
 }
