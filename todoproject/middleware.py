@@ -1,4 +1,4 @@
-"""One id for each request, in its answer and in every line that is logged meanwhile, and one line for the request."""
+"""What goes around every request: an id for it, a line in the log, and a clear answer while the database is away."""
 
 import logging
 import re
@@ -6,20 +6,27 @@ import time
 from collections.abc import Callable
 from uuid import uuid4
 
-from django.http import HttpRequest, HttpResponseBase
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.template.loader import render_to_string
 
 from todoproject.logs import request_id
+from todos.failures import Failure, sort_failure
 
 logger = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 # Printable and short: it goes into logs and headers as it is.
 VALID_ID = re.compile(r"[!-~]{1,128}")
+RETRY_SECONDS = 5
 QUIET_PATHS = {"/healthz", "/readyz", "/readyz/pipeline", "/metrics"}  # asked every few seconds by machines
 
 
 class RequestLog:
-    """Takes the client's X-Request-ID where it is a sensible one."""
+    """One id in the answer and in every line that is logged meanwhile, and one line for the request itself.
+
+    Takes the client's X-Request-ID where it is a sensible one.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -43,3 +50,25 @@ def _log(request: HttpRequest, status: int, seconds: float) -> None:
     logger.log(
         level, "%s %s %d in %.0f ms", request.method, request.get_full_path(), status, seconds * 1000, extra=fields
     )
+
+
+class DatabaseAway:
+    """503 with Retry-After, for people as a page that tries again by itself, instead of an error without a cause."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
+        if not isinstance(exc, DatabaseError) or sort_failure(exc) is not Failure.TRANSIENT:
+            return None
+        logger.warning("the database does not answer: %s", " ".join(str(exc).split()))
+        connection.close()
+        headers = {"Retry-After": str(RETRY_SECONDS)}
+        if request.path.startswith("/api/"):
+            detail = "The database does not answer at the moment."
+            return JsonResponse({"detail": detail}, status=503, headers=headers)
+        page = render_to_string("database_away.html", {"seconds": RETRY_SECONDS})
+        return HttpResponse(page, status=503, headers=headers)

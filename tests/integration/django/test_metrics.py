@@ -193,3 +193,29 @@ def test_redis_away_is_told(client: Client, live: Topic, settings: Any) -> None:
 def test_a_ledger_of_another_topic_is_not_counted(client: Client, live: Topic) -> None:
     PartitionLedger.objects.create(topic="another", partition=0, stored_total=7)
     assert [] == [name for name, _ in samples(client) if name == "todo_stored_total"]
+
+
+# --- Pages without a database
+
+
+@pytest.mark.usefixtures("no_database")
+def test_without_a_database_people_get_a_page_and_programs_a_sentence(client: Client) -> None:
+    client.cookies["sessionid"] = "x" * 32
+    client.raise_request_exception = False
+    page, answer = client.get("/admin/"), client.get("/api/todos/")
+
+    assert (503, "5") == (page.status_code, page["Retry-After"])
+    assert "wait in Kafka until it is back" in page.content.decode()
+    assert (503, "5") == (answer.status_code, answer["Retry-After"])
+    assert {"detail": "The database does not answer at the moment."} == answer.json()
+
+
+def test_a_fault_of_ours_is_no_excuse(client: Client) -> None:
+    client.raise_request_exception = False
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE todos_todo RENAME TO away")
+    try:
+        assert 500 == client.get("/api/todos/").status_code
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE away RENAME TO todos_todo")
