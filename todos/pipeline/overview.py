@@ -119,6 +119,8 @@ class Overview:
             return Part("Beat", State.WARNING, "polling is paused", self._last_start)
         if not self._is_silent:
             return Part("Beat", State.OK, "ticks", self._last_start)
+        if self._last_start is None:
+            return Part("Beat", State.UNKNOWN, "no poll yet")
         if self.redis.value is None:
             return Part("Beat", State.UNKNOWN, "cannot be told without Redis", self._last_start)
         if self.redis.value.waiting:

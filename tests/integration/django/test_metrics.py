@@ -158,7 +158,7 @@ def ready(client: Client, check: Callable[[int, dict[str, str]], bool]) -> None:
 
 def test_a_pipeline_that_polls_is_ready_and_one_that_stopped_is_not(client: Client, live: Topic, settings: Any) -> None:
     create_default_schedules()
-    ready(client, lambda code, parts: code == 503 and "silent" in parts["beat"])  # nothing ever polled
+    ready(client, lambda code, parts: code == 503 and parts["beat"] == "no poll yet")
 
     run_ended(live.kafka.topic, timedelta(seconds=1))
     ready(client, lambda code, parts: code == 200 and parts["status"] == "ok")
@@ -187,6 +187,7 @@ def test_redis_away_is_told(client: Client, live: Topic, settings: Any) -> None:
     settings.CELERY_BROKER_URL = f"redis://127.0.0.1:{free_port()}/0"
 
     ready(client, lambda code, parts: code == 503 and parts["redis"].startswith("unreachable"))
+    run_ended(live.kafka.topic, timedelta(minutes=1))
     ready(client, lambda code, parts: parts["beat"] == "cannot be told without Redis")
 
 
