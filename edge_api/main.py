@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from edge_api import routes
 from edge_api.contract import ConfigError
 from edge_api.docs import install_docs
+from edge_api.fast_path import FastPath
 from edge_api.problems import MEDIA_TYPE, RetryLater, install_handlers
 from edge_api.publisher import Publisher
+from edge_api.routes import add_routes
 from edge_api.schemas import ProblemDetails, Status
 from edge_api.settings import Settings, load_settings
 
@@ -32,7 +33,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         await publisher.stop()
 
-    app = FastAPI(
+    app = FastPath(
         title="Todo edge",
         version="1",
         description="Takes todos in; a 202 means that Kafka has the todo on every in-sync replica.",
@@ -43,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     install_handlers(app)
     install_docs(app)
-    app.include_router(routes.router(settings, publisher))
+    add_routes(app, settings, publisher)
     _add_health(app, publisher)
     return app
 

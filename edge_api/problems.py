@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -15,6 +16,10 @@ MAX_ERRORS = 20
 RETRY_AFTER_SECONDS = 2
 
 
+def shown(errors: Sequence[FieldError]) -> list[dict[str, str]]:
+    return [error._asdict() for error in errors[:MAX_ERRORS]]
+
+
 class Problem(Exception):
     """An answer other than success; raised anywhere below a route."""
 
@@ -25,9 +30,11 @@ class Problem(Exception):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        extension: Mapping[str, Any] = {},
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.errors, self.headers = status, detail, errors, headers
+        self.extension = extension  # members beside those of every problem
 
     def response(self) -> Response:
         body = {
@@ -35,9 +42,15 @@ class Problem(Exception):
             "title": self.status.phrase,
             "status": self.status.value,
             "detail": self.detail,
-            "errors": [error._asdict() for error in self.errors[:MAX_ERRORS]],
+            "errors": shown(self.errors),
+            **self.extension,
         }
         return Response(json.dumps(body), self.status, self.headers, MEDIA_TYPE)
+
+
+def unexpected() -> Problem:
+    """The server logs the exception with its trace; the client learns nothing about the inside."""
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The edge failed in an unexpected way.")
 
 
 class RetryLater(Problem):
@@ -58,6 +71,5 @@ def install_handlers(app: FastAPI) -> None:
         return Problem(HTTPStatus(exc.status_code), str(exc.detail), headers=exc.headers).response()
 
     @app.exception_handler(Exception)
-    async def unexpected(_request: Request, _exc: Exception) -> Response:
-        # uvicorn logs the exception with its trace; the client learns nothing about the inside.
-        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The edge failed in an unexpected way.").response()
+    async def of_the_inside(_request: Request, _exc: Exception) -> Response:
+        return unexpected().response()

@@ -1,27 +1,18 @@
-"""POST /new/: one todo in, one Kafka record out, 202 once it is acknowledged."""
+"""The paths of the edge and their documentation."""
 
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
-from uuid_utils.compat import uuid7
-
-from edge_api.body import read_json_body
-from edge_api.contract import MAX_BODY_BYTES, InvalidPayload, TodoCreated, UnreadablePayload, parse_json, record_key
-from edge_api.problems import MEDIA_TYPE, Problem, RetryLater
-from edge_api.publisher import Publisher, Unavailable
-from edge_api.schemas import Accepted, NewTodo, ProblemDetails
+from edge_api.body import JSON, NDJSON
+from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, MAX_BODY_BYTES
+from edge_api.fast_path import FastPath
+from edge_api.new_batch import new_batch
+from edge_api.new_todo import new_todo
+from edge_api.problems import MEDIA_TYPE
+from edge_api.publisher import Publisher
+from edge_api.schemas import Accepted, BatchResult, NewTodo, ProblemDetails
 from edge_api.settings import Settings
 
-
-class PlainRoute(APIRoute):
-    """Hands the endpoint the bare request: half the cost of FastAPI's body model, with the same documentation."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        return self.endpoint
+Responses = dict[int | str, dict[str, Any]]
 
 
 def _problem(description: str, **headers: str) -> dict[str, Any]:
@@ -35,64 +26,59 @@ def _problem(description: str, **headers: str) -> dict[str, Any]:
     }
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
+def _in_common(max_bytes: int, media_types: str) -> Responses:
+    return {
+        400: _problem("The body is not JSON in UTF-8."),
+        408: _problem("The body came too slowly."),
+        413: _problem(f"The body is larger than {max_bytes:,} bytes."),
+        415: _problem(f"The content type is not {media_types}."),
+        500: _problem("The edge failed in an unexpected way."),
+        503: _problem(
+            "Not confirmed by Kafka in time, or not accepted at all; `detail` says which. Retry later: what was not "
+            "confirmed may be stored none the less.",
+            Retry_After="Seconds to wait before the next try.",
+        ),
+    }
+
+
+OF_ONE: Responses = _in_common(MAX_BODY_BYTES, JSON) | {
     202: {
         "model": Accepted,
         "description": "Every in-sync replica of Kafka has the todo. It will be stored.",
         "headers": {"Location": {"description": "The todo's URL.", "schema": {"type": "string", "format": "uri"}}},
     },
-    400: _problem("The body is not JSON in UTF-8."),
-    408: _problem("The body came too slowly."),
-    413: _problem(f"The body is larger than {MAX_BODY_BYTES:,} bytes."),
-    415: _problem("The content type is not application/json."),
     422: _problem("A field is missing, wrong or unknown; `errors` names each."),
-    500: _problem("The edge failed in an unexpected way."),
-    503: _problem(
-        "Not confirmed by Kafka in time, or not accepted at all; `detail` says which. Retry later: a todo that was not "
-        "confirmed may be stored none the less.",
-        Retry_After="Seconds to wait before the next try.",
-    ),
 }
-REQUEST_BODY = {"required": True, "content": {"application/json": {"schema": NewTodo.model_json_schema()}}}
+OF_MANY: Responses = _in_common(MAX_BATCH_BYTES, f"{JSON} or {NDJSON}") | {
+    202: {"model": BatchResult, "description": "Every in-sync replica of Kafka has all of the todos."},
+    207: {
+        "model": BatchResult,
+        "description": "Kafka has some of the todos; others were rejected, or not confirmed in time.",
+    },
+    413: _problem(f"The body is larger than {MAX_BATCH_BYTES:,} bytes or holds more than {MAX_BATCH_TODOS:,} todos."),
+    422: _problem("None of the todos is valid, or there is none; `results` names the fields at fault."),
+}
+TODO_SCHEMA = NewTodo.model_json_schema()
+BATCH_SCHEMA = {"type": "array", "items": TODO_SCHEMA, "minItems": 1, "maxItems": MAX_BATCH_TODOS}
+ONE = {JSON: {"schema": TODO_SCHEMA}}
+MANY = {
+    JSON: {"schema": BATCH_SCHEMA},
+    # As in OpenAPI 3.2, the schema of a sequence of lines is that of an array.
+    NDJSON: {
+        "schema": BATCH_SCHEMA | {"description": "One todo a line; blank lines are ignored."},
+        "example": '{"title": "Do homework"}\n{"title": "Finish pending homeworks"}\n',
+    },
+}
 
 
-def router(settings: Settings, publisher: Publisher) -> APIRouter:
-    routes = APIRouter(route_class=PlainRoute, tags=["todos"])
-    base_url, topic = settings.edge.public_api_url, settings.kafka.topic
-
-    @routes.post("/new", include_in_schema=False)
-    @routes.post(
-        "/new/", status_code=202, responses=RESPONSES, openapi_extra={"requestBody": REQUEST_BODY}, summary="Add a todo"
-    )
-    async def create(request: Request) -> Response:
-        """Answers only when Kafka has acknowledged the todo, or at the latest when the ack time-out is over."""
-        todo = _todo_from(await read_json_body(request))
-        todo_id, created_at = uuid7(), datetime.now(UTC)
-        event = TodoCreated.model_construct(
-            id=todo_id, created_at=created_at, title=todo.title, description=todo.description
-        )
-        try:
-            position = await publisher.publish(record_key(todo_id), event.to_json())
-        except Unavailable as exc:
-            raise RetryLater(str(exc)) from exc
-        url = f"{base_url}/api/todos/{todo_id}/"
-        accepted = Accepted.model_construct(
-            id=todo_id,
-            url=url,
-            created_at=created_at,
-            topic=topic,
-            partition=position.partition,
-            offset=position.offset,
-        )
-        return Response(accepted.model_dump_json(), HTTPStatus.ACCEPTED, {"Location": url}, "application/json")
-
-    return routes
+def add_routes(app: FastPath, settings: Settings, publisher: Publisher) -> None:
+    one, many = new_todo(settings, publisher), new_batch(settings, publisher)
+    app.add_post("/new/", one, summary="Add a todo", **_documentation(ONE, OF_ONE))
+    app.add_post("/new", one, include_in_schema=False)
+    app.add_post("/new/batch/", many, summary="Add many todos", **_documentation(MANY, OF_MANY))
+    app.add_post("/new/batch", many, include_in_schema=False)
 
 
-def _todo_from(body: bytes) -> NewTodo:
-    try:
-        return parse_json(NewTodo, body)
-    except UnreadablePayload as exc:
-        raise Problem(HTTPStatus.BAD_REQUEST, "The body cannot be read.", errors=exc.errors) from exc
-    except InvalidPayload as exc:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The todo is not valid.", errors=exc.errors) from exc
+def _documentation(content: dict[str, Any], responses: Responses) -> dict[str, Any]:
+    body = {"required": True, "content": content}
+    return {"status_code": 202, "responses": responses, "openapi_extra": {"requestBody": body}, "tags": ["todos"]}

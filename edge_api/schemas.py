@@ -18,7 +18,7 @@ class NewTodo(TodoFields):
     )
 
 
-class Accepted(BaseModel):
+class Acknowledged(BaseModel):
     """Kafka has the todo on all its in-sync replicas; it appears at `url` as soon as a worker has stored it."""
 
     id: Annotated[UUID, Field(description="The todo's id, a UUIDv7.")]
@@ -30,9 +30,12 @@ class Accepted(BaseModel):
         ),
     ]
     created_at: datetime
-    topic: str
     partition: Annotated[int, Field(ge=0)]
     offset: Annotated[int, Field(ge=0, description="The record's position in its partition.")]
+
+
+class Accepted(Acknowledged):
+    topic: str
 
 
 class Status(BaseModel):
@@ -44,6 +47,34 @@ class FieldProblem(BaseModel):
     message: str
 
 
+class AcceptedOfBatch(Acknowledged):
+    status: Literal[202]
+
+
+class RejectedOfBatch(BaseModel):
+    """Send it again only when it is mended; `line 3` instead of a field is that line of NDJSON, which is no JSON."""
+
+    status: Literal[400, 422]
+    errors: list[FieldProblem]
+
+
+class UnconfirmedOfBatch(BaseModel):
+    """`detail` says whether it may be stored none the less."""
+
+    status: Literal[503]
+    detail: str
+
+
+class BatchResult(BaseModel):
+    """`results` are in the order of the todos."""
+
+    accepted: Annotated[int, Field(ge=1)]
+    rejected: Annotated[int, Field(ge=0)]
+    unconfirmed: Annotated[int, Field(ge=0)]
+    topic: str
+    results: list[Annotated[AcceptedOfBatch | RejectedOfBatch | UnconfirmedOfBatch, Field(discriminator="status")]]
+
+
 class ProblemDetails(BaseModel):
     """RFC 9457."""
 
@@ -52,3 +83,7 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str
     errors: list[FieldProblem]
+    results: Annotated[
+        list[RejectedOfBatch] | None,
+        Field(description="Of a batch whose todos are all rejected: why, in their order. Otherwise it is left out."),
+    ] = None

@@ -6,7 +6,10 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
 
-from edge_api.contract import MAX_BODY_BYTES, ConfigError, KafkaSettings, read_env
+from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, ConfigError, KafkaSettings, read_env
+
+# Every answer is promised within 5 s; the rest is room for parsing, a busy machine and the watchdog's tick.
+LONGEST_WAIT_SECONDS = 4.5
 
 _HTTP_URL = TypeAdapter(HttpUrl)
 
@@ -15,7 +18,7 @@ def _base_url(value: str) -> str:
     url = _HTTP_URL.validate_python(value)
     if url.query is not None or url.fragment is not None:
         raise ValueError("must not contain a query or a fragment")
-    return value.strip().rstrip("/")
+    return str(url).rstrip("/")  # in ASCII, and safe in JSON and in a header
 
 
 class EdgeSettings(BaseModel):
@@ -26,10 +29,10 @@ class EdgeSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(7007, ge=1, le=65_535)
     public_api_url: Annotated[str, AfterValidator(_base_url)] = "http://localhost:7008"
-    # Every answer is promised within 5 s; the rest is room for parsing, a busy machine and the watchdog's tick.
-    ack_timeout_seconds: float = Field(3.0, ge=0.1, le=4.5)
-    max_in_flight_records: int = Field(20_000, ge=1)
-    max_in_flight_bytes: int = Field(64 * 1024 * 1024, ge=2 * MAX_BODY_BYTES)
+    ack_timeout_seconds: float = Field(3.0, ge=0.1, le=LONGEST_WAIT_SECONDS)
+    # The largest batch has to fit in, with what the edge adds to each todo.
+    max_in_flight_records: int = Field(20_000, ge=MAX_BATCH_TODOS)
+    max_in_flight_bytes: int = Field(64 * 1024 * 1024, ge=2 * MAX_BATCH_BYTES)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     log_format: Annotated[Literal["line", "json"], BeforeValidator(str.lower)] = "line"
 

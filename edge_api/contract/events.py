@@ -6,15 +6,17 @@ fields they do not know. Golden examples: examples/todo-created/v1/{valid,invali
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import from_json, to_json
 
 TITLE_MAX = 255
 DESCRIPTION_MAX = 10_000
 OWNER_MAX = 255
 MAX_BODY_BYTES = 65_536  # of a request: 10,000 characters fit, each written as \u and four digits
+MAX_BATCH_TODOS, MAX_BATCH_BYTES = 1_000, 1_048_576  # of a request with many todos
 # Wide enough for any honest clock, narrow enough that no time zone can push a value out of range.
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -104,6 +106,15 @@ class TodoCreated(TodoFields):
         return self.model_dump_json(exclude_none=True).encode()
 
 
+def encode_created(todo: TodoFields, todo_id: str, created_at: str) -> bytes:
+    """The bytes of TodoCreated(...).to_json() for a todo that has been validated, at a tenth of the cost.
+
+    `created_at` is in ISO 8601 and UTC.
+    """
+    event = b'%b,"type":"TodoCreated","version":1,"id":"%b","created_at":"%b"}'
+    return event % (to_json(todo, exclude_none=True)[:-1], todo_id.encode(), created_at.encode())
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -115,6 +126,28 @@ def parse_json(model: type[Model], payload: bytes) -> Model:
         # The fast parser stops at a lone surrogate without naming its field; the standard library's reads on.
         unreadable = exc.errors(include_url=False)[0]["type"] == "json_invalid"
         raise (_reread(model, payload) if unreadable else InvalidPayload(_field_errors(exc))) from None
+
+
+def validate(model: type[Model], value: object) -> Model:
+    """As `parse_json`, for JSON that has been read already."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as exc:
+        raise InvalidPayload(_field_errors(exc)) from None
+
+
+def load_json(payload: bytes) -> Any:
+    """Raises UnreadablePayload and nothing else; lone surrogates are left for `validate` to name their field."""
+    try:
+        return from_json(payload)
+    except ValueError:
+        pass
+    try:
+        return json.loads(payload.decode())
+    except UnicodeDecodeError:
+        raise UnreadablePayload("must be UTF-8") from None
+    except (ValueError, RecursionError):
+        raise UnreadablePayload("must be valid JSON") from None
 
 
 def _reread(model: type[BaseModel], payload: bytes) -> InvalidPayload:
@@ -129,20 +162,21 @@ def _reread(model: type[BaseModel], payload: bytes) -> InvalidPayload:
     return UnreadablePayload("must be valid JSON")
 
 
+_MESSAGES = {"string_unicode": "must not contain lone surrogates", "model_type": "must be an object"}
+
+
 def _field_errors(exc: ValidationError) -> list[FieldError]:
     return [
         FieldError(
             ".".join(str(part) for part in error["loc"]) or "body",
-            "must not contain lone surrogates"
-            if error["type"] == "string_unicode"
-            else error["msg"].removeprefix("Value error, "),
+            _MESSAGES.get(error["type"]) or error["msg"].removeprefix("Value error, "),
         )
         for error in exc.errors(include_url=False, include_input=False)
     ]
 
 
-def record_key(todo_id: UUID) -> bytes:
-    """The record's key: the todo's id, so that a producer's retry lands in the partition of the first try."""
+def record_key(todo_id: UUID | str) -> bytes:
+    """The record's key: the todo's id."""
     return str(todo_id).encode()
 
 

@@ -24,6 +24,7 @@ from devstack.ports import free_port
 ROOT = Path(__file__).parents[3]
 PROMISE_SECONDS = 5.0
 TODO = {"title": "Do homework", "description": "Finish pending homeworks"}
+BATCH = [TODO, {"title": ""}, *[TODO] * 20]  # the second one is rejected
 
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
@@ -33,11 +34,13 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.05)
 
 
-def create_topic(bootstrap_servers: str, partitions: int = 3, name: str = "") -> str:
+def create_topic(bootstrap_servers: str, partitions: int = 3, name: str = "", **configs: str) -> str:
+    """`configs` are Kafka's, with _ for each dot."""
     name = name or f"test-{uuid.uuid4().hex[:8]}"
+    configs = {key.replace("_", "."): value for key, value in configs.items()}
     admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, api_version=(4, 0))
     try:
-        admin.create_topics([NewTopic(name, partitions, 1)])
+        admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
     finally:
         admin.close()
     return name
@@ -125,7 +128,7 @@ class Answer:
 
 @dataclass
 class Load:
-    """Clients that post one todo after the other until they are told to stop."""
+    """Clients that post todos and batches of them, one after the other, until they are told to stop."""
 
     url: str
     answers: list[Answer] = field(default_factory=list)
@@ -134,7 +137,9 @@ class Load:
 
     @property
     def acknowledged(self) -> set[str]:
-        return {answer.body["id"] for answer in self.answers if answer.status == 202}
+        bodies = [answer.body for answer in self.answers if answer.status in (202, 207)]
+        results = [result for body in bodies for result in body.get("results", [body])]
+        return {result["id"] for result in results if "id" in result}
 
     def counts(self, since: float = 0.0) -> Counter[int | None]:
         return Counter(answer.status for answer in self.answers if answer.begin >= since)
@@ -146,10 +151,12 @@ class Load:
             await asyncio.sleep(0.05)
 
     @asynccontextmanager
-    async def running(self, clients: int = 20) -> AsyncIterator["Load"]:
+    async def running(self, clients: int = 20, batch_clients: int = 0) -> AsyncIterator["Load"]:
         """Leaves only when every request has its answer; a request that hangs fails the test."""
         async with httpx.AsyncClient(base_url=self.url, timeout=2 * PROMISE_SECONDS) as client:
-            work = [self._post_on(client) for _ in range(clients)] + [self._watch_health(client)]
+            work = [self._post_on(client, "/new/", TODO) for _ in range(clients)]
+            work += [self._post_on(client, "/new/batch/", BATCH) for _ in range(batch_clients)]
+            work.append(self._watch_health(client))
             tasks = [asyncio.create_task(each) for each in work]
             try:
                 yield self
@@ -157,11 +164,11 @@ class Load:
                 self._stop.set()
                 await asyncio.gather(*tasks)
 
-    async def _post_on(self, client: httpx.AsyncClient) -> None:
+    async def _post_on(self, client: httpx.AsyncClient, path: str, content: object) -> None:
         while not self._stop.is_set():
             begin = time.monotonic()
             try:
-                response = await client.post("/new/", json=TODO)
+                response = await client.post(path, json=content)
             except httpx.TimeoutException:
                 raise
             except httpx.TransportError:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 
 from devstack import Kafka
 from edge_api.contract import TodoCreated, parse_json
@@ -43,6 +44,50 @@ def test_what_was_trimmed_and_what_was_not(kafka: Kafka, start_edge: StartEdge) 
     (record,) = read_topic(kafka.bootstrap_servers, topic)
     stored = parse_json(TodoCreated, record.value)
     assert (stored.title, stored.description) == ("\U0001f4da \u202e\u0001", "  as\n\tis  ")
+
+
+@pytest.mark.parametrize("form", ["array", "lines"])
+def test_every_todo_of_a_batch_is_where_its_result_says(kafka: Kafka, start_edge: StartEdge, form: str) -> None:
+    topic = create_topic(kafka.bootstrap_servers)
+    edge = start_edge(kafka.bootstrap_servers, topic, EDGE_PUBLIC_API_URL="https://todo.example/")
+    items = [{"title": f"Do homework {number}", "description": "d" * 900} for number in range(1_000)]
+    if form == "array":
+        response = httpx.post(f"{edge.url}/new/batch/", json=items)
+    else:
+        content = "\n".join(json.dumps(item) for item in items)
+        headers = {"Content-Type": "application/x-ndjson"}
+        response = httpx.post(f"{edge.url}/new/batch/", content=content, headers=headers)
+    assert response.status_code == 202, response.text
+    answer = response.json()
+    assert (1_000, 0, 0, topic) == tuple(answer[name] for name in ("accepted", "rejected", "unconfirmed", "topic"))
+    stored = {(record.partition, record.offset): record for record in read_topic(kafka.bootstrap_servers, topic)}
+    assert len(items) == len(answer["results"]) == len(stored)
+    assert len({partition for partition, _ in stored}) > 1  # too large for one record batch
+    for item, result in zip(items, answer["results"], strict=True):
+        record = stored[result["partition"], result["offset"]]
+        event = parse_json(TodoCreated, record.value)
+        assert result["id"] == str(event.id) == record.key.decode()
+        assert item == {"title": event.title, "description": event.description}
+        assert event.created_at == datetime.fromisoformat(result["created_at"])
+        assert result["url"] == f"https://todo.example/api/todos/{event.id}/"
+        assert result["status"] == 202
+
+
+def test_a_bad_todo_takes_none_of_its_batch_along(kafka: Kafka, start_edge: StartEdge) -> None:
+    topic = create_topic(kafka.bootstrap_servers)
+    edge = start_edge(kafka.bootstrap_servers, topic)
+    response = httpx.post(f"{edge.url}/new/batch/", json=[{"title": "first"}, {"title": ""}, 5, {"title": "last"}])
+    assert response.status_code == 207, response.text
+    answer = response.json()
+    assert (2, 2, 0) == (answer["accepted"], answer["rejected"], answer["unconfirmed"])
+    first, empty, number, last = answer["results"]
+    assert [202, 422, 422, 202] == [result["status"] for result in answer["results"]]
+    assert ["title", "body"] == [empty["errors"][0]["field"], number["errors"][0]["field"]]
+    stored = {
+        record.key.decode(): parse_json(TodoCreated, record.value).title
+        for record in read_topic(kafka.bootstrap_servers, topic)
+    }
+    assert {first["id"]: "first", last["id"]: "last"} == stored
 
 
 def test_every_acknowledged_position_holds_its_todo(kafka: Kafka, start_edge: StartEdge) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from devstack import Kafka
 from edge_api.contract import KafkaSettings
-from edge_api.publisher import Publisher, Unavailable
+from edge_api.in_flight import Unavailable
+from edge_api.publisher import Publisher
 from edge_api.settings import EdgeSettings, Settings
 from tests.integration.edge.support import create_topic
 
@@ -15,7 +16,7 @@ from tests.integration.edge.support import create_topic
 def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> None:
     topic = create_topic(kafka.bootstrap_servers)
     settings = Settings(
-        EdgeSettings(ack_timeout_seconds=1.0, max_in_flight_records=1),
+        EdgeSettings(ack_timeout_seconds=1.0).model_copy(update={"max_in_flight_records": 1}),
         KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic=topic),
     )
 
@@ -24,17 +25,18 @@ def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> No
         await publisher.start()
         try:
             await publisher.publish(b"key", b"before")
-            wedged = publisher._producer
+            wedged = publisher.watchdog.producer
             wedged._kafka._sender.run_once = lambda: time.sleep(0.01)
             with pytest.raises(Unavailable, match="may or may not be stored"):
                 await publisher.publish(b"key", b"wedged")
             deadline = time.monotonic() + 30
-            while publisher.problem is not None or publisher._given_up:
+            while publisher.problem is not None or publisher.in_flight.given_up:
                 assert time.monotonic() < deadline, publisher.problem
                 await asyncio.sleep(0.05)
-            assert publisher._producer is not wedged
+            assert publisher.watchdog.producer is not wedged
             position = await publisher.publish(b"key", b"after")
             assert position.offset >= 0
+            assert (0, 0) == (publisher.in_flight._records, publisher.in_flight._bytes)  # freed once, not twice
         finally:
             await publisher.stop()
         assert not wedged._kafka._sender.is_alive()

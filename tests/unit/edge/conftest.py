@@ -54,13 +54,15 @@ def run() -> Run:
 
 @pytest.fixture
 def post(app: FastAPI, run: Run) -> Callable[..., httpx.Response]:
-    """One POST /new/ to a freshly started edge. A body that passes validation gets 503: there is no Kafka."""
+    """One POST to a freshly started edge. A body that passes validation gets 503: there is no Kafka."""
 
-    def send(content: httpx._types.RequestContent, headers: dict[str, str] = JSON) -> httpx.Response:
+    def send(
+        content: httpx._types.RequestContent, headers: dict[str, str] = JSON, path: str = "/new/"
+    ) -> httpx.Response:
         responses = []
 
         async def scenario(client: httpx.AsyncClient) -> None:
-            responses.append(await client.post("/new/", content=content, headers=headers))
+            responses.append(await client.post(path, content=content, headers=headers))
 
         run(app, scenario)
         return responses[0]

@@ -10,7 +10,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.openapi.models import OpenAPI
 
-from edge_api.contract import DESCRIPTION_MAX, TITLE_MAX
+from edge_api.contract import DESCRIPTION_MAX, MAX_BATCH_TODOS, TITLE_MAX, parse_json
+from edge_api.schemas import NewTodo
 
 
 @pytest.fixture
@@ -42,14 +43,34 @@ def test_the_request_body_shows_its_limits_and_an_example(openapi: dict[str, Any
     assert schema["examples"][0]["title"] == "Do homework"
 
 
-def test_every_answer_is_described(openapi: dict[str, Any]) -> None:
-    responses = openapi["paths"]["/new/"]["post"]["responses"]
-    assert {"202", "400", "408", "413", "415", "422", "500", "503"} == set(responses)
-    assert "Location" in responses["202"]["headers"]
+def test_the_body_of_a_batch_shows_its_limits_and_both_forms(openapi: dict[str, Any]) -> None:
+    content = openapi["paths"]["/new/batch/"]["post"]["requestBody"]["content"]
+    array = content["application/json"]["schema"]
+    assert (1, MAX_BATCH_TODOS) == (array["minItems"], array["maxItems"])
+    assert openapi["paths"]["/new/"]["post"]["requestBody"]["content"]["application/json"]["schema"] == array["items"]
+    for line in content["application/x-ndjson"]["example"].splitlines():
+        parse_json(NewTodo, line.encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "good"), [("/new/", {"202": "Accepted"}), ("/new/batch/", {"202": "BatchResult", "207": "BatchResult"})]
+)
+def test_every_answer_is_described(openapi: dict[str, Any], path: str, good: dict[str, str]) -> None:
+    responses = openapi["paths"][path]["post"]["responses"]
+    assert {*good, "400", "408", "413", "415", "422", "500", "503"} == set(responses)
     assert "Retry-After" in responses["503"]["headers"]
-    for status in set(responses) - {"202"}:
-        assert list(responses[status]["content"]) == ["application/problem+json"]
-    assert {"/new/", "/healthz", "/readyz"} == set(openapi["paths"])
+    for status, response in responses.items():
+        media_type = "application/json" if status in good else "application/problem+json"
+        schema = {"$ref": f"#/components/schemas/{good.get(status, 'ProblemDetails')}"}
+        assert {media_type: {"schema": schema}} == response["content"]
+
+
+def test_the_todo_s_url_is_described(openapi: dict[str, Any]) -> None:
+    assert "Location" in openapi["paths"]["/new/"]["post"]["responses"]["202"]["headers"]
+
+
+def test_every_path_is_described(openapi: dict[str, Any]) -> None:
+    assert {"/new/", "/new/batch/", "/healthz", "/readyz"} == set(openapi["paths"])
 
 
 def test_the_docs_page_loads_only_from_the_edge(app: FastAPI, run: Callable[..., None]) -> None:

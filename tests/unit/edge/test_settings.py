@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[3]
         ("EDGE_ACK_TIMEOUT_SECONDS", "0"),
         ("EDGE_ACK_TIMEOUT_SECONDS", "5"),
         ("EDGE_ACK_TIMEOUT_SECONDS", "nan"),
-        ("EDGE_MAX_IN_FLIGHT_RECORDS", "0"),
-        ("EDGE_MAX_IN_FLIGHT_BYTES", "65536"),
+        ("EDGE_MAX_IN_FLIGHT_RECORDS", "999"),  # a batch of 1,000 would never fit in
+        ("EDGE_MAX_IN_FLIGHT_BYTES", "1048576"),
         ("EDGE_LOG_LEVEL", "LOUD"),
         ("KAFKA_TOPIC", "to do"),
     ],
@@ -46,6 +46,11 @@ def test_every_wrong_variable_is_told_at_once() -> None:
 def test_the_base_url_may_end_in_a_slash_and_the_level_be_small() -> None:
     edge, _ = load_settings({"EDGE_PUBLIC_API_URL": "https://example.com/todo/", "EDGE_LOG_LEVEL": "debug"})
     assert (edge.public_api_url, edge.log_level) == ("https://example.com/todo", "DEBUG")
+
+
+def test_the_base_url_is_made_safe_for_headers_and_json() -> None:
+    edge, _ = load_settings({"EDGE_PUBLIC_API_URL": 'http://b\u00fccher.example/\u4e00"'})
+    assert edge.public_api_url == "http://xn--bcher-kva.example/%E4%B8%80%22"
 
 
 @pytest.mark.parametrize(

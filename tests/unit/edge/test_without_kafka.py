@@ -9,9 +9,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from edge_api import new_batch
 from edge_api.logs import OncePerWhile
 from edge_api.main import create_app
-from edge_api.settings import EdgeSettings, Settings
+from edge_api.settings import Settings
 
 PROMISE_SECONDS = 5.0
 TOO_MANY = "too many todos"
@@ -59,7 +60,7 @@ def test_the_buffer_is_bounded_and_freed(
     title_and_description: dict[str, str],
     fit: int,
 ) -> None:
-    edge = EdgeSettings.model_validate(settings.edge.model_dump() | {"ack_timeout_seconds": 1.0} | bounds)
+    edge = settings.edge.model_copy(update={"ack_timeout_seconds": 1.0, **bounds})  # smaller than the environment may
 
     async def scenario(client: httpx.AsyncClient) -> None:
         async def post() -> httpx.Response:
@@ -73,6 +74,36 @@ def test_the_buffer_is_bounded_and_freed(
         assert_retry_later(await post(), says="Kafka is not reachable")  # there is room again
 
     run(create_app(Settings(edge, settings.kafka)), scenario)
+
+
+def test_a_batch_has_room_for_all_of_its_todos_or_takes_none(settings: Settings, run: Callable[..., None]) -> None:
+    edge = settings.edge.model_copy(update={"max_in_flight_records": 3})
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        async def post(count: int) -> httpx.Response:
+            return await client.post("/new/batch/", json=[{"title": "x"}] * count)
+
+        two, another_two, one = await asyncio.gather(post(2), post(2), post(1))
+        assert_retry_later(two, says="Kafka is not reachable")
+        assert_retry_later(another_two, says=TOO_MANY)
+        assert_retry_later(one, says="Kafka is not reachable")
+        assert_retry_later(await post(3), says="Kafka is not reachable")  # there is room again
+
+    run(create_app(Settings(edge, settings.kafka)), scenario)
+
+
+def test_batches_being_read_are_bounded(
+    settings: Settings, run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_batch, "MAX_AT_ONCE", 2)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        responses = await asyncio.gather(*(client.post("/new/batch/", json=[{"title": "x"}]) for _ in range(3)))
+        assert_retry_later(responses[0], says="Kafka is not reachable")
+        assert_retry_later(responses[2], says="Not stored: too many batches")
+        assert_retry_later(await client.post("/new/batch/", json=[{"title": "x"}]), says="Kafka is not reachable")
+
+    run(create_app(settings), scenario)
 
 
 def test_the_loop_answers_while_todos_wait(app: FastAPI, run: Callable[..., None]) -> None:

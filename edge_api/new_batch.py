@@ -1,0 +1,104 @@
+"""POST /new/batch/: many todos in, a result for each of them once Kafka has decided about all."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Response
+from starlette.types import Receive, Scope
+from uuid_utils import uuid7
+
+from edge_api.batch_body import SLICE, Rejected, read_todos
+from edge_api.body import JSON, NDJSON, read_body
+from edge_api.contract import MAX_BATCH_BYTES, encode_created, record_key
+from edge_api.fast_path import Answer, Endpoint
+from edge_api.in_flight import Unavailable
+from edge_api.new_todo import now
+from edge_api.problems import Problem, RetryLater, shown
+from edge_api.producer import Position
+from edge_api.publisher import Publisher, Record
+from edge_api.schemas import NewTodo
+from edge_api.settings import Settings
+
+# The bodies of this many batches are in memory at once; what waits for Kafka is bounded by the publisher.
+MAX_AT_ONCE = 64
+
+Outcome = Position | Unavailable
+
+
+def new_batch(settings: Settings, publisher: Publisher) -> Endpoint:
+    todos_url, topic = f"{settings.edge.public_api_url}/api/todos", settings.kafka.topic
+    places = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def create_many(scope: Scope, receive: Receive) -> Response:
+        """Each todo is accepted or rejected by itself. Answers when Kafka has acknowledged what is valid, or at the
+        latest when the ack time-out is over; what was not confirmed then may be sent again, and nothing else."""
+        if places.locked():
+            raise RetryLater("Not stored: too many batches are under way.")
+        async with places:
+            todos = await read_todos(*await read_body(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON))
+            created_at = now()
+            records = await _records(todos, created_at)
+            outcomes = await _publish(publisher, records)
+        accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
+        results = ",".join(_results(todos, records, outcomes, todos_url, created_at))
+        body = (
+            f'{{"accepted":{accepted},"rejected":{len(todos) - len(records)},"unconfirmed":{len(records) - accepted},'
+            f'"topic":"{topic}","results":[{results}]}}'
+        )
+        return Answer(HTTPStatus.ACCEPTED if accepted == len(todos) else HTTPStatus.MULTI_STATUS, body.encode())
+
+    return create_many
+
+
+async def _records(todos: list[NewTodo | Rejected], created_at: str) -> list[Record]:
+    """Of the valid todos. Raises Problem when there is none."""
+    records = []
+    for number, todo in enumerate(todos, 1):
+        if isinstance(todo, NewTodo):
+            todo_id = str(uuid7())
+            records.append((record_key(todo_id), encode_created(todo, todo_id, created_at)))
+        if not number % SLICE:
+            await asyncio.sleep(0)
+    if not records:
+        results = [_rejection(todo) for todo in todos if isinstance(todo, Rejected)]
+        detail = "None of the todos is valid."
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, extension={"results": results})
+    return records
+
+
+async def _publish(publisher: Publisher, records: list[Record]) -> list[Outcome]:
+    """Raises Problem when nothing was confirmed."""
+    try:
+        outcomes = await publisher.publish_all(records)
+    except Unavailable as exc:
+        raise RetryLater(str(exc)) from exc
+    if not any(isinstance(outcome, Position) for outcome in outcomes):
+        raise RetryLater(str(outcomes[0]))
+    return outcomes
+
+
+def _results(
+    todos: list[NewTodo | Rejected], records: list[Record], outcomes: list[Outcome], todos_url: str, created_at: str
+) -> Iterator[str]:
+    """One JSON object for each todo."""
+    of_valid = iter(zip(records, outcomes, strict=True))
+    for todo in todos:
+        if isinstance(todo, Rejected):
+            yield json.dumps(_rejection(todo))
+            continue
+        (key, _), outcome = next(of_valid)
+        if isinstance(outcome, Unavailable):
+            yield json.dumps({"status": HTTPStatus.SERVICE_UNAVAILABLE, "detail": str(outcome)})
+        else:
+            todo_id = key.decode()
+            yield (
+                f'{{"status":202,"id":"{todo_id}","url":"{todos_url}/{todo_id}/","created_at":"{created_at}",'
+                f'"partition":{outcome.partition},"offset":{outcome.offset}}}'
+            )
+
+
+def _rejection(rejected: Rejected) -> dict[str, Any]:
+    return {"status": rejected.status, "errors": shown(rejected.errors)}
