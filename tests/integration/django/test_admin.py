@@ -176,7 +176,9 @@ def schedule_form(admin: Client) -> dict[str, str]:
     """What a browser would send to save the poll schedule unchanged."""
     create_default_schedules()
     task = PeriodicTask.objects.get(name=POLL_SCHEDULE)
-    initial = admin.get(f"/admin/django_celery_beat/periodictask/{task.pk}/change/").context["adminform"].form.initial
+    initial = (
+        admin.get(f"/admin/django_celery_beat/periodictask/{task.pk}/change/?all=1").context["adminform"].form.initial
+    )
     form = {name: str(value) for name, value in initial.items() if value not in (None, False)}
     return form | {"task": task.task, "regtask": ""}
 
@@ -184,7 +186,7 @@ def schedule_form(admin: Client) -> dict[str, str]:
 def save(admin: Client, form: dict[str, str]) -> str:
     """The form's errors as text; empty when it was saved."""
     task = PeriodicTask.objects.get(name=form["name"])
-    response = admin.post(f"/admin/django_celery_beat/periodictask/{task.pk}/change/", form)
+    response = admin.post(f"/admin/django_celery_beat/periodictask/{task.pk}/change/?all=1", form)
     return "" if response.status_code == 302 else str(response.context["adminform"].form.errors)
 
 
