@@ -24,7 +24,7 @@ def _told(form: forms.ModelForm, name: str) -> str:
     before = form.get_initial_for_field(field, name)
     if isinstance(field, forms.ModelChoiceField):
         before = field.to_python(before)
-    return f"{field.label or name}: {_short(before)} → {_short(form.cleaned_data[name])}"
+    return f"{form[name].label}: {_short(before)} → {_short(form.cleaned_data[name])}"
 
 
 def _short(value: Any) -> str:
