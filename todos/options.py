@@ -27,11 +27,37 @@ class Options(BaseModel):
 class PollOptions(Options):
     """One poll. It ends when its time budget is spent, or when nothing came for `timeout_ms`."""
 
-    timeout_ms: int = Field(10_000, ge=100, le=60_000, description="Milliseconds to wait for the next record.")
-    max_records: int = Field(5_000, ge=1, le=50_000, description="Records stored in one transaction, at most.")
-    time_budget_seconds: int = Field(10, ge=1, le=60, description="Seconds until the poll ends, busy or not.")
+    timeout_ms: int = Field(
+        10_000,
+        ge=100,
+        le=60_000,
+        title="Long-poll time",
+        description="Milliseconds to wait for the next record.",
+        json_schema_extra={"cost": "Shorter: an idle poll ends sooner and nobody listens until the next tick."},
+    )
+    max_records: int = Field(
+        5_000,
+        ge=1,
+        le=50_000,
+        title="Records per batch",
+        description="Records stored in one transaction, at most.",
+        json_schema_extra={"cost": "More: faster in bulk, but longer transactions and more memory in each worker."},
+    )
+    time_budget_seconds: int = Field(
+        10,
+        ge=1,
+        le=60,
+        title="Time budget",
+        description="Seconds until the poll ends, busy or not.",
+        json_schema_extra={"cost": "Longer: more polls at a time, each of which occupies a worker process."},
+    )
     dead_letter_percent: int = Field(
-        50, ge=1, le=100, description="Stop when more of a batch would become dead letters; 100 never stops."
+        50,
+        ge=1,
+        le=100,
+        title="Dead letters allowed",
+        description="Stop when more of a batch would become dead letters; 100 never stops.",
+        json_schema_extra={"cost": "Percent of a batch. Lower: a faulty producer stops its partitions sooner."},
     )
 
 

@@ -3,14 +3,27 @@
 import json
 from typing import NamedTuple
 
+from celery import current_app
 from django.db import transaction
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django.db.models import QuerySet
+from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
+from kombu.exceptions import OperationalError
 
 from todos.options import Options, PollOptions, TrimOptions
 
 POLL_SCHEDULE, POLL_TASK = "Poll todo-create", "todos.tasks.poll_todos"
 TRIM_SCHEDULE, TRIM_TASK = "Trim the batch history", "todos.tasks.trim_batches"
 TASK_OPTIONS: dict[str, type[Options]] = {POLL_TASK: PollOptions, TRIM_TASK: TrimOptions}
+ROUTING = ("queue", "exchange", "routing_key", "priority")
+BROKER_SECONDS = 1
+ONE_TRY = {
+    "socket_timeout": BROKER_SECONDS,
+    "socket_connect_timeout": BROKER_SECONDS,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+}
 
 
 class Schedule(NamedTuple):
@@ -34,6 +47,10 @@ DEFAULTS = [
 ]
 
 
+class BrokerUnavailable(Exception):
+    """Redis did not take the task: nothing will run."""
+
+
 def create_default_schedules() -> dict[str, bool]:
     """Create what is missing. By name: False when the schedule was there already, edited or not."""
     return {schedule.name: _create(schedule) for schedule in DEFAULTS}
@@ -43,17 +60,53 @@ def create_default_schedules() -> dict[str, bool]:
 def _create(schedule: Schedule) -> bool:
     if PeriodicTask.objects.filter(name=schedule.name).exists():
         return False
-    every = {"every": schedule.every_seconds, "period": IntervalSchedule.SECONDS}
-    # Not get_or_create: nothing keeps an operator from making the same interval twice.
-    interval = IntervalSchedule.objects.filter(**every).first() or IntervalSchedule.objects.create(**every)
     _, created = PeriodicTask.objects.get_or_create(
         name=schedule.name,
         defaults={
             "task": schedule.task,
-            "interval": interval,
+            "interval": interval_of(schedule.every_seconds),
             "kwargs": json.dumps(TASK_OPTIONS[schedule.task]().model_dump()),
             "expire_seconds": schedule.every_seconds,
             "description": schedule.description,
         },
     )
     return bool(created)
+
+
+def interval_of(seconds: int) -> IntervalSchedule:
+    every = {"every": seconds, "period": IntervalSchedule.SECONDS}
+    # Not get_or_create: nothing keeps an operator from making the same interval twice.
+    return IntervalSchedule.objects.filter(**every).first() or IntervalSchedule.objects.create(**every)
+
+
+@transaction.atomic
+def switch(tasks: "QuerySet[PeriodicTask]", *, enabled: bool) -> int:
+    """Pause or resume; beat acts on it within 10 s. Running polls end by themselves."""
+    last_run = {} if enabled else {"last_run_at": None}
+    switched = tasks.exclude(enabled=enabled).update(enabled=enabled, **last_run)
+    PeriodicTasks.update_changed()  # update() alone is not noticed by beat
+    return int(switched)
+
+
+def run_now(task: PeriodicTask) -> None:
+    """One run beside the schedule's own. Raises BrokerUnavailable within about 3 s."""
+    headers = {"periodic_task_name": task.name}
+    options = {
+        name: value for name in ("queue", "exchange", "routing_key", "priority") if (value := getattr(task, name))
+    }
+    # Celery's own connections try for ever.
+    with current_app.connection_for_write(transport_options=ONE_TRY) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
+            current_app.send_task(
+                task.task,
+                args=json.loads(task.args or "[]"),
+                kwargs=json.loads(task.kwargs or "{}"),
+                expires=task.expire_seconds,
+                headers=headers,
+                connection=connection,
+                retry=False,
+                **options,
+            )
+        except OperationalError as exc:
+            raise BrokerUnavailable(f"Redis did not take it: {exc}") from exc

@@ -1,4 +1,4 @@
-"""django-celery-beat's own admin, with one thing more: the kwargs and intervals of our tasks are checked."""
+"""django-celery-beat's own admin, and more: kwargs are checked, polls have a form of their own, and buttons."""
 
 import json
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 from django_celery_beat.admin import (
     ClockedScheduleAdmin,
     CrontabScheduleAdmin,
@@ -20,6 +21,9 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from todos.admin.base import ModelAdmin, TabularInline
+from todos.admin.history import TellsValues
+from todos.admin.schedule_actions import ScheduleActions
+from todos.admin.tuning import FIELDS, PollTuningForm, is_tunable
 from todos.options import InvalidOptions, Options
 from todos.schedules import TASK_OPTIONS
 
@@ -84,12 +88,37 @@ admin.site.unregister([PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedS
 
 
 @admin.register(PeriodicTask)
-class CheckedPeriodicTaskAdmin(PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
+class CheckedPeriodicTaskAdmin(ScheduleActions, PeriodicTaskAdmin, TellsValues):  # type: ignore[misc]
     form = CheckedPeriodicTaskForm
+    change_form_template = "admin/todos/schedule/change.html"
+    list_display = ["name", "enabled", "scheduler", "last_run_at"]
+    list_filter = ["enabled", "task"]
+    date_hierarchy = None
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if self._is_tuned(request, obj):
+            kwargs["form"] = PollTuningForm
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if self._is_tuned(request, obj):
+            return [(None, {"fields": FIELDS})]
+        return super().get_fieldsets(request, obj)
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        task = self.get_object(request, object_id) if object_id else None
+        more = {"task": task, "is_poll": is_tunable(task), "is_tuned": self._is_tuned(request, task)}
+        return super().changeform_view(request, object_id, form_url, (extra_context or {}) | more)
+
+    def _is_tuned(self, request: HttpRequest, task: PeriodicTask | None) -> bool:
+        """Those who may only look see every field as it is."""
+        return "all" not in request.GET and is_tunable(task) and self.has_change_permission(request, task)
 
 
 @admin.register(IntervalSchedule)
-class CheckedIntervalScheduleAdmin(IntervalScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+class CheckedIntervalScheduleAdmin(IntervalScheduleAdmin, TellsValues):  # type: ignore[misc]
     form = CheckedIntervalForm
     inlines = [ThemedInline]
 

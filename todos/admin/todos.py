@@ -1,15 +1,21 @@
+"""Todos: found, edited, and traced to where they came from."""
+
 from typing import Any
-from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 
-from todos.admin.base import ModelAdmin, Textarea
+from todos.admin.base import Textarea
 from todos.admin.fields import PlainTextField
-from todos.admin.paginator import EstimatingPaginator
+from todos.admin.history import TellsValues
+from todos.admin.todo_actions import TodoActions
+from todos.admin.todo_list import DoneFilter, TodoList
 from todos.models import Todo
+from todos.pipeline.history import batch_of
 from todos.text import DESCRIPTION, TITLE, InvalidText, Text
 
 
@@ -34,37 +40,45 @@ class TodoForm(forms.ModelForm):
 
 
 @admin.register(Todo)
-class TodoAdmin(ModelAdmin):
+class TodoAdmin(TodoActions, TellsValues):
     """Todos come through the edge, so there is no "add" here."""
 
-    list_display = ["title", "is_done", "created_at", "stored_at", "position"]
+    list_display = ["title", "done", "created_at", "stored_at", "position"]
     list_display_links = ["title", "position"]  # a title may be invisible
+    sortable_by = ()  # by any other column the whole table would have to be sorted
     form = TodoForm
-    list_filter = ["is_done", "created_at"]
+    list_filter = [DoneFilter, "created_at"]
     date_hierarchy = "created_at"
     search_fields = ["title"]
-    search_help_text = "A part of the title, or a whole id."
-    readonly_fields = ["id", "created_at", "stored_at", "updated_at", "position"]
+    search_help_text = "A part of the title, or a whole id"
+    readonly_fields = ["id", "created_at", "stored_at", "updated_at", "provenance"]
     fields = ["title", "description", "is_done", *readonly_fields]
     list_per_page = 50
-    paginator = EstimatingPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each facet would count the whole table
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TodoList]:
+        return TodoList
+
+    @admin.display(description="done", empty_value="")
+    def done(self, todo: Todo) -> str | None:
+        return "done" if todo.is_done else None
 
     @admin.display(description="partition / offset")
     def position(self, todo: Todo) -> str:
         return f"{todo.source_partition} / {todo.source_offset}"
 
+    @admin.display(description="came from")
+    def provenance(self, todo: Todo) -> str:
+        where = f"partition {todo.source_partition}, offset {todo.source_offset}"
+        batch = batch_of(settings.KAFKA.topic, todo.source_partition, todo.source_offset)
+        if batch is None:
+            return f"{where}; its batch is forgotten"
+        link = reverse("admin:todos_batch_change", args=[batch.pk])
+        return format_html('{}; stored by the batch <a class="todo-link" href="{}">{}</a>', where, link, batch)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Todo], search_term: str
-    ) -> tuple[QuerySet[Todo], bool]:
-        try:
-            return queryset.filter(pk=UUID(search_term.strip())), False
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         # Nothing refers to a todo, so the tree of what goes with it is the list itself.

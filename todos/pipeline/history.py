@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from todos.models import Batch, PollRun
+from todos.models import Batch, PartitionLedger, PollRun
 from todos.options import InvalidOptions, PollOptions
 from todos.schedules import POLL_TASK
 
@@ -155,6 +155,17 @@ def last_batches(topic: str) -> QuerySet[Batch]:
 def last_poll(topic: str) -> PollRun | None:
     """The one that ended last."""
     return PollRun.objects.filter(topic=topic).first()
+
+
+def batch_of(topic: str, partition: int, offset: int) -> Batch | None:
+    """The one that stored this offset first; None when it is forgotten. One index probe for each rewind."""
+    ledger = PartitionLedger.objects.filter(topic=topic, partition=partition).first()
+    for generation in range(ledger.generation + 1 if ledger else 0):
+        chain = Batch.objects.filter(topic=topic, partition=partition, generation=generation)
+        batch = chain.filter(next_offset__gt=offset).order_by("next_offset").first()
+        if batch and batch.first_offset is not None and batch.first_offset <= offset:
+            return batch
+    return None
 
 
 class PollSchedule(NamedTuple):

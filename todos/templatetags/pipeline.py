@@ -26,6 +26,17 @@ def ago(moment: datetime | None) -> str:
 
 
 @register.filter
+def about(value: float) -> str:
+    """Three digits that count."""
+    return words.number(float(f"{value:.3g}"))
+
+
+@register.filter
+def minus(number: float, less: float) -> float:
+    return number - less
+
+
+@register.filter
 def percent_of(part: float | None, whole: float | None) -> str:
     """For a width in CSS."""
     return f"{min(100 * part / whole, 100):.1f}" if part and whole and part > 0 else "0"

@@ -21,7 +21,7 @@ TOTALS_SO_FAR = '''
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('todos', '0006_batch_by_time'),
+        ('todos', '0007_todo_done'),
     ]
 
     operations = [

@@ -1,0 +1,95 @@
+"""The form of the poll's schedule: numbers with their ranges and costs in place of JSON."""
+
+import json
+from typing import Any
+
+from annotated_types import Ge, Le
+from django import forms
+from django_celery_beat.models import PeriodicTask
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
+
+from todos.options import PollOptions
+from todos.schedules import POLL_TASK, interval_of
+
+MAX_INTERVAL_SECONDS = 3600
+FIELDS = ["enabled", "every_seconds", *PollOptions.model_fields]
+
+
+def _number(title: str, least: int, most: int, about: str) -> forms.IntegerField:
+    widget = UnfoldAdminIntegerFieldWidget(attrs={"inputmode": "numeric"})
+    return forms.IntegerField(
+        label=title, min_value=least, max_value=most, widget=widget, help_text=f"{least:,} to {most:,}. {about}"
+    )
+
+
+def _field(name: str) -> forms.IntegerField:
+    option = PollOptions.model_fields[name]
+    least: Any = next(limit.ge for limit in option.metadata if isinstance(limit, Ge))
+    most: Any = next(limit.le for limit in option.metadata if isinstance(limit, Le))
+    extra: Any = option.json_schema_extra
+    return _number(str(option.title), least, most, f"{option.description} {extra['cost']}")
+
+
+class PollNumbersForm(forms.Form):
+    every_seconds = _number(
+        "Interval",
+        1,
+        MAX_INTERVAL_SECONDS,
+        "Seconds between two polls' starts. Time budget divided by interval is the number of polls at a time."
+        " Shorter: more polls share the partitions, and each occupies a worker process.",
+    )
+    timeout_ms = _field("timeout_ms")
+    max_records = _field("max_records")
+    time_budget_seconds = _field("time_budget_seconds")
+    dead_letter_percent = _field("dead_letter_percent")
+
+    def options(self) -> PollOptions:
+        """Of a valid form."""
+        return PollOptions(**{name: self.cleaned_data[name] for name in PollOptions.model_fields})
+
+
+class PollTuningForm(PollNumbersForm, forms.ModelForm):
+    class Meta:
+        model = PeriodicTask
+        fields = ["enabled"]
+        labels = {"enabled": "Polling"}
+        help_texts = {"enabled": "Off is a pause: todos wait in Kafka, as long as its retention lasts."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        stored = json.loads(self.instance.kwargs or "{}") if self.instance.pk else {}
+        options = PollOptions().model_dump() | {k: v for k, v in stored.items() if k in PollOptions.model_fields}
+        self.initial.update(options)
+        if self.instance.interval:
+            self.initial["every_seconds"] = _seconds(self.instance)
+
+    def save(self, commit: bool = True) -> Any:
+        self.instance.interval = interval_of(self.cleaned_data["every_seconds"])
+        self.instance.expire_seconds = self.cleaned_data["every_seconds"]
+        self.instance.expires = None
+        self.instance.kwargs = json.dumps(self.options().model_dump())
+        return super().save(commit)
+
+
+def is_tunable(task: PeriodicTask | None) -> bool:
+    """A poll every so many whole seconds; whatever else beat can do has the ordinary form."""
+    return (
+        task is not None
+        and task.task == POLL_TASK
+        and task.interval is not None
+        and not task.one_off
+        and task.interval.schedule.run_every.total_seconds() % 1 == 0
+        and 1 <= _seconds(task) <= MAX_INTERVAL_SECONDS
+        and isinstance(_json(task.kwargs), dict)
+    )
+
+
+def _seconds(task: PeriodicTask) -> int:
+    return int(task.interval.schedule.run_every.total_seconds())
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return None
