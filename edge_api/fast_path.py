@@ -9,8 +9,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
+from uuid_utils import uuid7
 
+from edge_api.metrics import Metrics
 from edge_api.problems import Problem, unexpected
+from edge_api.request_id import HTTP_HEADER, asked_id
 
 Endpoint = Callable[[Scope, Receive], Awaitable[Response]]
 
@@ -28,9 +31,10 @@ class Answer(Response):
 
 
 class FastPath(FastAPI):
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, metrics: Metrics, **options: Any) -> None:
         super().__init__(**options)
-        self._busy: dict[str, Endpoint] = {}
+        self._metrics = metrics
+        self._busy: dict[str, tuple[str, Endpoint]] = {}
 
     def add_post(self, path: str, endpoint: Endpoint, **documentation: Any) -> None:
         """POST to exactly this path; the router serves it too, under a root path, say."""
@@ -40,20 +44,29 @@ class FastPath(FastAPI):
 
         description = inspect.getdoc(endpoint)
         self.add_api_route(path, create, methods=["POST"], description=description, **documentation)
-        self._busy[path] = endpoint
+        self._busy[path] = path.rstrip("/") + "/", endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._busy:
-            await self._answer(self._busy[scope["path"]], scope, receive, send)
+            await self._answer(*self._busy[scope["path"]], scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
-    async def _answer(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, route: str, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        fault: Exception | None = None
         try:
             response = await endpoint(scope, receive)
         except Problem as exc:
-            response = exc.response()
-        except Exception:
-            await unexpected().response()(scope, receive, send)
-            raise  # for uvicorn to log, as Starlette does
+            response = _with_request_id(exc.response(), scope)
+        except Exception as exc:  # noqa: BLE001 - it is raised again behind the answer
+            fault, response = exc, _with_request_id(unexpected().response(), scope)
+        self._metrics.requests[route, response.status_code] += 1
         await response(scope, receive, send)
+        if fault:
+            raise fault  # for uvicorn to log, as Starlette does
+
+
+def _with_request_id(response: Response, scope: Scope) -> Response:
+    """A success has one already."""
+    response.raw_headers.append((HTTP_HEADER, asked_id(scope) or str(uuid7()).encode()))
+    return response

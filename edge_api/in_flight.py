@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from edge_api.metrics import Metrics
 from edge_api.producer import Outcome, Position, Producer, Refused
 from edge_api.record_batch import RecordBatch
 from edge_api.settings import EdgeSettings
@@ -29,8 +30,8 @@ class Batch:
         self.answers: list[tuple[Answer, int]] = []
         self.count = self.size = 0
 
-    def add(self, key: bytes, value: bytes, size: int) -> None:
-        self.records.append(key, value)
+    def add(self, key: bytes, value: bytes, headers: bytes, size: int) -> None:
+        self.records.append(key, value, headers)
         self.count += 1
         self.size += size
 
@@ -49,24 +50,25 @@ class Batch:
 class InFlight:
     """Every batch until Kafka has acknowledged it or given it up, which may be later than its clients' answers."""
 
-    def __init__(self, settings: EdgeSettings) -> None:
+    def __init__(self, settings: EdgeSettings, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._ack_timeout = settings.ack_timeout_seconds
         self._max_records, self._max_bytes = settings.max_in_flight_records, settings.max_in_flight_bytes
-        self._records = self._bytes = 0
+        self.records = self.bytes = 0
         self.unanswered: dict[Batch, None] = {}  # ordered by deadline
         self.given_up: dict[Batch, None] = {}  # answered with 503, still held by kafka-python
         self.last_ack = 0.0
 
     def reserve(self, count: int, size: int) -> None:
         """Room for `count` records; `free`, or the end of their batches, gives it back."""
-        if self._records + count > self._max_records or self._bytes + size > self._max_bytes:
+        if self.records + count > self._max_records or self.bytes + size > self._max_bytes:
             raise Unavailable("Not stored: too many todos are waiting for Kafka.")
-        self._records += count
-        self._bytes += size
+        self.records += count
+        self.bytes += size
 
     def free(self, count: int, size: int) -> None:
-        self._records -= count
-        self._bytes -= size
+        self.records -= count
+        self.bytes -= size
 
     def open(self, now: float) -> Batch:
         batch = Batch(now, now + self._ack_timeout)
@@ -91,6 +93,7 @@ class InFlight:
                 self.free(batch.count, batch.size)
         if isinstance(outcome, Position):
             self.last_ack = now
+            self._metrics.acknowledged(now - batch.opened_at, batch.count)
             batch.succeed(outcome)
             return
         log.warning("Kafka did not store a batch: %s: %s", type(outcome).__name__, outcome)

@@ -4,11 +4,14 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from edge_api.contract import ConfigError
 from edge_api.docs import install_docs
 from edge_api.fast_path import FastPath
+from edge_api.metrics import Metrics
 from edge_api.problems import MEDIA_TYPE, RetryLater, install_handlers
 from edge_api.publisher import Publisher
 from edge_api.routes import add_routes
@@ -24,7 +27,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings = settings or load_settings()
     except ConfigError as exc:
         raise SystemExit(str(exc)) from None
-    publisher = Publisher(settings)
+    metrics = Metrics()
+    publisher = Publisher(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -34,6 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await publisher.stop()
 
     app = FastPath(
+        metrics,
         title="Todo edge",
         version="1",
         description="Takes todos in; a 202 means that Kafka has the todo on every in-sync replica.",
@@ -44,12 +49,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     install_handlers(app)
     install_docs(app)
-    add_routes(app, settings, publisher)
-    _add_health(app, publisher)
+    add_routes(app, settings, publisher, metrics)
+    _add_health(app, publisher, metrics)
     return app
 
 
-def _add_health(app: FastAPI, publisher: Publisher) -> None:
+def _add_health(app: FastAPI, publisher: Publisher, metrics: Metrics) -> None:
     @app.get("/healthz", tags=["health"])
     async def healthz() -> Status:
         """The process is alive."""
@@ -63,3 +68,8 @@ def _add_health(app: FastAPI, publisher: Publisher) -> None:
         if publisher.problem is not None:
             raise RetryLater(f"Not ready: {publisher.problem}.")
         return Status(status="ready")
+
+    @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
+    async def metrics_() -> Response:
+        """For Prometheus; edge_api/metrics.py lists them."""
+        return Response(metrics.expose(), media_type=CONTENT_TYPE_LATEST)

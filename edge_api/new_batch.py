@@ -15,10 +15,13 @@ from edge_api.body import JSON, NDJSON, read_body
 from edge_api.contract import MAX_BATCH_BYTES, encode_created, record_key
 from edge_api.fast_path import Answer, Endpoint
 from edge_api.in_flight import Unavailable
+from edge_api.metrics import Metrics
 from edge_api.new_todo import now
 from edge_api.problems import Problem, RetryLater, shown
 from edge_api.producer import Position
 from edge_api.publisher import Publisher, Record
+from edge_api.record_batch import encode_headers
+from edge_api.request_id import HTTP_HEADER, RECORD_HEADER, asked_id
 from edge_api.schemas import NewTodo
 from edge_api.settings import Settings
 
@@ -28,7 +31,7 @@ MAX_AT_ONCE = 64
 Outcome = Position | Unavailable
 
 
-def new_batch(settings: Settings, publisher: Publisher) -> Endpoint:
+def new_batch(settings: Settings, publisher: Publisher, metrics: Metrics) -> Endpoint:
     todos_url, topic = f"{settings.edge.public_api_url}/api/todos", settings.kafka.topic
     places = asyncio.Semaphore(MAX_AT_ONCE)
 
@@ -39,16 +42,18 @@ def new_batch(settings: Settings, publisher: Publisher) -> Endpoint:
             raise RetryLater("Not stored: too many batches are under way.")
         async with places:
             todos = await read_todos(*await read_body(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON))
-            created_at = now()
+            created_at, request_id = now(), asked_id(scope) or str(uuid7()).encode()
+            metrics.rejected += sum(isinstance(todo, Rejected) for todo in todos)
             records = await _records(todos, created_at)
-            outcomes = await _publish(publisher, records)
+            outcomes = await _publish(publisher, records, encode_headers((RECORD_HEADER, request_id)), metrics)
         accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
         results = ",".join(_results(todos, records, outcomes, todos_url, created_at))
         body = (
             f'{{"accepted":{accepted},"rejected":{len(todos) - len(records)},"unconfirmed":{len(records) - accepted},'
             f'"topic":"{topic}","results":[{results}]}}'
         )
-        return Answer(HTTPStatus.ACCEPTED if accepted == len(todos) else HTTPStatus.MULTI_STATUS, body.encode())
+        status = HTTPStatus.ACCEPTED if accepted == len(todos) else HTTPStatus.MULTI_STATUS
+        return Answer(status, body.encode(), (HTTP_HEADER, request_id))
 
     return create_many
 
@@ -69,13 +74,17 @@ async def _records(todos: list[NewTodo | Rejected], created_at: str) -> list[Rec
     return records
 
 
-async def _publish(publisher: Publisher, records: list[Record]) -> list[Outcome]:
+async def _publish(publisher: Publisher, records: list[Record], headers: bytes, metrics: Metrics) -> list[Outcome]:
     """Raises Problem when nothing was confirmed."""
+    outcomes: list[Outcome]
     try:
-        outcomes = await publisher.publish_all(records)
+        outcomes = await publisher.publish_all(records, headers)
     except Unavailable as exc:
-        raise RetryLater(str(exc)) from exc
-    if not any(isinstance(outcome, Position) for outcome in outcomes):
+        outcomes = [exc] * len(records)
+    accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
+    metrics.accepted += accepted
+    metrics.unconfirmed += len(outcomes) - accepted
+    if not accepted:
         raise RetryLater(str(outcomes[0]))
     return outcomes
 

@@ -18,29 +18,44 @@ from edge_api.contract import (
 )
 from edge_api.fast_path import Answer, Endpoint
 from edge_api.in_flight import Unavailable
+from edge_api.metrics import Metrics
 from edge_api.problems import Problem, RetryLater
 from edge_api.publisher import Publisher
+from edge_api.record_batch import NO_HEADERS, encode_headers
+from edge_api.request_id import HTTP_HEADER, RECORD_HEADER, asked_id
 from edge_api.schemas import NewTodo
 from edge_api.settings import Settings
 
 
-def new_todo(settings: Settings, publisher: Publisher) -> Endpoint:
+def new_todo(settings: Settings, publisher: Publisher, metrics: Metrics) -> Endpoint:
     todos_url, topic = f"{settings.edge.public_api_url}/api/todos", settings.kafka.topic
 
     async def create(scope: Scope, receive: Receive) -> Response:
-        """Answers only when Kafka has acknowledged the todo, or at the latest when the ack time-out is over."""
-        _, body = await read_body(scope, receive, MAX_BODY_BYTES, JSON)
-        todo, todo_id, created_at = _todo_from(body), str(uuid7()), now()
+        """Answers only when Kafka has acknowledged the todo, or at the latest when the ack time-out is over.
+
+        The todo's id serves as the id of the request, unless the client sends its own as X-Request-ID."""
         try:
-            partition, offset = await publisher.publish(record_key(todo_id), encode_created(todo, todo_id, created_at))
+            _, body = await read_body(scope, receive, MAX_BODY_BYTES, JSON)
+            todo, todo_id, created_at = _todo_from(body), str(uuid7()), now()
+        except Problem:
+            metrics.rejected += 1
+            raise
+        key, request_id = record_key(todo_id), asked_id(scope)
+        headers = encode_headers((RECORD_HEADER, request_id)) if request_id else NO_HEADERS
+        try:
+            partition, offset = await publisher.publish(key, encode_created(todo, todo_id, created_at), headers)
         except Unavailable as exc:
+            metrics.unconfirmed += 1
             raise RetryLater(str(exc)) from exc
+        metrics.accepted += 1
         url = f"{todos_url}/{todo_id}/"
         answer = (
             f'{{"id":"{todo_id}","url":"{url}","created_at":"{created_at}","topic":"{topic}",'
             f'"partition":{partition},"offset":{offset}}}'
         )
-        return Answer(HTTPStatus.ACCEPTED, answer.encode(), (b"location", url.encode()))
+        return Answer(
+            HTTPStatus.ACCEPTED, answer.encode(), (b"location", url.encode()), (HTTP_HEADER, request_id or key)
+        )
 
     return create
 

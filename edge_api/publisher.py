@@ -5,7 +5,9 @@ import functools
 from collections.abc import Sequence
 
 from edge_api.in_flight import Answer, Batch, InFlight, Unavailable
+from edge_api.metrics import Metrics, Now
 from edge_api.producer import Outcome, Position, Refused, TooLarge
+from edge_api.record_batch import NO_HEADERS
 from edge_api.settings import Settings
 from edge_api.watchdog import Watchdog
 
@@ -21,9 +23,10 @@ Record = tuple[bytes, bytes]  # key and value
 class Publisher:
     """`problem` says why records are refused at the moment, or is None."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.in_flight = InFlight(settings.edge)
-        self.watchdog = Watchdog(settings, self.in_flight, self._resolved)
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.in_flight = InFlight(settings.edge, metrics)
+        self.watchdog = Watchdog(settings, self.in_flight, self._resolved, metrics)
+        metrics.now = self._now
         self._batch_bytes = RECORD_BATCH_BYTES
         self._open: Batch | None = None
 
@@ -42,20 +45,20 @@ class Publisher:
             await asyncio.sleep(STOP_POLL_SECONDS)
         await self.watchdog.stop()
 
-    async def publish(self, key: bytes, value: bytes) -> Position:
+    async def publish(self, key: bytes, value: bytes, headers: bytes = NO_HEADERS) -> Position:
         """Returns once every in-sync replica has the record. Raises Unavailable within the ack time-out."""
-        size = len(key) + len(value)
+        size = len(key) + len(value) + len(headers)
         self.in_flight.reserve(1, size)
         if self.watchdog.problem is not None:
             await self._wait_for_start(1, size)
         batch = self._batch_for(size)
         answer = self._answer_of(batch)
-        batch.add(key, value, size)
+        batch.add(key, value, headers, size)
         return await answer
 
-    async def publish_all(self, records: Sequence[Record]) -> list[Position | Unavailable]:
+    async def publish_all(self, records: Sequence[Record], headers: bytes = NO_HEADERS) -> list[Position | Unavailable]:
         """As `publish`, with an outcome for each record in its place. Raises Unavailable when none of them was sent."""
-        sizes = [len(key) + len(value) for key, value in records]
+        sizes = [len(key) + len(value) + len(headers) for key, value in records]
         self.in_flight.reserve(len(records), sum(sizes))
         if self.watchdog.problem is not None:
             await self._wait_for_start(len(records), sum(sizes))
@@ -67,10 +70,13 @@ class Publisher:
                 batch = found
                 answers.append(self._answer_of(batch))
                 counts.append(0)
-            batch.add(key, value, size)
+            batch.add(key, value, headers, size)
             counts[-1] += 1
         outcomes = await asyncio.gather(*answers, return_exceptions=True)
         return [each for outcome, count in zip(outcomes, counts, strict=True) for each in _of_each(outcome, count)]
+
+    def _now(self) -> Now:
+        return Now(self.problem is None, self.in_flight.records, self.in_flight.bytes)
 
     async def _wait_for_start(self, count: int, size: int) -> None:
         try:

@@ -15,7 +15,7 @@ _BEFORE_LENGTH = struct.calcsize(">qi")
 _MAGIC = 2
 _NOT_IDEMPOTENT = (-1, -1, -1)
 _ATTRIBUTES_AND_TIMESTAMP_DELTA = b"\0\0"
-_NO_HEADERS = b"\0"
+NO_HEADERS = b"\0"
 
 
 def _encode_varint(number: int) -> bytes:
@@ -36,24 +36,32 @@ def _varint(number: int) -> bytes:
     return _VARINTS[number] if number < len(_VARINTS) else _encode_varint(number)
 
 
+def encode_headers(*headers: tuple[bytes, bytes]) -> bytes:
+    """Names and values, as RecordBatch.append takes them."""
+    encoded = [_varint(len(headers))]
+    for name, value in headers:
+        encoded += (_varint(len(name)), name, _varint(len(value)), value)
+    return b"".join(encoded)
+
+
 class RecordBatch:
     """Uncompressed, of a producer that is not idempotent; all records have the timestamp of the batch."""
 
     __slots__ = ("_parts", "count", "size")
 
-    # A record is at most this much larger than its key and value: five varints of up to 5 bytes, and 3 bytes.
-    RECORD_OVERHEAD = 28
+    # A record is at most this much larger than its key, value and headers: four varints of up to 5 bytes, and 2 bytes.
+    RECORD_OVERHEAD = 22
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self.count = 0
         self.size = _UNCHECKED.size + _CHECKED.size  # an upper bound
 
-    def append(self, key: bytes, value: bytes) -> int:
-        """The record's index in the batch: its offset will be the batch's plus this."""
+    def append(self, key: bytes, value: bytes, headers: bytes = NO_HEADERS) -> int:
+        """The record's index in the batch: its offset will be the batch's plus this. `headers` are encoded ones."""
         index, key_size, value_size = self.count, len(key), len(value)
         offset_delta, key_length, value_length = _varint(index), _varint(key_size), _varint(value_size)
-        size = 3 + len(offset_delta) + len(key_length) + key_size + len(value_length) + value_size
+        size = 2 + len(headers) + len(offset_delta) + len(key_length) + key_size + len(value_length) + value_size
         self._parts += (
             _varint(size),
             _ATTRIBUTES_AND_TIMESTAMP_DELTA,
@@ -62,10 +70,10 @@ class RecordBatch:
             key,
             value_length,
             value,
-            _NO_HEADERS,
+            headers,
         )
         self.count = index + 1
-        self.size += self.RECORD_OVERHEAD + key_size + value_size
+        self.size += self.RECORD_OVERHEAD + key_size + value_size + len(headers)
         return index
 
     def to_bytes(self, timestamp_ms: int) -> bytes:

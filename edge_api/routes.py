@@ -5,6 +5,7 @@ from typing import Any
 from edge_api.body import JSON, NDJSON
 from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, MAX_BODY_BYTES
 from edge_api.fast_path import FastPath
+from edge_api.metrics import Metrics
 from edge_api.new_batch import new_batch
 from edge_api.new_todo import new_todo
 from edge_api.problems import MEDIA_TYPE
@@ -13,6 +14,10 @@ from edge_api.schemas import Accepted, BatchResult, NewTodo, ProblemDetails
 from edge_api.settings import Settings
 
 Responses = dict[int | str, dict[str, Any]]
+REQUEST_ID = {
+    "description": "The request's id: the client's own, if it sent 1 to 128 visible ASCII characters.",
+    "schema": {"type": "string"},
+}
 
 
 def _problem(description: str, **headers: str) -> dict[str, Any]:
@@ -20,8 +25,11 @@ def _problem(description: str, **headers: str) -> dict[str, Any]:
         "description": description,
         "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}},
         "headers": {
-            name.replace("_", "-"): {"description": text, "schema": {"type": "string"}}
-            for name, text in headers.items()
+            "X-Request-ID": REQUEST_ID,
+            **{
+                name.replace("_", "-"): {"description": text, "schema": {"type": "string"}}
+                for name, text in headers.items()
+            },
         },
     }
 
@@ -45,15 +53,23 @@ OF_ONE: Responses = _in_common(MAX_BODY_BYTES, JSON) | {
     202: {
         "model": Accepted,
         "description": "Every in-sync replica of Kafka has the todo. It will be stored.",
-        "headers": {"Location": {"description": "The todo's URL.", "schema": {"type": "string", "format": "uri"}}},
+        "headers": {
+            "X-Request-ID": REQUEST_ID,
+            "Location": {"description": "The todo's URL.", "schema": {"type": "string", "format": "uri"}},
+        },
     },
     422: _problem("A field is missing, wrong or unknown; `errors` names each."),
 }
 OF_MANY: Responses = _in_common(MAX_BATCH_BYTES, f"{JSON} or {NDJSON}") | {
-    202: {"model": BatchResult, "description": "Every in-sync replica of Kafka has all of the todos."},
+    202: {
+        "model": BatchResult,
+        "description": "Every in-sync replica of Kafka has all of the todos.",
+        "headers": {"X-Request-ID": REQUEST_ID},
+    },
     207: {
         "model": BatchResult,
         "description": "Kafka has some of the todos; others were rejected, or not confirmed in time.",
+        "headers": {"X-Request-ID": REQUEST_ID},
     },
     413: _problem(f"The body is larger than {MAX_BATCH_BYTES:,} bytes or holds more than {MAX_BATCH_TODOS:,} todos."),
     422: _problem("None of the todos is valid, or there is none; `results` names the fields at fault."),
@@ -71,8 +87,8 @@ MANY = {
 }
 
 
-def add_routes(app: FastPath, settings: Settings, publisher: Publisher) -> None:
-    one, many = new_todo(settings, publisher), new_batch(settings, publisher)
+def add_routes(app: FastPath, settings: Settings, publisher: Publisher, metrics: Metrics) -> None:
+    one, many = new_todo(settings, publisher, metrics), new_batch(settings, publisher, metrics)
     app.add_post("/new/", one, summary="Add a todo", **_documentation(ONE, OF_ONE))
     app.add_post("/new", one, include_in_schema=False)
     app.add_post("/new/batch/", many, summary="Add many todos", **_documentation(MANY, OF_MANY))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from edge_api.in_flight import Batch, InFlight, Unavailable
+from edge_api.metrics import Metrics
 from edge_api.producer import Outcome, Producer
 from edge_api.settings import LONGEST_WAIT_SECONDS, Settings
 
@@ -21,10 +22,16 @@ STUCK_AFTER_SECONDS = 5.0
 class Watchdog:
     """`problem` says why records are refused at the moment, or is None."""
 
-    def __init__(self, settings: Settings, in_flight: InFlight, resolved: Callable[[Batch, Outcome], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        in_flight: InFlight,
+        resolved: Callable[[Batch, Outcome], None],
+        metrics: Metrics,
+    ) -> None:
         self._kafka = settings.kafka
         self._ack_timeout = settings.edge.ack_timeout_seconds
-        self._in_flight = in_flight
+        self._in_flight, self._metrics = in_flight, metrics
         self._resolved = resolved
         self.problem: str | None = "not started"
         self.stopping = False
@@ -103,6 +110,7 @@ class Watchdog:
             return
         self._is_stuck = False
         self.problem = "Kafka is not reachable"
+        self._metrics.producer_rebuilds += 1
         log.warning("Replaced the Kafka producer")
         await asyncio.to_thread(old.dismantle)
         for batch in [*self._in_flight.unanswered, *self._in_flight.given_up]:

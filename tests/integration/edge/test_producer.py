@@ -13,6 +13,7 @@ from kafka.admin import NewPartitions
 from devstack import Kafka
 from edge_api.contract import KafkaSettings
 from edge_api.in_flight import Unavailable
+from edge_api.metrics import Metrics
 from edge_api.producer import Outcome, Position, Producer, TooLarge
 from edge_api.publisher import Publisher
 from edge_api.record_batch import RecordBatch
@@ -40,7 +41,7 @@ async def running_producer(kafka: Kafka, topic: str, ack_timeout: float = 10) ->
 
 @asynccontextmanager
 async def running_publisher(kafka: Kafka, topic: str) -> AsyncIterator[Publisher]:
-    publisher = Publisher(Settings(EdgeSettings(), kafka_settings(kafka, topic)))
+    publisher = Publisher(Settings(EdgeSettings(), kafka_settings(kafka, topic)), Metrics())
     await publisher.start()
     try:
         yield publisher

@@ -8,6 +8,7 @@ import pytest
 from devstack import Kafka
 from edge_api.contract import KafkaSettings
 from edge_api.in_flight import Unavailable
+from edge_api.metrics import Metrics
 from edge_api.publisher import Publisher
 from edge_api.settings import EdgeSettings, Settings
 from tests.integration.edge.support import create_topic
@@ -21,7 +22,7 @@ def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> No
     )
 
     async def scenario() -> None:
-        publisher = Publisher(settings)
+        publisher = Publisher(settings, Metrics())
         await publisher.start()
         try:
             await publisher.publish(b"key", b"before")
@@ -36,7 +37,7 @@ def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> No
             assert publisher.watchdog.producer is not wedged
             position = await publisher.publish(b"key", b"after")
             assert position.offset >= 0
-            assert (0, 0) == (publisher.in_flight._records, publisher.in_flight._bytes)  # freed once, not twice
+            assert (0, 0) == (publisher.in_flight.records, publisher.in_flight.bytes)  # freed once, not twice
         finally:
             await publisher.stop()
         assert not wedged._kafka._sender.is_alive()

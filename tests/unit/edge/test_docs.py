@@ -70,7 +70,7 @@ def test_the_todo_s_url_is_described(openapi: dict[str, Any]) -> None:
 
 
 def test_every_path_is_described(openapi: dict[str, Any]) -> None:
-    assert {"/new/", "/new/batch/", "/healthz", "/readyz"} == set(openapi["paths"])
+    assert {"/new/", "/new/batch/", "/healthz", "/readyz", "/metrics"} == set(openapi["paths"])
 
 
 def test_the_docs_page_loads_only_from_the_edge(app: FastAPI, run: Callable[..., None]) -> None:

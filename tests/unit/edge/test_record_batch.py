@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecords
 
-from edge_api.record_batch import RecordBatch
+from edge_api.record_batch import RecordBatch, encode_headers
 
 Records = list[tuple[bytes, bytes]]
 # The lengths at which a varint grows by a byte, and what does not stand in the table any more.
@@ -23,10 +23,10 @@ def batch_of(records: Records) -> RecordBatch:
     return batch
 
 
-def by_kafka_python(records: Records, timestamp: int) -> bytes:
+def by_kafka_python(records: Records, timestamp: int, headers: list[tuple[str, bytes]] | None = None) -> bytes:
     builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 2**31)
     for index, (key, value) in enumerate(records):
-        builder.append(index, timestamp, key, value, [])
+        builder.append(index, timestamp, key, value, headers or [])
     return bytes(builder.build())
 
 
@@ -36,6 +36,17 @@ def by_kafka_python(records: Records, timestamp: int) -> bytes:
 @example([(b"", b"")] * 20_000, 1)
 def test_the_bytes_are_those_of_kafka_python(records: Records, timestamp: int) -> None:
     assert by_kafka_python(records, timestamp) == batch_of(records).to_bytes(timestamp)
+
+
+@given(RECORDS, st.lists(st.tuples(st.text(max_size=70), st.binary(max_size=200)), min_size=1, max_size=3))
+@example([(b"k", b"v" * 8_191)], [("request-id", b"x" * 128)])
+def test_headers_are_those_of_kafka_python_too(records: Records, headers: list[tuple[str, bytes]]) -> None:
+    batch, encoded = RecordBatch(), encode_headers(*((name.encode(), value) for name, value in headers))
+    for key, value in records:
+        batch.append(key, value, encoded)
+
+    assert by_kafka_python(records, 1, headers) == batch.to_bytes(1)
+    assert len(batch.to_bytes(1)) <= batch.size
 
 
 @given(RECORDS, TIMESTAMPS)
