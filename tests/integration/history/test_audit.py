@@ -9,6 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from devstack import Kafka
+from tests.support.batches import rot
 from tests.support.topic import Topic, event
 from todos.models import Batch, DeadLetter, PartitionLedger, Todo
 from todos.rewind import rewind
@@ -171,6 +173,18 @@ def test_a_range_that_was_read_again_is_proved(topic: Topic) -> None:
     rewind(topic.kafka.topic, 0, 4)
     topic.poll(max_records=2)
     assert audit()[0] == 0
+
+
+def test_a_batch_that_rotted_on_the_brokers_disk_is_proved(topic: Topic, kafka: Kafka) -> None:
+    """A bad checksum is read several times before it is believed."""
+    topic.send(event(title="rotten"), partition=1)
+    rot(kafka, topic, b"rotten", lambda batch: batch.replace(b"rotten", b"ROTTEN"), partition=1)
+    topic.send_todos(1, partition=1)
+    topic.poll()
+
+    code, report = audit()
+
+    assert (code, counts(report)) == (0, {"stored": 10, "duplicate": 1, "dead_letter": 3})
 
 
 def test_what_an_operator_skipped_is_a_loss(topic: Topic) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from devstack import Kafka
 from devstack.kafka import tool_command
-from tests.support.batches import CODECS
+from tests.support.batches import CODECS, rot
 from tests.support.hostile import Draft, assert_kept, drafts
 from tests.support.topic import Topic, event
 from todos.compression import MAX_UNCOMPRESSED_BYTES
@@ -192,17 +192,6 @@ def test_what_a_transaction_aborted_is_not_stored_and_its_offsets_leave_no_lag(t
     assert (topic.ledger(), end) == ({0: end}, 8)  # four records, four markers
 
 
-def damage(kafka: Kafka, topic: Topic, marker: bytes, replacement: bytes) -> None:
-    """A disk's bit rot, under the eyes of a running broker."""
-    segment = kafka.directory / "apache" / f"{topic.kafka.topic}-0" / f"{0:020}.log"
-    if not segment.is_file():
-        pytest.skip("not Apache Kafka")
-    with segment.open("r+b") as log:
-        position = log.read().index(marker)
-        log.seek(position)
-        log.write(replacement)
-
-
 def test_bytes_that_rotted_on_the_brokers_disk_become_dead_letters(kafka: Kafka, topic: Topic) -> None:
     topic.send_todos(1)
     producer = topic.new_producer(linger_ms=1_000)
@@ -210,7 +199,7 @@ def test_bytes_that_rotted_on_the_brokers_disk_become_dead_letters(kafka: Kafka,
         producer.send(topic.kafka.topic, event(title=title), partition=0)  # one batch
     producer.close()
     topic.send_todos(1)
-    damage(kafka, topic, b"rotten", b"ROTTEN")
+    rot(kafka, topic, b"rotten", lambda batch: batch.replace(b"rotten", b"ROTTEN"))
 
     summary = topic.poll(timeout_ms=3_000)
 
@@ -226,10 +215,10 @@ def test_bytes_that_rotted_on_the_brokers_disk_become_dead_letters(kafka: Kafka,
 
 def test_a_reading_that_was_bad_once_is_repeated(kafka: Kafka, topic: Topic) -> None:
     topic.send(event(title="mended"))
-    damage(kafka, topic, b"mended", b"broken")
+    rot(kafka, topic, b"mended", lambda batch: batch.replace(b"mended", b"broken"))
     poll = topic.poll(timeout_ms=200, time_budget_seconds=1)  # one reading, and the wait after it
     assert (poll.records, poll.failures > 0) == (0, True)
-    damage(kafka, topic, b"broken", b"mended")
+    rot(kafka, topic, b"broken", lambda batch: batch.replace(b"broken", b"mended"))
 
     assert topic.poll().stored == 1
     assert (Todo.objects.get().title, DeadLetter.objects.count()) == ("mended", 0)
