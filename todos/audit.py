@@ -146,16 +146,17 @@ class Audit:
         batch = sort_records(self.log.topic, records)
         todos = Todo.objects.filter(id__in=[todo.id for todo in batch.todos])
         places = {id_: place for id_, *place in todos.values_list("id", "source_partition", "source_offset")}
-        letters = set(
+        letters = dict(
             DeadLetter.objects.filter(
                 **self._where, offset__gte=records[0].offset, offset__lte=records[-1].offset
-            ).values_list("offset", flat=True)
+            ).values_list("offset", "status")
         )
         self._records.extend(record.offset for record in records)
         for todo in batch.todos:
             offset, place = todo.source_offset, places.get(todo.id)
             is_home = place == [todo.source_partition, offset]
-            if offset in letters:
+            # Once discarded, it does not compete with what a rewind stored from the same record.
+            if offset in letters and not (is_home and letters[offset] == DeadLetter.Status.DISCARDED):
                 self._found(offset, Kind.TWICE if is_home else Kind.DEAD_LETTER)
                 continue
             self._todos.append(offset)

@@ -11,7 +11,9 @@ from django.db import connection
 
 from devstack import Kafka
 from tests.support.batches import rot
+from tests.support.todos import constraint
 from tests.support.topic import Topic, event
+from todos import dead_letters
 from todos.models import Batch, DeadLetter, PartitionLedger, Todo
 from todos.rewind import rewind
 
@@ -173,6 +175,22 @@ def test_a_range_that_was_read_again_is_proved(topic: Topic) -> None:
     rewind(topic.kafka.topic, 0, 4)
     topic.poll(max_records=2)
     assert audit()[0] == 0
+
+
+def test_a_rejected_record_that_a_rewind_stored_is_proved_when_its_dead_letter_is_discarded(topic: Topic) -> None:
+    topic.send(event(title="refused"), partition=1)
+    with constraint("title <> 'refused'"):
+        topic.poll()
+    rewind(topic.kafka.topic, 1, 4)
+    topic.poll()
+    code, report = audit()
+    assert (code, offenders(report)) == (1, [(1, 4, "twice")])
+
+    letter = DeadLetter.objects.get(partition=1)
+    dead_letters.discard(letter.pk, because="stored by a rewind", by="olga")
+
+    code, report = audit()
+    assert (code, counts(report)) == (0, {"stored": 10, "duplicate": 1, "dead_letter": 2})
 
 
 def test_a_batch_that_rotted_on_the_brokers_disk_is_proved(topic: Topic, kafka: Kafka) -> None:
