@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +74,20 @@ def test_postgresql_takes_whatever_the_sorting_lets_through(
         assert Todo.objects.filter(id=row.id, source_offset__lt=row.source_offset) or Todo.objects.get(
             id=row.id, created_at=row.created_at
         )
+
+
+def test_dead_letters_too_large_for_one_statement_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todos.store.MAX_LETTERS_BYTES", 1_000)
+    ensure_ledger("any", [0])
+    sizes = [400, 400, 400, 2_000, 2_000, 1, 1]
+    records = [Draft(b"\0" * (size // 2), raw_headers=((b"n" * (size - size // 2), b""),)) for size in sizes]
+    batch = sort_records("any", [replace(record, offset=offset) for offset, record in enumerate(records)])
+
+    with CaptureQueriesContext(connection) as queries:
+        stored = store("any", {0: Lease(0, 0)}, batch, {0: len(sizes)})
+
+    assert (stored.dead_letters, DeadLetter.objects.count()) == (len(sizes), len(sizes))
+    assert 5 == sum('INSERT INTO "todos_deadletter"' in query["sql"] for query in queries.captured_queries)
 
 
 @pytest.fixture
