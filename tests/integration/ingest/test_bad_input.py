@@ -229,6 +229,20 @@ def test_bytes_that_rotted_on_the_brokers_disk_become_dead_letters(kafka: Kafka,
     assert [None, None] == [letter.value for letter in others]
 
 
+@pytest.mark.parametrize("claimed", [0, 1_000])
+def test_a_batch_whose_offset_rotted_is_a_dead_letter_alone(kafka: Kafka, topic: Topic, claimed: int) -> None:
+    """No checksum covers where it begins."""
+    topic.send_todos(3)
+    topic.send(event(title="rotten"))
+    topic.send_todos(2)
+    rot(kafka, topic, b"rotten", lambda batch: bytearray(claimed.to_bytes(8, "big")) + batch[8:])
+
+    summary = topic.poll()
+
+    assert (summary.stored, summary.dead_letters, summary.failures, topic.ledger()) == (5, 1, 0, {0: 6})
+    assert (DeadLetter.objects.get().offset, DeadLetter.objects.get().reason) == (3, DeadLetter.Reason.UNDECODABLE)
+
+
 def test_a_reading_that_was_bad_once_is_repeated(kafka: Kafka, topic: Topic) -> None:
     topic.send(event(title="mended"))
     rot(kafka, topic, b"mended", lambda batch: batch.replace(b"mended", b"broken"))
