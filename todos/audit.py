@@ -23,7 +23,7 @@ from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Todo
 from todos.records import sort_records
 
 CHUNK_RECORDS = 5_000
-SILENCE_SECONDS = 15.0
+SILENCE_SECONDS, RETRY_SECONDS = 15.0, 0.2
 
 GAPS = """
     SELECT generation, first_offset FROM (
@@ -125,10 +125,17 @@ class Audit:
         self.log.assign({self.partition: first})
         position, last_news = first, time.monotonic()
         while position < end:
-            read = self.log.poll(timeout_ms=1000, max_records=CHUNK_RECORDS).get(self.partition, [])
+            try:
+                read = self.log.poll(timeout_ms=1000, max_records=CHUNK_RECORDS).get(self.partition, [])
+                reached = self.log.positions()[self.partition]
+            except LogUnavailable:  # away for a moment, or a bad checksum, which is read several times
+                if time.monotonic() > last_news + SILENCE_SECONDS:
+                    raise
+                time.sleep(RETRY_SECONDS)
+                self.log.assign({self.partition: position})
+                continue
             if records := [record for record in read if record.offset < end]:
                 yield records
-            reached = self.log.positions()[self.partition]
             self.on_progress(min(reached, end) - position)
             if reached > position:
                 position, last_news = reached, time.monotonic()
@@ -139,16 +146,17 @@ class Audit:
         batch = sort_records(self.log.topic, records)
         todos = Todo.objects.filter(id__in=[todo.id for todo in batch.todos])
         places = {id_: place for id_, *place in todos.values_list("id", "source_partition", "source_offset")}
-        letters = set(
+        letters = dict(
             DeadLetter.objects.filter(
                 **self._where, offset__gte=records[0].offset, offset__lte=records[-1].offset
-            ).values_list("offset", flat=True)
+            ).values_list("offset", "status")
         )
         self._records.extend(record.offset for record in records)
         for todo in batch.todos:
             offset, place = todo.source_offset, places.get(todo.id)
             is_home = place == [todo.source_partition, offset]
-            if offset in letters:
+            # Once discarded, it does not compete with what a rewind stored from the same record.
+            if offset in letters and not (is_home and letters[offset] == DeadLetter.Status.DISCARDED):
                 self._found(offset, Kind.TWICE if is_home else Kind.DEAD_LETTER)
                 continue
             self._todos.append(offset)

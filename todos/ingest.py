@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from todos.failures import Failure, SystemicFailure, sort_failure
 from todos.history import ChainBroken, Origin, broken_chains
-from todos.leases import Leases, ensure_ledger, raise_alarm
+from todos.leases import Leases, ensure_ledger, made_anew, raise_alarm
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
 from todos.options import PollOptions
 from todos.records import Sorted, sort_records
@@ -115,6 +115,7 @@ class Poll:
         if now >= self._next_discovery:
             self.partitions = self.log.partitions()
             ensure_ledger(self.log.topic, self.partitions)
+            self._leave_what_was_made_anew()
             self._next_discovery = now + DISCOVERY_SECONDS
         if now >= self._next_refresh:
             if self.leases.refresh(set(self.partitions) - self._unreadable):
@@ -122,6 +123,13 @@ class Poll:
                 self.log.assign(positions)
                 self._unpublished = positions  # what was given away is its new holder's to publish
             self._next_refresh = time.monotonic() + REFRESH_SECONDS
+
+    def _leave_what_was_made_anew(self) -> None:
+        """The new topic may be longer than the ledger by now: nothing would be out of range."""
+        readable = set(self.partitions) - self._unreadable
+        for partition in made_anew(self.log.topic, self.log.identity(), readable):
+            self._leave(partition, "was made anew, and its ledger counts the offsets of the topic before it")
+            self._start_over()
 
     def _read_and_store(self, wait_seconds: float) -> bool:
         if not self.leases.held:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 from django.conf import settings
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -45,13 +46,20 @@ class KafkaLog:
         self.topic = kafka.topic
 
     def partitions(self) -> list[int]:
+        return sorted(partition["partition_index"] for partition in self._describe()["partitions"])
+
+    def identity(self) -> UUID | None:
+        topic_id = self._describe()["topic_id"]
+        return UUID(topic_id) if topic_id else None
+
+    def _describe(self) -> dict[str, Any]:
         with _unavailable():
             (topic,) = self._admin.describe_topics([self.topic])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
             raise LogUnavailable(f"topic {self.topic} does not exist; manage.py create_topics makes it")
         if not topic["partitions"]:
             raise LogUnavailable(f"topic {self.topic}: {for_code(topic['error_code']).__name__}")
-        return sorted(partition["partition_index"] for partition in topic["partitions"])
+        return dict(topic)
 
     def spans(self, partitions: Iterable[int]) -> dict[int, Span]:
         wanted = [TopicPartition(self.topic, partition) for partition in partitions]

@@ -24,13 +24,16 @@ class Slice(NamedTuple):
 
 
 def slices_of(data: memoryview) -> Iterator[Slice]:
-    """Raises CorruptRecordError where not even the length of a batch makes sense: then nothing can be skipped."""
+    """Raises CorruptRecordError where not even the length of the first batch makes sense: it cannot be skipped."""
     position = 0
     while position + OVERHEAD <= len(data):
         (base_offset,) = BASE_OFFSET.unpack_from(data, position)
         (length,) = LENGTH.unpack_from(data, position + BASE_OFFSET.size)
         end = position + OVERHEAD + length
         if end <= position + MAGIC_POSITION:
+            if position:
+                yield Slice(base_offset, b"")  # what stands before it is read first
+                return
             raise CorruptRecordError(f"the batch at offset {base_offset} claims to have {length} bytes")
         yield Slice(base_offset, data[position:end] if end <= len(data) else b"")
         position = end

@@ -44,6 +44,7 @@ def install(consumer: Any) -> None:
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types
     """What one fetch brought of one partition; `doubts` counts how often a batch was read with a bad checksum."""
 
+    fetch_offset: int
     next_fetch_offset: int
 
     def __init__(
@@ -72,14 +73,17 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         batch, why = open_batch(current.data)
         if batch is None:
             self._read_again(where, current.base_offset, why)
+            self.next_fetch_offset = max(self.next_fetch_offset, current.base_offset)
+        elif not self._is_in_place(where, batch, following):
+            batch, why = None, f"it claims to begin at {current.base_offset}"
         end = self._end(where, batch, current, following)
         expected = _whole(batch, end)
         try:
             for record in _decode(batch) if batch is not None and not self._is_aborted(batch) else ():
                 if expected is not None:
                     _check_same(record.offset, next(expected, end))
-                if record.offset < self.fetch_offset:
-                    continue
+                if record.offset < self.fetch_offset == self.next_fetch_offset:
+                    continue  # in the middle of the first batch
                 _check_order(record.offset, range(self.next_fetch_offset, end))
                 self._count(record.offset, record.size_in_bytes)
                 yield _kafka_record(where.partition, record)
@@ -88,6 +92,15 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         if why:
             yield from self._undecodable(where.partition, range(self.next_fetch_offset, end), current.data, why)
         self.next_fetch_offset = max(self.next_fetch_offset, end)
+
+    def _is_in_place(self, where: TopicPartition, batch: Any, following: Slice | None) -> bool:
+        """No checksum covers the offset at which a batch says that it begins."""
+        if batch.magic < 2 or batch.base_offset == self.next_fetch_offset:
+            return True
+        if batch.base_offset < self.next_fetch_offset:
+            return self.next_fetch_offset == self.fetch_offset  # in the middle of the first one
+        limit = following.base_offset if following else self._end_of_log(where)  # behind what was compacted away
+        return limit is None or bool(batch.base_offset + batch.records_count <= limit)
 
     def _is_aborted(self, batch: Any) -> bool:
         """Kafka tells with each fetch whose transactions were aborted in it, and a marker where each one ends."""
@@ -123,11 +136,12 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         """The offset behind the batch: where the next one begins, rather than what a damaged one says of itself."""
         if batch is not None and batch.magic < 2:
             return int(batch.base_offset) + 1  # an old format's compressed set bears the offset of its last record
-        if batch is None:
-            self.next_fetch_offset = max(self.next_fetch_offset, current.base_offset)
-        else:
-            self.leader_epoch = batch.leader_epoch
         end = following.base_offset if following else claimed_end(current)
+        if batch is not None:
+            self.leader_epoch = batch.leader_epoch
+            # The next one may be wrong about where it begins.
+            least = batch.base_offset + batch.records_count
+            end = min([each for each in (end, int(batch.next_offset)) if each >= least], default=end)
         if (end_of_log := self._end_of_log(where)) is not None:
             end = min(end, end_of_log)
         # The last batch of a fetch holds at least the offset that was asked for.

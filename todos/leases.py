@@ -62,6 +62,11 @@ ENSURE_LEDGER = """
                              stored, duplicates, dead_letters, lost, bytes, milliseconds, worker, task_id)
     SELECT topic, partition, 0, 0, 0, 0, 0, 0, 0, 0, '', '' FROM made
 """
+# Where nothing was stored yet, nothing can be missed.
+ADOPT_TOPIC = """
+    UPDATE todos_partitionledger SET topic_id = %(id)s
+    WHERE topic = %(topic)s AND (topic_id IS NULL OR (next_offset = 0 AND topic_id <> %(id)s))
+"""
 
 
 @dataclass
@@ -140,6 +145,16 @@ def ensure_ledger(topic: str, partitions: Iterable[int]) -> None:
     """A row for every partition, also for one that was added just now; those that exist stay as they are."""
     with connection.cursor() as cursor:
         cursor.execute(ENSURE_LEDGER, {"topic": topic, "partitions": list(partitions)})
+
+
+def made_anew(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> list[int]:
+    """Those whose ledger counts the offsets of an older topic under the same name; a new ledger adopts this one."""
+    if topic_id is None:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(ADOPT_TOPIC, {"topic": topic, "id": topic_id})
+    others = PartitionLedger.objects.filter(topic=topic, partition__in=list(partitions)).exclude(topic_id=topic_id)
+    return list(others.values_list("partition", flat=True))
 
 
 def raise_alarm(topic: str, partitions: Iterable[int], text: str) -> None:

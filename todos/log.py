@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 
 class LogUnavailable(Exception):
@@ -82,6 +83,9 @@ class Log(Protocol):
     topic: str
 
     def partitions(self) -> list[int]: ...
+
+    def identity(self) -> UUID | None:
+        """Another one after the topic was deleted and made anew under its name; None where the log does not tell."""
 
     def spans(self, partitions: Iterable[int]) -> dict[int, Span]: ...
 

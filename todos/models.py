@@ -74,6 +74,7 @@ class PartitionLedger(models.Model):
     topic = models.CharField(max_length=249)
     partition = models.PositiveIntegerField()
     next_offset = models.PositiveBigIntegerField(default=0, help_text="The first offset that is not stored yet.")
+    topic_id = models.UUIDField(null=True, blank=True, help_text="Kafka's id of the topic that these offsets are of.")
     epoch = models.PositiveBigIntegerField(default=0, help_text="Counts the leases; an older holder can store nothing.")
     holder = models.UUIDField(null=True, blank=True, help_text="The poll that leases it, while that poll is alive.")
     moved_at = models.DateTimeField(null=True, blank=True, help_text="When next_offset last moved.")

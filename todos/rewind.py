@@ -58,6 +58,7 @@ def rewind(
         loss.cause = OffsetLoss.Cause.SKIPPED
         write_loss(loss, ledger.generation, origin)
     ledger.next_offset, ledger.moved_at = target, timezone.now()
+    ledger.topic_id = None  # whichever bears the name now: the next poll finds out
     ledger.epoch, ledger.holder, ledger.alarm = ledger.epoch + 1, None, ""
     ledger.save()
     transaction.set_rollback(dry_run)

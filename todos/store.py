@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from django.db import Error as DatabaseFailure
@@ -17,6 +17,8 @@ from todos.records import Sorted, TodoRow, dead_letter
 
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "60s"
 BREAKER_MIN_RECORDS = 100
+# PostgreSQL takes no statement above 1 GiB, and quoting may double what is here.
+MAX_LETTERS_BYTES = 16 << 20
 
 MOVE_LEDGER = """
     UPDATE todos_partitionledger l SET next_offset = move.next_offset, moved_at = now(), alarm = ''
@@ -99,8 +101,9 @@ def _store(
             f"{len(letters)} of {len(batch)} records cannot be stored, so none was made a dead letter;"
             f" if that is right, raise dead_letter_percent. The last one: {letters[-1].detail}"
         )
-    # A rewound range brings dead letters that are there already; what operators did with them stays.
-    DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
+    for some in _by_statement(letters):
+        # A rewound range brings dead letters that are there already; what operators did with them stays.
+        DeadLetter.objects.bulk_create(some, ignore_conflicts=True)
     dead = Counter(letter.partition for letter in letters)
     duplicates = Counter(todo.source_partition for todo in batch.todos)
     duplicates.subtract(inserted)
@@ -118,6 +121,22 @@ def _store(
 
 def _insert_all(todos: Sequence[TodoRow]) -> Isolated:
     return Isolated(insert_todos(todos), [])
+
+
+def _by_statement(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """In order, as many at a time as one statement should hold; one is never too large."""
+    some: list[DeadLetter] = []
+    size = 0
+    for letter in letters:
+        more = len(letter.key or b"") + len(letter.value or b"")
+        more += sum(len(name) + len(content or "") for name, content in letter.headers)
+        if some and size + more > MAX_LETTERS_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(letter)
+        size += more
+    if some:
+        yield some
 
 
 def _most_dead_letters(records: int, percent: int) -> int:

@@ -19,7 +19,8 @@ from devstack.process import ServiceError
 from tests.chaos.campaign import drain, run_faults
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.progress import Ticker
-from tests.chaos.report import Report, findings, show, tabulate, versions
+from tests.chaos.report import Report, findings, machine, show, tabulate, versions
+from tests.chaos.table import markdown
 from tests.chaos.world import running_world
 
 # The longest way back: a lease of 15 s, a session frozen in its transaction for 30 s, reconnects, the backlog.
@@ -30,6 +31,9 @@ BROKEN = {"CHAOS_LEDGER_OUTSIDE_TRANSACTION": "yes"}
 def main() -> int:
     parser = _parser()
     options = parser.parse_args()
+    if options.table:
+        print(markdown(options.table))
+        return 0
     if options.json and not options.json.parent.is_dir():
         parser.error(f"--json: there is no folder {options.json.parent}")
     logging.disable()  # of this process: its clients' complaints are what it counts
@@ -61,6 +65,8 @@ def main() -> int:
 
 def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
     faults, skipped = _possible(options.faults)
+    if options.hold is not None:
+        faults = [fault._replace(hold_seconds=(options.hold, options.hold)) for fault in faults]
     started = time.time()
     console.print(f"seed {options.seed}; {len(faults)} faults, {options.seconds:g} s, {options.rate:g} POSTs a second")
     for name, reason in skipped.items():
@@ -87,9 +93,15 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
         evidence = drain(world)
         return Report(
             seed=options.seed,
-            options={"seconds": options.seconds, "rate": options.rate, "faults": [fault.name for fault in faults]},
+            options={
+                "seconds": options.seconds,
+                "rate": options.rate,
+                "hold": options.hold,
+                "faults": [fault.name for fault in faults],
+            },
             started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             seconds=round(time.time() - started, 1),
+            machine=machine(),
             versions=versions(world),
             lines=tabulate(evidence, injections),
             injections=injections,
@@ -117,6 +129,12 @@ def _faults(text: str) -> list[Fault]:
     return [FAULTS[name] for name in names]
 
 
+def _report(text: str) -> Path:
+    if not (path := Path(text)).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
 def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
@@ -129,9 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: random, and printed")
     parser.add_argument("--seconds", type=_positive, default=600.0, help="start faults for this long; default: 600")
     parser.add_argument("--rate", type=_positive, default=50.0, help="POSTs per second; default: 50")
+    parser.add_argument("--hold", type=_positive, metavar="SECONDS", help="hold each fault so long; default: random")
     parser.add_argument("--patience", type=_positive, default=PATIENCE, help=f"seconds to recover; default: {PATIENCE}")
     parser.add_argument("--faults", type=_faults, default=list(FAULTS.values()), help=f"all, or {','.join(FAULTS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
+    parser.add_argument("--table", type=_report, nargs="+", metavar="FILE", help="only print such reports as one table")
     parser.add_argument("--broken", action="store_true", help="move the ledger outside the transaction: must fail")
     return parser
 

@@ -1,6 +1,7 @@
 """The table, the verdict, and the same as JSON."""
 
 import json
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,11 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from devstack.jars import KAFKA_VERSION
 from tests.chaos.campaign import Injection
 from tests.chaos.evidence import Evidence
 from tests.chaos.oracle import violations
@@ -45,6 +48,7 @@ class Report:
     options: dict[str, Any]
     started: str
     seconds: float
+    machine: str
     versions: dict[str, str]
     lines: list[Line]
     injections: list[Injection]
@@ -107,11 +111,18 @@ def findings(evidence: Evidence, injections: Sequence[Injection]) -> dict[str, l
     return violations(evidence) | ({"fault not survived": problems} if problems else {})
 
 
+def machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores, {memory:.1f} GiB of memory, {platform.system()} on {platform.machine()}"
+
+
 def versions(world: World) -> dict[str, str]:
     with redis.Redis.from_url(world.stack.redis_url) as client:
         valkey = str(client.info("server").get("valkey_version", "?"))
     ((postgres,),) = world.stack.rows("SHOW server_version")
-    services = {"postgresql": str(postgres), "valkey": valkey, "broker": world.services.kafka.process.name}
+    broker = world.services.kafka.process.name
+    broker = f"Apache Kafka {KAFKA_VERSION}" if broker == "Kafka" else broker  # else the stand-in
+    services = {"postgresql": str(postgres), "valkey": valkey, "broker": broker}
     own = {"python": platform.python_version(), "system": platform.platform()}
     return own | services | {package: version(package) for package in PACKAGES}
 

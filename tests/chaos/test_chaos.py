@@ -48,9 +48,13 @@ def test_faults_in_random_order_lose_nothing_and_store_nothing_twice(tmp_path: P
 
 
 def test_a_ledger_outside_the_transaction_is_found_out(tmp_path: Path) -> None:
-    code, report = run(tmp_path, "--seconds", "1", "--patience", "20", "--faults", "crash-before-insert", "--broken")
+    options = ("--seconds", "1", "--hold", "2", "--patience", "20", "--faults", "crash-before-insert", "--broken")
+
+    code, report = run(tmp_path, *options)
 
     assert 1 == code
+    (injection,) = report["injections"]
+    assert 2 <= injection["repaired_at"] - injection["struck_at"]
     assert report["violations"]["acknowledged, but lost"]
     assert report["violations"]["record with no outcome"]
     assert 0 < report["lines"][-1]["lost"]

@@ -1,12 +1,16 @@
 """Record batches as bytes, made and damaged by hand."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from struct import pack_into
 
+import pytest
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.util import calc_crc32c
 
+from devstack import Kafka
 from tests.support.hostile import Draft
+from tests.support.topic import Topic
+from todos.kafka_batches import slices_of
 
 CRC_POSITION, ATTRIBUTES_POSITION, HEADER_BYTES = 17, 21, 61
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -27,3 +31,22 @@ def signed(data: bytearray, base_offset: int) -> bytearray:
     pack_into(">qi", data, 0, base_offset, len(data) - 12)
     pack_into(">I", data, CRC_POSITION, calc_crc32c(memoryview(data)[ATTRIBUTES_POSITION:]))
     return data
+
+
+def rot(
+    kafka: Kafka, topic: Topic, marker: bytes, change: Callable[[bytearray], bytearray], *, partition: int = 0
+) -> None:
+    """Change the batch that holds the marker on the broker's disk, while the broker runs; its length stays."""
+    segment = kafka.directory / "apache" / f"{topic.kafka.topic}-{partition}" / f"{0:020}.log"
+    if not segment.is_file():
+        pytest.skip("not Apache Kafka")
+    with segment.open("r+b") as log:
+        content = log.read()
+        position = 0
+        for _, data in slices_of(memoryview(content)):
+            if marker in bytes(data):
+                log.seek(position)
+                log.write(change(bytearray(data)))
+                return
+            position += len(data)
+    raise AssertionError(f"no batch holds {marker!r}")

@@ -2,11 +2,11 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from django.db import connections
-
 from edge_api.contract import KafkaSettings
+from tests.support.threads import in_threads
 from tests.support.topic import Topic
 from todos.kafka import KafkaSender
 from todos.models import DeadLetter
@@ -35,14 +35,8 @@ def at_once(*works: Callable[[], object]) -> list[BaseException | None]:
             work()
         except Exception as exc:  # noqa: BLE001 - the test looks at it
             raised[index] = exc
-        finally:
-            connections.close_all()
 
-    threads = [threading.Thread(target=run, args=item) for item in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*(partial(run, *item) for item in enumerate(works)))
     return raised
 
 

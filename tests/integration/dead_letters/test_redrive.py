@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from django.db import connection
 
 from devstack import Kafka
 from edge_api.contract import id_from_position
 from tests.integration.dead_letters.support import DiesAfterSending, Killed, Poison, at_once, history, nowhere, sent
 from tests.support.hostile import RawName
+from tests.support.todos import constraint
 from tests.support.topic import Topic
 from todos import dead_letters
 from todos.dead_letters import MAX_REPLAYS, Refused
@@ -144,11 +144,8 @@ def test_an_id_that_is_stored_already_is_refused_not_swallowed(
 @pytest.fixture
 def no_homework() -> Iterator[None]:
     """The database refuses one title, which the contract does not know of."""
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE todos_todo ADD CONSTRAINT no_homework CHECK (title <> 'Do homework')")
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE todos_todo DROP CONSTRAINT no_homework")
+    with constraint("title <> 'Do homework'"):
+        yield
 
 
 @pytest.mark.usefixtures("no_homework")

@@ -9,7 +9,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from devstack import Kafka
+from tests.support.batches import rot
+from tests.support.todos import constraint
 from tests.support.topic import Topic, event
+from todos import dead_letters
 from todos.models import Batch, DeadLetter, PartitionLedger, Todo
 from todos.rewind import rewind
 
@@ -171,6 +175,34 @@ def test_a_range_that_was_read_again_is_proved(topic: Topic) -> None:
     rewind(topic.kafka.topic, 0, 4)
     topic.poll(max_records=2)
     assert audit()[0] == 0
+
+
+def test_a_rejected_record_that_a_rewind_stored_is_proved_when_its_dead_letter_is_discarded(topic: Topic) -> None:
+    topic.send(event(title="refused"), partition=1)
+    with constraint("title <> 'refused'"):
+        topic.poll()
+    rewind(topic.kafka.topic, 1, 4)
+    topic.poll()
+    code, report = audit()
+    assert (code, offenders(report)) == (1, [(1, 4, "twice")])
+
+    letter = DeadLetter.objects.get(partition=1)
+    dead_letters.discard(letter.pk, because="stored by a rewind", by="olga")
+
+    code, report = audit()
+    assert (code, counts(report)) == (0, {"stored": 10, "duplicate": 1, "dead_letter": 2})
+
+
+def test_a_batch_that_rotted_on_the_brokers_disk_is_proved(topic: Topic, kafka: Kafka) -> None:
+    """A bad checksum is read several times before it is believed."""
+    topic.send(event(title="rotten"), partition=1)
+    rot(kafka, topic, b"rotten", lambda batch: batch.replace(b"rotten", b"ROTTEN"), partition=1)
+    topic.send_todos(1, partition=1)
+    topic.poll()
+
+    code, report = audit()
+
+    assert (code, counts(report)) == (0, {"stored": 10, "duplicate": 1, "dead_letter": 3})
 
 
 def test_what_an_operator_skipped_is_a_loss(topic: Topic) -> None:

@@ -1,14 +1,14 @@
 """The batches of a partition are one chain without gap, overlap or fork, because the database refuses any other."""
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, connection, transaction
 
+from tests.support.threads import in_threads
 from tests.support.topic import Topic, event
 from todos import ingest, tasks
 from todos.history import ChainBroken, Origin, broken_chains, trim
@@ -141,25 +141,11 @@ def test_the_chain_is_whole_after_polls_at_the_same_time(
         return sum(poll.summary.stored for poll in polls) == 1200
 
     polls += [Poll(topic.log(), options, f"worker {n}", should_stop=is_done) for n in range(3)]
-    in_threads([poll.run for poll in polls])
+    in_threads(*(poll.run for poll in polls))
 
     assert Todo.objects.count() == 1200
     assert_whole(topic.kafka.topic, dict.fromkeys(range(4), 300))
     assert sum(Batch.objects.values_list("stored", flat=True)) == 1200
-
-
-def in_threads(work: list[Callable[[], object]]) -> None:
-    def run(one: Callable[[], object]) -> None:
-        try:
-            one()
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=[one]) for one in work]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def test_a_loss_is_a_part_of_the_chain(make_topic: MakeTopic) -> None:
@@ -252,7 +238,7 @@ def test_a_trim_does_not_wait_for_a_poll_that_stores_nor_the_other_way_round() -
                 cursor.execute("SET lock_timeout = '1s'")
             trim(1)
 
-        in_threads([trim_meanwhile])
+        in_threads(trim_meanwhile)
     assert chain() == [(None, 20), (20, 30), (30, 40)]
 
 

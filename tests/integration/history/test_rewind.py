@@ -1,17 +1,16 @@
 """An operator moves a ledger: what is read again changes nothing, what is skipped is on record."""
 
 import io
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
 
 from tests.integration.history.test_chain import assert_whole, chain
 from tests.support.stack import eventually
+from tests.support.threads import in_thread
 from tests.support.topic import Topic
 from todos.ingest import Poll
 from todos.leases import ensure_ledger
@@ -142,15 +141,7 @@ def test_a_running_poll_follows_a_rewind(topic: Topic) -> None:
     Todo.objects.all().delete()
     options = PollOptions(timeout_ms=20_000, time_budget_seconds=30)
     poll = Poll(topic.log(), options, "running", should_stop=lambda: poll.summary.records >= 10)
-
-    def run() -> None:
-        try:
-            poll.run()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
+    thread = in_thread(poll.run)
     eventually(lambda: 0 in poll.leases.held, seconds=20, what="the poll to hold the partition")
     rewind(to_beginning=True)
     thread.join()

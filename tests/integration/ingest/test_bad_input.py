@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from devstack import Kafka
 from devstack.kafka import tool_command
-from tests.support.batches import CODECS
+from tests.support.batches import CODECS, rot
 from tests.support.hostile import Draft, assert_kept, drafts
 from tests.support.topic import Topic, event
 from todos.compression import MAX_UNCOMPRESSED_BYTES
@@ -72,6 +74,20 @@ def test_postgresql_takes_whatever_the_sorting_lets_through(
         assert Todo.objects.filter(id=row.id, source_offset__lt=row.source_offset) or Todo.objects.get(
             id=row.id, created_at=row.created_at
         )
+
+
+def test_dead_letters_too_large_for_one_statement_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todos.store.MAX_LETTERS_BYTES", 1_000)
+    ensure_ledger("any", [0])
+    sizes = [400, 400, 400, 2_000, 2_000, 1, 1]
+    records = [Draft(b"\0" * (size // 2), raw_headers=((b"n" * (size - size // 2), b""),)) for size in sizes]
+    batch = sort_records("any", [replace(record, offset=offset) for offset, record in enumerate(records)])
+
+    with CaptureQueriesContext(connection) as queries:
+        stored = store("any", {0: Lease(0, 0)}, batch, {0: len(sizes)})
+
+    assert (stored.dead_letters, DeadLetter.objects.count()) == (len(sizes), len(sizes))
+    assert 5 == sum('INSERT INTO "todos_deadletter"' in query["sql"] for query in queries.captured_queries)
 
 
 @pytest.fixture
@@ -192,17 +208,6 @@ def test_what_a_transaction_aborted_is_not_stored_and_its_offsets_leave_no_lag(t
     assert (topic.ledger(), end) == ({0: end}, 8)  # four records, four markers
 
 
-def damage(kafka: Kafka, topic: Topic, marker: bytes, replacement: bytes) -> None:
-    """A disk's bit rot, under the eyes of a running broker."""
-    segment = kafka.directory / "apache" / f"{topic.kafka.topic}-0" / f"{0:020}.log"
-    if not segment.is_file():
-        pytest.skip("not Apache Kafka")
-    with segment.open("r+b") as log:
-        position = log.read().index(marker)
-        log.seek(position)
-        log.write(replacement)
-
-
 def test_bytes_that_rotted_on_the_brokers_disk_become_dead_letters(kafka: Kafka, topic: Topic) -> None:
     topic.send_todos(1)
     producer = topic.new_producer(linger_ms=1_000)
@@ -210,7 +215,7 @@ def test_bytes_that_rotted_on_the_brokers_disk_become_dead_letters(kafka: Kafka,
         producer.send(topic.kafka.topic, event(title=title), partition=0)  # one batch
     producer.close()
     topic.send_todos(1)
-    damage(kafka, topic, b"rotten", b"ROTTEN")
+    rot(kafka, topic, b"rotten", lambda batch: batch.replace(b"rotten", b"ROTTEN"))
 
     summary = topic.poll(timeout_ms=3_000)
 
@@ -224,12 +229,26 @@ def test_bytes_that_rotted_on_the_brokers_disk_become_dead_letters(kafka: Kafka,
     assert [None, None] == [letter.value for letter in others]
 
 
+@pytest.mark.parametrize("claimed", [0, 1_000])
+def test_a_batch_whose_offset_rotted_is_a_dead_letter_alone(kafka: Kafka, topic: Topic, claimed: int) -> None:
+    """No checksum covers where it begins."""
+    topic.send_todos(3)
+    topic.send(event(title="rotten"))
+    topic.send_todos(2)
+    rot(kafka, topic, b"rotten", lambda batch: bytearray(claimed.to_bytes(8, "big")) + batch[8:])
+
+    summary = topic.poll()
+
+    assert (summary.stored, summary.dead_letters, summary.failures, topic.ledger()) == (5, 1, 0, {0: 6})
+    assert (DeadLetter.objects.get().offset, DeadLetter.objects.get().reason) == (3, DeadLetter.Reason.UNDECODABLE)
+
+
 def test_a_reading_that_was_bad_once_is_repeated(kafka: Kafka, topic: Topic) -> None:
     topic.send(event(title="mended"))
-    damage(kafka, topic, b"mended", b"broken")
+    rot(kafka, topic, b"mended", lambda batch: batch.replace(b"mended", b"broken"))
     poll = topic.poll(timeout_ms=200, time_budget_seconds=1)  # one reading, and the wait after it
     assert (poll.records, poll.failures > 0) == (0, True)
-    damage(kafka, topic, b"broken", b"mended")
+    rot(kafka, topic, b"broken", lambda batch: batch.replace(b"broken", b"mended"))
 
     assert topic.poll().stored == 1
     assert (Todo.objects.get().title, DeadLetter.objects.count()) == ("mended", 0)

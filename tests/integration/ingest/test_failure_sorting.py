@@ -1,13 +1,13 @@
 """What the real database refuses is sorted: bad records are found among good ones, a bad table stops everything."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from tests.support.todos import constraint
 from tests.support.topic import Topic, event
 from todos import ingest
 from todos.leases import Lease, ensure_ledger
@@ -19,18 +19,6 @@ from todos.store import BREAKER_MIN_RECORDS, store
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
 HOSTILE = event(title="hostile")
-
-
-@contextmanager
-def constraint(check: str) -> Iterator[None]:
-    """As a migration might have left it behind: rows that were there before are not checked."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE todos_todo ADD CONSTRAINT strict CHECK ({check}) NOT VALID")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE todos_todo DROP CONSTRAINT strict")
 
 
 def test_the_records_that_the_database_refuses_are_found_and_the_rest_is_stored(make_topic: MakeTopic) -> None:

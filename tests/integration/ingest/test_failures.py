@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from devstack import Postgres
+from tests.support.threads import in_thread, in_threads
 from tests.support.topic import Topic
 from todos import ingest
 from todos.ingest import Poll
@@ -21,20 +22,6 @@ from todos.store import LeaseLost, insert_todos, move_ledger, store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
-
-
-def in_thread(work: Callable[[], object]) -> threading.Thread:
-    """Run with a database connection of its own, which is closed in the end."""
-
-    def run() -> None:
-        try:
-            work()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -68,8 +55,7 @@ def test_many_workers_that_store_the_same_batch_store_it_once(make_topic: MakeTo
         except LeaseLost:
             outcomes.append("refused")
 
-    for thread in [in_thread(force) for _ in range(8)]:
-        thread.join()
+    in_threads(*[force] * 8)
 
     assert sorted(outcomes) == ["refused"] * 7 + ["stored 200"]
     assert topic.ledger() == {0: 200}

@@ -2,15 +2,14 @@
 
 import math
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 
 import pytest
-from django.db import connections
 
 from devstack import Kafka
 from devstack.kafka import tool_command
+from tests.support.threads import in_thread, in_threads
 from tests.support.topic import Topic
 from todos import ingest
 from todos.ingest import Poll
@@ -70,18 +69,7 @@ def test_polls_at_the_same_time_store_everything_once(make_topic: MakeTopic) -> 
     topic = make_topic(partitions=6)
     ids = {todo_id for partition in range(6) for todo_id in topic.send_todos(500, partition)}
     polls = [Poll(topic.log(), PollOptions(timeout_ms=1500, max_records=50), f"worker {n}") for n in range(4)]
-
-    def run(poll: Poll) -> None:
-        try:
-            poll.run()
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=[poll]) for poll in polls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(*(poll.run for poll in polls))
 
     assert {str(todo.id) for todo in Todo.objects.all()} == ids
     assert sum(poll.summary.stored for poll in polls) == 3000
@@ -94,15 +82,7 @@ def test_a_partition_added_while_running_is_read(make_topic: MakeTopic, monkeypa
     topic = make_topic(partitions=1)
     poll = Poll(topic.log(), PollOptions(timeout_ms=5000), "running", should_stop=lambda: poll.summary.stored >= 2)
     topic.send_todos(1)
-
-    def run() -> None:
-        try:
-            poll.run()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
+    thread = in_thread(poll.run)
     topic.log().add_partitions(2)
     topic.producer.close()
     topic.producer = topic.new_producer()

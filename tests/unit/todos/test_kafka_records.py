@@ -136,6 +136,21 @@ def test_one_fetch_fills_no_more_memory_than_is_allowed() -> None:
     assert [0, 1, 2, 3, 4] == [record.offset for record in read(log, 0, 5)]
 
 
+@pytest.mark.parametrize("first", [100, 102])
+@pytest.mark.parametrize("rotten", [0, 1, 100, 101, 104, 106, 109, 2**62])
+def test_a_batch_that_says_it_begins_elsewhere_takes_none_of_its_neighbours_along(first: int, rotten: int) -> None:
+    """No checksum covers that."""
+    good = [[Draft(b"%d" % offset) for offset in range(start, start + 3)] for start in (100, 103, 106, 109)]
+    batches = [batch(drafts, 100 + 3 * number) for number, drafts in enumerate(good)]
+    batches[1][:8] = rotten.to_bytes(8, "big")
+
+    records = read(b"".join(batches), first, 112)
+
+    assert list(range(first, 112)) == [record.offset for record in records]
+    right = [record.offset for record in records if record.value == b"%d" % record.offset]
+    assert [offset for offset in range(first, 112) if not 103 <= offset < 106] == right
+
+
 def test_an_unknown_codec_is_undecodable() -> None:
     data = batch([Draft(b"x"), Draft(b"y")])
     data[ATTRIBUTES_POSITION + 1] = 7
@@ -165,6 +180,17 @@ def test_a_batch_without_a_sensible_length_is_an_error_that_is_told() -> None:
     part = PartitionRecords(0, WHERE, MemoryRecords(data), end_of_log=lambda _: 1, doubts={})
     with pytest.raises(CorruptRecordError, match="claims to have -12 bytes"):
         part.take(1)
+
+
+def test_what_stands_before_a_batch_without_a_sensible_length_is_read() -> None:
+    damaged = batch([Draft(b"x")], 1)
+    damaged[8:12] = (-12).to_bytes(4, "big", signed=True)
+    part = PartitionRecords(
+        0, WHERE, MemoryRecords(batch([Draft(b"good")]) + damaged), end_of_log=lambda _: 2, doubts={}
+    )
+
+    assert [b"good"] == [record.value for record in part.take(10)]
+    assert 1 == part.next_fetch_offset
 
 
 def test_a_whole_batch_whose_records_skip_an_offset_is_undecodable_from_there() -> None:
