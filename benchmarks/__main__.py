@@ -9,14 +9,19 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from benchmarks import drain, edge, report
+from benchmarks import drain, edge, growth, latency, report
 from benchmarks.measures import Measure
 from benchmarks.options import Options, add_arguments, options_of
 from benchmarks.world import NotReconciled, World, running_world
 from devstack.interrupts import Interrupted, Interrupts
 from devstack.process import ServiceError
 
-PARTS: dict[str, Callable[[World, Options], tuple[list[Measure], str]]] = {"edge": edge.run, "drain": drain.run}
+PARTS: dict[str, Callable[[World, Options], tuple[list[Measure], str]]] = {
+    "edge": edge.run,
+    "drain": drain.run,
+    "latency": latency.run,
+    "growth": growth.run,
+}
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """An HTTP load client that costs some microseconds per request, in a process of its own.
 
-`python -m benchmarks.client` reads a Job as JSON and writes a Result as JSON. Without a rate it is a closed loop: each
+`python -m benchmarks.client JOB` takes a Job as JSON and prints a Result as JSON. Without a rate it is a closed loop: each
 connection sends as soon as it has its answer. With a rate it is an open loop: requests are due at random moments that
 do not wait for answers, and latency counts from the moment a request was due, so that a server which stalls is charged
 for everything it kept waiting.
@@ -51,7 +51,7 @@ class Result:
     """`rate` and `latencies` are of the time after the warm-up; counts are of all. Latencies in milliseconds."""
 
     sent: int
-    statuses: dict[int, int]
+    statuses: dict[str, int]
     ids: int
     distinct_ids: int
     rate: float
@@ -213,7 +213,7 @@ class Load:
         latencies = [(done - due) * 1000 for due, done in zip(self.due, self.done, strict=True) if due >= start]
         return Result(
             sent=self.sent,
-            statuses=dict(Counter(answer.status for answer in self.answers)),
+            statuses=dict(Counter(str(answer.status) for answer in self.answers)),
             ids=len(every_id),
             distinct_ids=len(set(every_id)),
             rate=sum(start <= done < end for done in self.done) / self.job.seconds,
@@ -235,7 +235,7 @@ async def run(job: Job) -> Result:
 
 
 def main() -> None:
-    job = Job(**json.load(sys.stdin))
+    job = Job(**json.loads(sys.argv[1]))
     if job.cores:
         os.sched_setaffinity(0, job.cores)
     print(json.dumps(asdict(uvloop.run(run(job)))))

@@ -1,9 +1,10 @@
 """Starts the load client and reads its result."""
 
 import json
-import os
 import subprocess
 import sys
+import tempfile
+from contextlib import closing
 from dataclasses import asdict
 
 from benchmarks.client import Job, Result
@@ -11,33 +12,33 @@ from benchmarks.world import NotReconciled
 from devstack.environment import ROOT
 
 
-def start(job: Job) -> subprocess.Popen[str]:
-    client = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.client"],
-        cwd=ROOT,
-        env=dict(os.environ),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert client.stdin is not None  # noqa: S101 - for mypy
-    client.stdin.write(json.dumps(asdict(job)))
-    client.stdin.close()
-    client.stdin = None  # or communicate() would flush it
-    return client
+class Client:
+    """Runs from now on. Its result goes through a file: a pipe would be full before anybody reads it."""
+
+    def __init__(self, job: Job) -> None:
+        self._output = tempfile.TemporaryFile()
+        command = [sys.executable, "-m", "benchmarks.client", json.dumps(asdict(job))]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=self._output)
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def result(self) -> Result:
+        """Waits for it. Raises NotReconciled when an answer was no 202."""
+        if self._process.wait():
+            raise RuntimeError("the load client failed; its words are above")
+        self._output.seek(0)
+        result = Result(**json.load(self._output))
+        if set(result.statuses) - {"202"}:
+            raise NotReconciled(f"not every request was accepted: {result.statuses}")
+        return result
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._output.close()
 
 
-def finish(client: subprocess.Popen[str], *, accepted: tuple[int, ...] = (202,)) -> Result:
-    """Raises NotReconciled when an answer was anything else."""
-    output, _ = client.communicate()
-    if client.returncode:
-        raise RuntimeError("the load client failed; its words are above")
-    result = Result(**json.loads(output))
-    statuses = {int(status): count for status, count in result.statuses.items()}
-    if set(statuses) - set(accepted):
-        raise NotReconciled(f"not every request was accepted: {statuses}")
-    return result
-
-
-def run(job: Job, *, accepted: tuple[int, ...] = (202,)) -> Result:
-    return finish(start(job), accepted=accepted)
+def run(job: Job) -> Result:
+    with closing(Client(job)) as client:
+        return client.result()
