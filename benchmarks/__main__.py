@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -47,7 +48,7 @@ def main() -> int:
 def _run(part: str, arguments: argparse.Namespace, console: Console) -> None:
     """Writes nothing when it does not reconcile."""
     options = options_of(arguments)
-    started = time.monotonic()
+    started, load_average = time.monotonic(), os.getloadavg()
     with running_world() as world:
         measures, reconciled = PARTS[part](world, options)
         about = {
@@ -56,7 +57,7 @@ def _run(part: str, arguments: argparse.Namespace, console: Console) -> None:
             "seconds": round(time.monotonic() - started, 1),
             "options": options._asdict(),
             "reconciled": reconciled,
-            "machine": report.machine(),
+            "machine": report.machine() | {"load_average_before": load_average},
             "versions": report.versions(world),
             "postgresql": world.postgres_settings(),
         }

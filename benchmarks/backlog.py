@@ -14,7 +14,7 @@ from benchmarks.world import CORES, NotReconciled, run_module
 from devstack.process import Process
 from tests.support.stack import Stack, children, query
 
-SAMPLE_SECONDS = 0.1
+SAMPLE_SECONDS = 0.25
 PATIENCE_SECONDS = 60
 SLOWEST = 1000  # rows per second; a slower drain counts as stuck
 FIRST_POLL = "SELECT min(started_at) FROM todos_poller"

@@ -1,9 +1,9 @@
 """An HTTP load client that costs some microseconds per request, in a process of its own.
 
-`python -m benchmarks.client JOB` takes a Job as JSON and prints a Result as JSON. Without a rate it is a closed loop: each
-connection sends as soon as it has its answer. With a rate it is an open loop: requests are due at random moments that
-do not wait for answers, and latency counts from the moment a request was due, so that a server which stalls is charged
-for everything it kept waiting.
+`python -m benchmarks.client JOB` takes a Job as JSON and prints a Result as JSON. Without a rate it is a closed loop:
+each connection sends as soon as it has its answer. With a rate it is an open loop: requests are due at random moments
+that do not wait for answers, and latency counts from the moment a request was due, so that a server which stalls is
+charged for everything it kept waiting.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 class Job:
     """`batch` todos in each request, 0 for a single one that is no array; times in seconds."""
 
-    port: int
+    port: int = 0
     path: str = "/new/"
     connections: int = 64
     seconds: float = 5.0
@@ -115,11 +115,11 @@ class Connection(asyncio.Protocol):
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.write = cast("asyncio.WriteTransport", transport).write
+        self.transport = cast("asyncio.WriteTransport", transport)
 
     def send(self, request: bytes, due: float) -> None:
         self.due = due
-        self.write(request)
+        self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -140,6 +140,7 @@ class Load:
         self.sent = 0
         self.due, self.done = array("d"), array("d")
         self.answers: list[Answer] = []
+        self.connections: list[Connection] = []
         self.idle: deque[Connection] = deque()
         self.waiting: deque[float] = deque()  # due, and no connection is free
         self.over = False
@@ -149,7 +150,8 @@ class Load:
         loop = asyncio.get_running_loop()
         for _ in range(self.job.connections):
             _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self.job.port)
-            self.idle.append(connection)
+            self.connections.append(connection)
+        self.idle.extend(self.connections)
         self.started = time.perf_counter()
         self.epoch = time.time() - self.started
         if self.job.rate is None:
@@ -157,8 +159,12 @@ class Load:
         else:
             times = due_times(self.job.rate, self.job.warmup + self.job.seconds, self.job.seed)
             self._tick(loop, deque(times))
-        limit = self.job.warmup + self.job.seconds + PATIENCE_SECONDS
-        await asyncio.wait_for(self.finished, limit)
+        try:
+            async with asyncio.timeout(self.job.warmup + self.job.seconds + PATIENCE_SECONDS):
+                await self.finished
+        finally:
+            for connection in self.connections:
+                connection.transport.close()
 
     def _start_closed_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(self.job.warmup + self.job.seconds, self._end)
@@ -205,19 +211,23 @@ class Load:
         if not self.finished.done():
             self.finished.set_exception(exc)
 
+    def latencies(self) -> list[float]:
+        """Milliseconds, of what was due after the warm-up."""
+        start = self.started + self.job.warmup
+        return [(done - due) * 1000 for due, done in zip(self.due, self.done, strict=True) if due >= start]
+
     def result(self, cpu_seconds: float) -> Result:
         start = self.started + self.job.warmup
         end = start + self.job.seconds
         ids = [[match.decode() for match in ID.findall(a.body)] if a.status < 300 else [] for a in self.answers]
         every_id = [todo_id for found in ids for todo_id in found]
-        latencies = [(done - due) * 1000 for due, done in zip(self.due, self.done, strict=True) if due >= start]
         return Result(
             sent=self.sent,
             statuses=dict(Counter(str(answer.status) for answer in self.answers)),
             ids=len(every_id),
             distinct_ids=len(set(every_id)),
             rate=sum(start <= done < end for done in self.done) / self.job.seconds,
-            latencies=percentiles(latencies),
+            latencies=percentiles(self.latencies()),
             cpu_us_per_request=cpu_seconds / max(self.sent, 1) * 1e6,
             due={i: self.epoch + due for found, due in zip(ids, self.due, strict=True) for i in found}
             if self.job.keep_ids

@@ -1,4 +1,4 @@
-"""The whole pipeline on its default schedule: from the moment a POST is due until the list of the API shows the todo."""
+"""The whole pipeline on its default schedule: from when a POST is due until the API's list shows the todo."""
 
 import http.client
 import re

@@ -28,6 +28,7 @@ class Measure:
     baseline_name: str = ""
     goal: Goal | None = None
     note: str = ""
+    raw: dict[str, Any] = field(default_factory=dict)  # whatever else was seen, for the JSON only
 
     @property
     def value(self) -> float:
@@ -68,6 +69,14 @@ class Measure:
             if self.baseline
             else {}
         )
-        rounds = {"ours": self.ours, "baseline": self.baseline, "ratios": self.ratios}
+        rounds = {"ours": self.ours, "baseline": self.baseline, "ratios": self.ratios, **self.raw}
         shown = {"name": self.name, "unit": self.unit, "ours": self.value, **compared, **goal, "note": self.note}
         return shown | {"rounds": rounds}
+
+
+def cut(value: float) -> str:
+    """Three digits or all that are before the point; cut, not rounded, because 0.998 is no 1.00."""
+    if abs(value) >= 100:
+        return f"{int(value):,}"
+    places = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{int(value * 10**places) / 10**places:.{places}f}"

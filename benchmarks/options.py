@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+from todos.options import PollOptions
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -18,7 +20,7 @@ class Options(NamedTuple):
     growth_backlog: int = 200_000
     latency_seconds: float = 600.0
     rate: float = 500.0
-    max_records: int = 5_000
+    max_records: int = PollOptions().max_records
 
 
 QUICK = Options(

@@ -8,17 +8,20 @@ from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measures import Measure
-from benchmarks.world import World
+from benchmarks.chart import draw
+from benchmarks.measures import Measure, cut
 from devstack.environment import ROOT
 from devstack.jars import KAFKA_VERSION
+
+if TYPE_CHECKING:  # at run time it sets up Django
+    from benchmarks.world import World
 
 PACKAGES = (
     "celery", "crc32c", "django", "django-celery-beat", "djangorestframework", "fastapi", "gunicorn", "httptools",
@@ -39,22 +42,12 @@ def show(part: str, measures: Sequence[Measure], console: Console) -> None:
 
 
 def _row(measure: Measure) -> list[str]:
-    baseline = f"{_number(median(measure.baseline))} {measure.baseline_name}" if measure.baseline else ""
-    spread = f"({_ratio(min(measure.ratios))}-{_ratio(max(measure.ratios))})" if measure.baseline else ""
-    ratio = f"{_ratio(measure.ratio)} {spread}" if measure.ratio is not None else ""
+    baseline = f"{cut(median(measure.baseline))} {measure.baseline_name}" if measure.baseline else ""
+    spread = f"({cut(min(measure.ratios))}-{cut(max(measure.ratios))})" if measure.baseline else ""
+    ratio = f"{cut(measure.ratio)} {spread}" if measure.ratio is not None else ""
     met = {True: "[green]yes[/]", False: "[red]NO[/]", None: ""}[measure.met]
-    ours = f"{_number(measure.value)} {measure.unit}"
+    ours = f"{cut(measure.value)} {measure.unit}"
     return [measure.name, ours, baseline, ratio, str(measure.goal or ""), met]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _ratio(value: float) -> str:
-    """Cut, not rounded: 0.998 is no 1.00."""
-    places = 10 if value >= 100 else 1000
-    return f"{int(value * places) / places:,}"
 
 
 def machine() -> dict[str, Any]:
@@ -74,7 +67,7 @@ def _file_system() -> str:
     return next(each.fstype for each in reversed(partitions) if ROOT.is_relative_to(each.mountpoint))
 
 
-def versions(world: World) -> dict[str, Any]:
+def versions(world: "World") -> dict[str, Any]:
     installed = {each.metadata["Name"].lower(): each.version for each in distributions()}
     valkey = world.services.valkey.process.command[0]
     version = subprocess.run([valkey, "--version"], capture_output=True, text=True, check=True)  # noqa: S603 - ours
@@ -89,13 +82,13 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def save(path: Path, part: str, section: dict[str, Any]) -> dict[str, Any]:
-    """Replaces the part's section in the file of the day. Returns all of the file."""
+def save(path: Path, part: str, section: dict[str, Any]) -> None:
+    """Replaces the part's section in the file of the day, and draws the chart beside it anew."""
     known = json.loads(path.read_text()) if path.is_file() else {"parts": {}}
     known["parts"][part] = section
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(known, indent=1) + "\n")
-    return dict(known)
+    path.with_suffix(".svg").write_text(draw(known))
 
 
 def result_path(folder: Path, *, quick: bool) -> Path:
