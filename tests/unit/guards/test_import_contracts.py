@@ -14,7 +14,7 @@ PRODUCT = ("edge_api", "todos", "todoproject")
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for package in PRODUCT:
+    for package in (*PRODUCT, "benchmarks"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
@@ -40,8 +40,10 @@ CONSUMER = "The Django side knows nothing of FastAPI, and of the edge only its c
 CONTRACT = "The contract imports neither the edge nor a framework nor Kafka"
 EMPTY = "Importing edge_api.contract runs none of the edge"
 INGEST = "The ingest and the models know neither Kafka nor Celery"
-DOOR = "Only todos.kafka, its readers and edge_api.producer import kafka"
+DOOR = "Only todos.kafka, its readers, edge_api.producer, baselines import kafka"
 TOOLS = "Product code never imports tests, benchmarks or devstack"
+BASELINES = "The benchmarks' baselines use nothing of what they are compared with"
+CLIENT = "The load client knows nothing of what it measures"
 
 
 def test_the_tree_keeps_every_contract(tree: Path) -> None:
@@ -71,7 +73,7 @@ def test_the_tree_keeps_every_contract(tree: Path) -> None:
         ("todos.ingest", "from todos import injected_detour", {INGEST}),
         ("todos.ingest", "from celery import shared_task", {INGEST}),
         ("todos.ingest", "import todoproject", {INGEST}),
-        ("todos.models", "from todos.kafka import KafkaLog", {INGEST}),
+        ("todos.models", "from todos.kafka import KafkaLog", {INGEST, BASELINES}),  # a baseline uses the models
         ("todos.injected", "from kafka import KafkaConsumer", {DOOR}),
         ("edge_api.injected", "from kafka import KafkaProducer", {DOOR}),
         *(
@@ -79,6 +81,12 @@ def test_the_tree_keeps_every_contract(tree: Path) -> None:
             for package in PRODUCT
             for name in ("tests", "benchmarks", "devstack")
         ),
+        ("benchmarks.injected", "import kafka", {DOOR}),
+        *(
+            ("benchmarks.baselines.injected", f"import {name}", {BASELINES})
+            for name in ("edge_api.injected_target", "todos.ingest", "todos.injected_detour")
+        ),
+        *(("benchmarks.client", f"import {name}", {CLIENT}) for name in ("pydantic", "devstack", "benchmarks.world")),
     ],
 )
 def test_a_forbidden_arrow_breaks_its_contract(tree: Path, module: str, statement: str, broken: set[str]) -> None:
