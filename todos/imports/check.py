@@ -1,7 +1,7 @@
 """From a line to the event of a todo whose id is decided; or to what is wrong with each field, by the contract."""
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from edge_api.contract import InvalidPayload, TodoCreated, parse_json
@@ -18,24 +18,20 @@ class Rejected(NamedTuple):
 
 
 def check(line: Line, namespace: UUID) -> TodoCreated | Rejected:
-    """`namespace` is that of the ids of lines that say none: from the line's number, the same in every run."""
-    event, errors = _parse(line)
+    """A line without an id gets one in `namespace` from its number: the same in every run."""
+    todo = line.fields
+    if todo.get("id") is None:
+        todo = todo | {"id": str(uuid5(namespace, str(line.number)))}
+    event, errors = _parse(todo) if LINE not in line.errors else (None, {})
+    errors |= line.errors
     if event and not errors:
-        return event if event.id else event.model_copy(update={"id": _id_of(line, namespace)})
-    todo = {"title": ""} | line.fields
-    todo["id"] = todo.get("id") or str(_id_of(line, namespace))
-    return Rejected(line.number, errors, line.original, todo)
+        return event
+    return Rejected(line.number, errors, line.original, {"title": ""} | todo)
 
 
-def _parse(line: Line) -> tuple[TodoCreated | None, dict[str, str]]:
-    if LINE in line.errors:
-        return None, line.errors
-    fields = {name: line.fields[name] for name in COLUMNS if name in line.fields}
+def _parse(todo: dict[str, Any]) -> tuple[TodoCreated | None, dict[str, str]]:
+    fields = {name: todo[name] for name in COLUMNS if name in todo}
     try:
-        return parse_json(TodoCreated, json.dumps(fields).encode()), line.errors
+        return parse_json(TodoCreated, json.dumps(fields).encode()), {}
     except InvalidPayload as exc:
-        return None, dict(exc.errors) | line.errors
-
-
-def _id_of(line: Line, namespace: UUID) -> UUID:
-    return uuid5(namespace, str(line.number))
+        return None, dict(exc.errors)

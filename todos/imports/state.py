@@ -1,6 +1,7 @@
 """What an import leaves beside its file: how far it came, and the lines that it could not take."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -27,7 +28,7 @@ class Progress(BaseModel):
     were_done: int = 0  # accepted, and is_done where they come from, which no event can say
     finished: bool = False
 
-    @property
+    @cached_property
     def namespace(self) -> UUID:
         """Of the ids of lines that have none: the same for the same content, whatever the file is called."""
         return uuid5(NAMESPACE_URL, f"import:{self.sha256}")

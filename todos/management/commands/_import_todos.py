@@ -18,7 +18,9 @@ SHOWN_REJECTS = 10
 def bar(total_bytes: int | None) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal; without an end where the size is not known."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
+    console = Console(stderr=True)
+    off = not console.is_terminal  # transient alone leaves an empty line elsewhere
+    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=off) as shown:
         task = shown.add_task("importing", total=total_bytes)
         yield lambda progress: shown.update(task, completed=progress.place.bytes, description=counts(progress))
 
