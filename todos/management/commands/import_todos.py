@@ -1,8 +1,8 @@
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,13 +12,13 @@ from django.core.management.base import BaseCommand, CommandError
 from todos.imports import job as jobs
 from todos.imports.job import Job
 from todos.imports.lines import Line, UnusableFile, read_lines
-from todos.imports.run import Import, Nowhere, paced
+from todos.imports.run import Import, Nowhere, PipelinedSender, paced
 from todos.imports.state import InvalidState
-from todos.kafka import KafkaLog
 from todos.kafka_bulk import KafkaBulkSender
 from todos.log import LogUnavailable
 from todos.management.commands import _import_todos as output
 from todos.management.commands._arguments import add_examples, add_format, format_of, positive
+from todos.management.commands._kafka import opened_log, quiet_kafka
 
 SOME_REJECTED, IMPOSSIBLE, INTERRUPTED = 1, 2, 130
 EXAMPLES = """
@@ -84,7 +84,7 @@ class Command(BaseCommand):
             self.stderr.write(f"going on behind line {job.progress.place.lines:,}")
         first = output.FirstRejects()
         try:
-            with nullcontext(Nowhere()) if dry_run else _sender() as sender, output.bar(_size(source)) as show:
+            with _sender(dry_run=dry_run) as sender, output.bar(_size(source)) as show:
                 Import(job.progress, sender, [job.reject, first.add], [job.save, show]).run(lines)
         except LogUnavailable as exc:
             reason = f"Kafka at {settings.KAFKA.bootstrap_servers}: {exc}"
@@ -122,14 +122,16 @@ def _job(source: BinaryIO, file: str, *, rejects: Path | None, progress: Path | 
     return jobs.of_stream(rejects)
 
 
-def _sender() -> KafkaBulkSender:
-    """Raises LogUnavailable: better now than after the first time-out."""
-    log = KafkaLog(settings.KAFKA)
-    try:
+@contextmanager
+def _sender(*, dry_run: bool) -> Iterator[PipelinedSender]:
+    """Raises LogUnavailable at once: better than after the first time-out."""
+    if dry_run:
+        yield Nowhere()
+        return
+    with opened_log() as log:
         log.partitions()
-    finally:
-        log.close()
-    return KafkaBulkSender(settings.KAFKA)
+    with quiet_kafka(), KafkaBulkSender(settings.KAFKA) as sender:
+        yield sender
 
 
 def _size(source: BinaryIO) -> int | None:
