@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from devstack import Kafka
-from tests.conftest import running
-from tests.integration.commands.conftest import throwaway_topic
 from tests.integration.commands.support import NOWHERE, records_in, run
 from tests.support.stack import eventually
 from tests.support.topic import Topic
@@ -19,18 +17,6 @@ from todos.models import Todo
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LINES = 20_000
-
-
-@pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    with running(Kafka(tmp_path_factory.mktemp("own-kafka"))) as service:
-        yield service
-
-
-@pytest.fixture
-def topic(own_kafka: Kafka, settings: Any) -> Iterator[Topic]:
-    settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": own_kafka.bootstrap_servers})
-    yield from throwaway_topic(settings)
 
 
 @pytest.fixture
@@ -73,7 +59,7 @@ def test_kafka_away_from_the_start(settings: Any, path: Path) -> None:
     assert "\n" not in done.said
 
 
-def test_a_topic_that_is_not_there(topic: Topic, settings: Any, path: Path) -> None:
+def test_a_topic_that_is_not_there(own_topic: Topic, settings: Any, path: Path) -> None:
     settings.KAFKA = settings.KAFKA.model_copy(update={"topic": "absent"})
     done = run("import_todos", path)
     assert done.code == 2
@@ -81,7 +67,7 @@ def test_a_topic_that_is_not_there(topic: Topic, settings: Any, path: Path) -> N
 
 
 def test_kafka_gone_in_the_middle(
-    topic: Topic, path: Path, strike: threading.Event, monkeypatch: pytest.MonkeyPatch
+    own_topic: Topic, path: Path, strike: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_bulk, "DELIVERY_MS", 3_000)
     monkeypatch.setattr(kafka_bulk, "REQUEST_MS", 2_000)
@@ -94,14 +80,14 @@ def test_kafka_gone_in_the_middle(
     assert done.code == 2
     assert done.said.endswith(f". {progress.place.lines:,} lines are done; the same command goes on behind them")
 
-    eventually(lambda: records_in(topic) >= progress.accepted, seconds=60, what="Kafka to be back")
+    eventually(lambda: records_in(own_topic) >= progress.accepted, seconds=60, what="Kafka to be back")
     assert run("import_todos", path).out == f"{LINES:,} todos accepted, 0 lines rejected\n"
-    topic.poll(max_records=50_000)
+    own_topic.poll(max_records=50_000)
     assert Todo.objects.count() == LINES
 
 
-def test_a_short_outage_is_waited_for(topic: Topic, path: Path, strike: threading.Event) -> None:
+def test_a_short_outage_is_waited_for(own_topic: Topic, path: Path, strike: threading.Event) -> None:
     threading.Timer(6, strike.set).start()
     assert run("import_todos", path, "--rate", 8_000).out == f"{LINES:,} todos accepted, 0 lines rejected\n"
-    topic.poll(max_records=50_000)
+    own_topic.poll(max_records=50_000)
     assert Todo.objects.count() == LINES

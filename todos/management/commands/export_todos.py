@@ -1,6 +1,4 @@
 import io
-import os
-import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
@@ -17,6 +15,7 @@ from rich.progress import track
 
 from todos.exports import FORMATS, Row, rows
 from todos.management.commands._arguments import add_examples, add_format, format_of, moment
+from todos.management.commands._pipes import ends_with_its_reader
 from todos.models import Todo
 
 LINES_PER_WRITE = 500
@@ -81,13 +80,10 @@ class Command(BaseCommand):
     def _write_out(self, lines: Iterator[str]) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        try:
+        with ends_with_its_reader():
             for text in _joined(lines):
                 self.stdout.write(text, ending="")
             self.stdout.flush()
-        except BrokenPipeError:  # the reader has enough: end as other tools do
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush at the end
-            sys.exit(128 + signal.SIGPIPE)
 
 
 def _selected(*, is_done: bool | None, since: datetime | None, until: datetime | None, **_: Any) -> QuerySet[Todo]:
