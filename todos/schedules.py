@@ -1,7 +1,8 @@
 """The default schedules. They are a start for operators, who tune them in the admin; their edits are never touched."""
 
 import json
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 from celery import current_app
 from django.db import transaction
@@ -110,3 +111,32 @@ def run_now(task: PeriodicTask) -> None:
             )
         except OperationalError as exc:
             raise BrokerUnavailable(f"Redis did not take it: {exc}") from exc
+
+
+# --- The switch of the poll
+
+
+class UnknownSchedule(LookupError):
+    """No such schedule of the poll; the message names those that there are."""
+
+
+class Switched(NamedTuple):
+    schedule: PeriodicTask  # as it was before
+    changed: bool  # False when it was like that already
+
+
+@transaction.atomic
+def switch_polling(*, enabled: bool, names: Collection[str] = ()) -> list[Switched]:
+    """These schedules of the poll, or all. Beat notices by itself. Raises UnknownSchedule; then nothing is switched."""
+    found = {task.name: task for task in poll_schedules().select_for_update(of=["self"])}
+    if missing := sorted(set(names) - found.keys()):
+        raise UnknownSchedule(f"{', '.join(missing)}: no schedule of the poll; there are {', '.join(found) or 'none'}")
+    if not found:
+        raise UnknownSchedule("there is no schedule of the poll; manage.py create_schedules makes it")
+    chosen = [found[name] for name in (names or found)]
+    switch(PeriodicTask.objects.filter(pk__in=[task.pk for task in chosen]), enabled=enabled)
+    return [Switched(task, task.enabled != enabled) for task in chosen]
+
+
+def poll_schedules() -> Any:  # a QuerySet[PeriodicTask], which has no types
+    return PeriodicTask.objects.filter(task=POLL_TASK).select_related("interval").order_by("name")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from tests.support.topic import Topic, event
 from todos.log import Retention
@@ -74,7 +74,8 @@ def test_the_command_shows_retention_and_losses(make_topic: MakeTopic, settings:
     topic.send(event(), partition=1, timestamp_ms=now_ms())
 
     out = io.StringIO()
-    call_command("pipeline_status", stdout=out)
+    with pytest.raises(CommandError, match="Kafka deleted 4 offsets in the last day"):
+        call_command("pipeline_status", stdout=out)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.getvalue().splitlines()]
     shown = {row[0]: row[6:] for row in rows if row}
 

@@ -1,8 +1,7 @@
 import json
-import re
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from todos.dead_letters import Outcome
 from todos.kafka import KafkaSender
 from todos.log import LogUnavailable
 from todos.management.commands import _dead_letters as output
+from todos.management.commands._arguments import add_examples, moment, positive, whole_number
 from todos.models import DeadLetter
 
 ACTOR = "manage.py"
@@ -38,14 +38,13 @@ class Command(BaseCommand):
     help = "List, show, redrive or discard the records that could not become todos."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.formatter_class = RawDescriptionHelpFormatter
-        parser.epilog = EXAMPLES
+        add_examples(parser, EXAMPLES)
         actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|redrive|discard")
 
         def add(name: str, about: str) -> ArgumentParser:
-            return actions.add_parser(
-                name, help=about, description=about, epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter
-            )
+            action: ArgumentParser = actions.add_parser(name, help=about, description=about)
+            add_examples(action, EXAMPLES)
+            return action
 
         listing = add("list", "one line for each dead letter, the newest first")
         _add_filters(listing, limit=100)
@@ -55,7 +54,7 @@ class Command(BaseCommand):
         show.add_argument("--json", action="store_true", help="a JSON object, bytes in base64")
         redrive = add("redrive", "send to Kafka again, what was edited as edited; the oldest first")
         rate = dead_letters.REDRIVES_PER_SECOND
-        redrive.add_argument("--rate", type=_positive, default=rate, metavar="N", help=f"at most N a second ({rate})")
+        redrive.add_argument("--rate", type=positive, default=rate, metavar="N", help=f"at most N a second ({rate})")
         discard = add("discard", "give up, and say why")
         discard.add_argument("--because", required=True, metavar="TEXT", help="the reason, kept in the history")
         for action in (redrive, discard):
@@ -136,8 +135,10 @@ def _add_filters(parser: ArgumentParser, *, limit: int | None) -> None:
     parser.add_argument("--status", choices=[*DeadLetter.Status.values, "all"], help="default: open")
     parser.add_argument("--reason", choices=DeadLetter.Reason.values)
     parser.add_argument("--partition", type=int, metavar="N")
-    parser.add_argument("--since", type=_moment, metavar="WHEN", help="an ISO date or time (UTC), or 30m, 2h, 7d ago")
-    parser.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most N ({limit or 'no limit'})")
+    parser.add_argument("--since", type=moment, metavar="WHEN", help="an ISO date or time (UTC), or 30m, 2h, 7d ago")
+    parser.add_argument(
+        "--limit", type=whole_number, default=limit, metavar="N", help=f"at most N ({limit or 'no limit'})"
+    )
 
 
 def _ids(*, ids: list[int], limit: int | None, **options: Any) -> list[int]:
@@ -155,33 +156,3 @@ def _selected(
     if status != "all":
         wanted["status"] = status or DeadLetter.Status.OPEN
     return DeadLetter.objects.filter(**{name: value for name, value in wanted.items() if value is not None})
-
-
-def _moment(text: str) -> datetime:
-    if match := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
-        try:
-            return datetime.now(UTC) - timedelta(**{unit: int(match[1])})
-        except OverflowError:
-            raise ArgumentTypeError(f"{text!r} is too long ago") from None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is neither an ISO date or time nor a duration like 2h") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise ArgumentTypeError("must be a whole number above 0")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError("must be a number above 0")
-    return value

@@ -1,72 +1,97 @@
-from datetime import timedelta
+import json
+import time
+from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.utils.timesince import timesince
-from rich.console import Console
-from rich.table import Table
+from rich.live import Live
+from rich.text import Text
 
-from todos.kafka import KafkaLog
-from todos.status import PartitionStatus, PipelineStatus, pipeline_status
+from todos.log import Log
+from todos.management.commands import _pipeline_status as output
+from todos.management.commands._arguments import add_examples, positive
+from todos.management.commands._kafka import opened_log
+from todos.management.commands._pipes import ends_with_its_reader
+from todos.report import Report, State, report
 
-PIPE_WIDTH = 160  # a script wants a partition per line
+CODES = {State.OK: 0, State.ATTENTION: 1, State.UNREACHABLE: 2}
+WATCH_SECONDS = 2.0
+EXAMPLES = """
+examples:
+  manage.py pipeline_status
+  manage.py pipeline_status --watch
+  manage.py pipeline_status --json | jq .lag
+  manage.py pipeline_status --watch 10 --json >> status.jsonl
+
+exit code: 0 all is well; 1 an operator is needed; 2 Kafka or the database does not answer, or wrong usage; with
+--watch 0, when Ctrl-C ends it
+
+An operator is needed when a partition stands still with an alarm, dead letters are open (of any topic), Kafka deleted
+unread records in the last day or may within the hour, or every schedule of the poll is paused.
+
+--json is one object; with --watch one a line. Keys may be added, but none is renamed or taken away. null: not known.
+  at                  ISO time, UTC
+  topic               name
+  state               "ok", "attention", "unreachable": exit code 0, 1, 2
+  problems            texts, for whoever is needed
+  kafka_error         text, or null while Kafka answers
+  database_error      text, or null while the database answers
+  lag                 records that are not stored yet; below 0: the topic was made anew
+  lost                offsets that were never stored, ever
+  open_dead_letters   number
+  paused_schedules    names, when all of the poll's schedules are off
+  retention_seconds, retention_bytes
+                      of the topic; null: without limit
+  deleted_in_seconds  until Kafka may delete the oldest unread record; null: nothing is unread
+  partitions          objects with partition, next_offset, end, lag, moved_at, leased_by, deleted_in_seconds, lost and
+                      alarm
+"""
 
 
 class Command(BaseCommand):
     help = (
         "A table: partition, next offset, end, lag, who leases it, when Kafka may delete the oldest unread record,"
-        " and how many offsets were lost. Exit code 1 while Kafka does not answer, or a partition stands still with an"
-        " alarm: most of a batch is bad, the table refuses every todo, the topic was made anew."
+        " and how many offsets were lost. Without Kafka it shows what the database knows."
     )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        log = KafkaLog(settings.KAFKA)
-        try:
-            status = pipeline_status(log)
-        finally:
-            log.close()
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=PIPE_WIDTH)
-        with console.capture() as text:
-            console.print(_table(status))
-        self.stdout.write(text.get())
-        if status.retention and status.retention.bytes is not None:
-            size = f"{status.retention.bytes:,}"
-            self.stdout.write(f"Kafka may delete earlier than that: retention.bytes is {size} for each partition\n")
-        if status.kafka_error:
-            raise CommandError(f"Kafka at {settings.KAFKA.bootstrap_servers}: {status.kafka_error}")
-        if alarms := [f"partition {row.partition}: {row.alarm}" for row in status.partitions if row.alarm]:
-            raise CommandError("nothing is stored of\n" + "\n".join(alarms))
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_examples(parser, EXAMPLES)
+        parser.add_argument("--json", action="store_true", dest="as_json", help="for scripts; the keys are below")
+        parser.add_argument(
+            "--watch",
+            type=positive,
+            nargs="?",
+            const=WATCH_SECONDS,
+            metavar="SECONDS",
+            help="again and again, until Ctrl-C (default: every 2 seconds)",
+        )
 
+    def handle(self, *args: Any, as_json: bool, watch: float | None, **options: Any) -> None:
+        with opened_log() as log:
+            if watch is not None:
+                with suppress(KeyboardInterrupt), ends_with_its_reader():
+                    self._watch(log, watch, as_json=as_json)
+                return
+            found = report(log)
+        self.stdout.write(json.dumps(found.as_dict(), indent=2) if as_json else output.as_text(found))
+        if problems := list(output.problems(found)):
+            raise CommandError("\n".join(problems), returncode=CODES[found.state])
 
-def _table(status: PipelineStatus) -> Table:
-    table = Table(title=f"topic {status.topic}")
-    for heading in ("partition", "next offset", "end", "lag"):
-        table.add_column(heading, justify="right")
-    table.add_column("last moved")
-    table.add_column("leased by")
-    table.add_column("deleted in", justify="right")
-    table.add_column("lost", justify="right")
-    for partition in status.partitions:
-        table.add_row(*_cells(partition))
-    table.add_section()
-    soonest = min((p.deleted_in for p in status.partitions if p.deleted_in is not None), default=None)
-    lost = sum(partition.lost for partition in status.partitions)
-    table.add_row("all", "", "", _number(status.lag), "", "", _duration(soonest), _number(lost))
-    return table
+    def _watch(self, log: Log, seconds: float, *, as_json: bool) -> None:
+        if as_json or not self.stdout.isatty():
+            while True:
+                self._write(report(log), as_json=as_json)
+                time.sleep(seconds)
+        with Live(Text("asking Kafka and the database"), screen=True, auto_refresh=False) as live:
+            live.refresh()
+            while True:
+                live.update(output.as_screen(report(log)), refresh=True)
+                time.sleep(seconds)
 
-
-def _cells(row: PartitionStatus) -> list[str]:
-    moved = f"{timesince(row.moved_at, depth=1)} ago" if row.moved_at else "never"
-    numbers = [str(row.partition), _number(row.next_offset), _number(row.end), _number(row.lag)]
-    return [*numbers, moved, row.holder or "-", _duration(row.deleted_in), _number(row.lost)]
-
-
-def _duration(seconds: float | None) -> str:
-    return "-" if seconds is None else str(timedelta(seconds=int(seconds)))
-
-
-def _number(value: int | None) -> str:
-    return "?" if value is None else f"{value:,}"
+    def _write(self, found: Report, *, as_json: bool) -> None:
+        self.stdout.write(json.dumps(found.as_dict()) if as_json else output.as_text(found))
+        if not as_json:
+            for problem in output.problems(found):
+                self.stdout.write(problem)
+        self.stdout.flush()

@@ -1,0 +1,63 @@
+"""What several commands ask for on their command lines, and how they explain themselves."""
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from django.core.management.base import CommandError, DjangoHelpFormatter
+
+FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+class _Formatter(DjangoHelpFormatter):
+    """Wraps the description, and leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
+def add_examples(parser: ArgumentParser, text: str) -> None:
+    """`text` begins with a line "examples:"."""
+    parser.formatter_class = _Formatter
+    parser.epilog = text.strip()
+
+
+def add_format(parser: ArgumentParser, default: str) -> None:
+    parser.add_argument("--format", choices=sorted(set(FORMATS.values())), help=f"default: {default}")
+
+
+def format_of(path: Path, named: str | None) -> str:
+    if found := named or FORMATS.get(path.suffix):
+        return found
+    raise CommandError(f"--format: csv or jsonl? The name {path} does not say", returncode=2)
+
+
+def moment(text: str) -> datetime:
+    if match := re.fullmatch(r"(\d{1,6})([smhd])", text):
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+        try:
+            return datetime.now(UTC) - timedelta(**{unit: int(match[1])})
+        except OverflowError:
+            raise ArgumentTypeError(f"{text!r} is too long ago") from None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is neither an ISO date or time nor a duration like 2h") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def whole_number(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError("must be a whole number above 0")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError("must be a number above 0")
+    return value

@@ -1,0 +1,30 @@
+"""Kafka for a command, which says itself what is wrong with it: kafka-python's own log lines would bury that."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+
+from todos.kafka import KafkaLog
+
+
+@contextmanager
+def opened_log() -> Iterator[KafkaLog]:
+    log = KafkaLog(settings.KAFKA)
+    try:
+        with quiet_kafka():
+            yield log
+    finally:
+        log.close()
+
+
+@contextmanager
+def quiet_kafka() -> Iterator[None]:
+    logger = logging.getLogger("kafka")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
