@@ -11,7 +11,7 @@ from django.utils.html import format_html
 
 from edge_api.contract import InvalidPayload
 from todos import dead_letters
-from todos.admin.base import TabularInline, Textarea
+from todos.admin.base import ChangeList, EstimatedList, TabularInline, Textarea, label
 from todos.admin.dead_letter_actions import DeadLetterActions, actor
 from todos.admin.fields import PlainTextField, with_newlines
 from todos.admin.paginator import EstimatingPaginator
@@ -20,7 +20,7 @@ from todos.escaping import editable_json, printable, printable_headers
 from todos.models import DeadLetter, DeadLetterEvent, Todo
 from todos.records import headers_of
 
-ABOUT = ["reason", "detail", "status", "verdict", "todo"]
+ABOUT = ["reason", "detail", "state", "verdict", "todo"]
 ORIGIN = ["topic", "partition", "offset", "created_at", "replays", "raw_key", "raw_value", "raw_headers"]
 EDITABLE_BYTES = 256 * 1024  # no valid payload comes near it
 
@@ -65,7 +65,7 @@ class History(TabularInline):
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(DeadLetterActions):
-    list_display = ["__str__", "status", "reason", "detail", "replays", "created_at", "changed_by", "changed_at"]
+    list_display = ["__str__", "state", "reason", "detail", "replays", "created_at", "changed_by", "changed_at"]
     list_filter = ["status", "reason", "created_at"]
     form = PayloadForm
     readonly_fields = [*ABOUT, *ORIGIN, "raw_payload"]
@@ -92,7 +92,15 @@ class DeadLetterAdmin(DeadLetterActions):
         edited = "payload" if self.has_change_permission(request, obj) else "raw_payload"
         return [(None, {"fields": [*ABOUT, edited]}), ("As it came", {"fields": ORIGIN})]
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return EstimatedList
+
     # --- What is shown
+
+    @admin.display(description="status", ordering="status")
+    def state(self, letter: DeadLetter) -> str:
+        colours = {DeadLetter.Status.OPEN.value: "warning", DeadLetter.Status.REDRIVEN.value: "ok"}
+        return label(letter.get_status_display(), colours.get(letter.status, ""))
 
     @admin.display(description="key")
     def raw_key(self, letter: DeadLetter) -> str:

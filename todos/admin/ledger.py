@@ -1,15 +1,20 @@
 """What the ingest keeps for itself: to look at, never to edit."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from todos.admin.base import ModelAdmin
+from todos.admin.base import ChangeList, EstimatedList, ModelAdmin
 from todos.admin.paginator import EstimatingPaginator
 from todos.models import Batch, OffsetLoss, PartitionLedger, Poller
 
 
 class ReadOnlyAdmin(ModelAdmin):
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return EstimatedList
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

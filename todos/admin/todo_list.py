@@ -114,7 +114,7 @@ class TodoList(ChangeList):
         shown = len(self.result_list)
         self.is_whole = is_whole
         self.result_count = shown if is_whole else max(planned_rows(self.indexed), shown + 1)
-        self.full_result_count, self.show_full_result_count = None, False
+        self.full_result_count, self.show_full_result_count = self.result_count, False
         self.show_admin_actions = True
         self.can_show_all, self.multi_page = False, not is_whole
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from todos.admin.base import Textarea
+from todos.admin.base import Textarea, label
 from todos.admin.fields import PlainTextField
 from todos.admin.history import TellsValues
 from todos.admin.todo_actions import TodoActions
@@ -62,7 +62,7 @@ class TodoAdmin(TodoActions, TellsValues):
 
     @admin.display(description="done", empty_value="")
     def done(self, todo: Todo) -> str | None:
-        return "done" if todo.is_done else None
+        return label("done", "ok") if todo.is_done else None
 
     @admin.display(description="partition / offset")
     def position(self, todo: Todo) -> str:

@@ -1,0 +1,92 @@
+"""The admin in a real browser, served by the real processes."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.chromium import NoChromium, chromium
+from tests.e2e.conftest import (  # the fixtures of the stack
+    MakeStack,
+    make_stack,
+    pytest_runtest_makereport,
+    shared_services,
+    template,
+)
+from tests.support.stack import Services, Stack
+
+__all__ = ["make_stack", "pytest_runtest_makereport", "shared_services", "template"]
+SECONDS = 20  # two refreshes of the first page, and beat's 10 s
+expect.set_options(timeout=SECONDS * 1000)
+PASSWORD = "only for tests"
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack: MakeStack, shared_services: Services, template: str) -> Stack:
+    stack = make_stack(shared_services, template=template)
+    with stack.django():
+        User.objects.create_superuser("operator", password=PASSWORD)
+    stack.edge()
+    stack.web()
+    stack.beat()
+    stack.worker()
+    return stack
+
+
+@pytest.fixture(scope="module")
+def browser(stack: Stack) -> Iterator[Browser]:
+    try:
+        with chromium() as browser:
+            yield browser
+    except NoChromium as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="module")
+def session(browser: Browser, stack: Stack) -> Iterator[str]:
+    """The cookie of somebody who has signed in."""
+    with browser.new_context(base_url=stack.web_url) as context:
+        page = context.new_page()
+        sign_in(page)
+        yield next(cookie["value"] for cookie in context.cookies() if cookie["name"] == "sessionid")
+
+
+def sign_in(page: Page, password: str = PASSWORD) -> None:
+    page.goto("/admin/login/?next=/admin/")
+    page.get_by_label("Username").fill("operator")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+
+
+@pytest.fixture
+def open_page(browser: Browser, stack: Stack, session: str) -> Iterator[OpenPage]:
+    """Signed in; no page may complain in its console or ask another host for anything."""
+    contexts, complaints = [], []
+
+    def open_page(path: str = "/admin/", *, width: int = 1440, theme: str = "light") -> Page:
+        context = browser.new_context(
+            base_url=stack.web_url,
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if theme == "dark" else "light",
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        context.add_cookies([{"name": "sessionid", "value": session, "url": stack.web_url}])
+        page = context.new_page()
+        page.set_default_timeout(SECONDS * 1000)
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda asked: None if _is_ours(asked.url, stack) else complaints.append(asked.url))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [] == [complaint for complaint in complaints if "ERR_INTERNET_DISCONNECTED" not in complaint]
+
+
+def _is_ours(url: str, stack: Stack) -> bool:
+    return url.startswith((stack.web_url, "data:", "blob:"))
