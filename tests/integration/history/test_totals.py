@@ -64,7 +64,7 @@ def test_a_database_from_before_starts_with_what_its_history_tells(make_topic: M
     topic.send_todos(3)
     topic.poll()
     expected = totals(topic)
-    call_command("migrate", "todos", "0007", verbosity=0)
+    call_command("migrate", "todos", "0008", verbosity=0)
     try:
         with connection.cursor() as cursor:  # as the version before goes on
             cursor.execute("UPDATE todos_partitionledger SET alarm = ''")

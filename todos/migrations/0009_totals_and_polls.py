@@ -21,7 +21,7 @@ TOTALS_SO_FAR = '''
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('todos', '0007_todo_done'),
+        ('todos', '0008_todo_done'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('todos', '0006_batch_by_time'),
+        ('todos', '0007_batch_by_time'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('todos', '0005_alarms'),
+        ('todos', '0006_topic_id'),
     ]
 
     operations = [
