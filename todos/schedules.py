@@ -85,7 +85,8 @@ def switch(tasks: "QuerySet[PeriodicTask]", *, enabled: bool) -> int:
     """Pause or resume; beat acts on it within 10 s. Running polls end by themselves."""
     last_run = {} if enabled else {"last_run_at": None}
     switched = tasks.exclude(enabled=enabled).update(enabled=enabled, **last_run)
-    PeriodicTasks.update_changed()  # update() alone is not noticed by beat
+    if switched:
+        PeriodicTasks.update_changed()  # update() alone is not noticed by beat
     return int(switched)
 
 
