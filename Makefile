@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos manage kafka clean
+.PHONY: help install run test chaos screenshots manage kafka clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: install ## Run all tests, or some: make test ARGS="tests/unit -k title"
 
 chaos: install ## Break everything under load and count: make chaos ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+screenshots: install ## Make the pictures of docs/screenshots again
+	@$(BIN)/python -m pytest tests/browser/screenshots.py
 
 manage: install ## Use the running stack: make manage ARGS=pipeline_status
 	@$(BIN)/python -m devstack exec python manage.py $(ARGS)

@@ -14,7 +14,7 @@ from todos.pipeline import history
 from todos.pipeline.history import Delays, PollSchedule, RunningPoll, Series
 from todos.pipeline.probe import Answer
 from todos.pipeline.services import KafkaView, RedisView, services
-from todos.pipeline.words import duration, number
+from todos.pipeline.words import count, duration
 from todos.status import LogView, PipelineStatus, combine, ledger_of
 
 RETENTION_ALARM = timedelta(hours=1)
@@ -95,14 +95,14 @@ class Overview:
         if self.kafka.value is None:
             return Part("Kafka", State.BAD, f"unreachable: {self.kafka.error}")
         partitions = len(self.kafka.value.log.spans)
-        return Part("Kafka", State.OK, f"answers, {partitions} partitions", _at(self.kafka))
+        return Part("Kafka", State.OK, f"answers, {count(partitions, 'partition')}", _at(self.kafka))
 
     def _redis(self) -> Part:
         if self.redis.value is None:
             return Part("Redis", State.BAD, f"unreachable: {self.redis.error}")
         waiting = self.redis.value.waiting
         state = State.WARNING if waiting > QUEUE_ALARM else State.OK
-        return Part("Redis", state, f"answers, {number(waiting)} ticks wait", _at(self.redis))
+        return Part("Redis", state, f"answers, {count(waiting, 'tick waits', 'ticks wait')}", _at(self.redis))
 
     def _beat(self) -> Part:
         if not self.schedule.names:
@@ -121,7 +121,12 @@ class Overview:
     def _workers(self) -> Part:
         if self.polls:
             names = {poll.worker for poll in self.polls}
-            return Part("Workers", State.OK, f"{len(self.polls)} polls in {len(names)} processes", self.at)
+            return Part(
+                "Workers",
+                State.OK,
+                f"{count(len(self.polls), 'poll')} in {count(len(names), 'process', 'processes')}",
+                self.at,
+            )
         seen = self.batches[0].created_at if self.batches else None
         if self.schedule.is_enabled and self.redis.value and self.redis.value.waiting:
             return Part("Workers", State.BAD, "no worker takes the waiting ticks", seen)
@@ -147,10 +152,11 @@ class Overview:
             if part.state is State.BAD:
                 yield Alarm(State.BAD, f"{part.name}: {part.text}.")
         if self.schedule.names and not self.schedule.is_enabled:
-            waiting = f"; {number(self.lag)} todos wait in Kafka" if self.lag else ""
+            waiting = f"; {count(self.lag, 'todo waits', 'todos wait')} in Kafka" if self.lag else ""
             yield Alarm(State.WARNING, f"Polling is paused{waiting}.", "schedule")
         elif self.lag and not self.polls:
-            yield Alarm(State.WARNING, f"{number(self.lag)} todos wait in Kafka and no poll is running.", "schedule")
+            waiting = count(self.lag, "todo waits", "todos wait")
+            yield Alarm(State.WARNING, f"{waiting} in Kafka and no poll is running.", "schedule")
 
 
 def _at(answer: Answer[KafkaView] | Answer[RedisView]) -> datetime:
