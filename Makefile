@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos bench manage kafka clean
+.PHONY: help install run test chaos bench screenshots manage kafka clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: install ## Measure everything beside its baselines, or a part: make bench
 
 bench-%: install
 	@$(BIN)/python -m benchmarks $* $(ARGS)
+
+screenshots: install ## Make the pictures of docs/screenshots again
+	@$(BIN)/python -m pytest tests/browser/screenshots.py
 
 manage: install ## Use the running stack: make manage ARGS=pipeline_status
 	@$(BIN)/python -m devstack exec python manage.py $(ARGS)

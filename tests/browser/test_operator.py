@@ -114,7 +114,7 @@ def test_pause_and_resume_from_the_first_page(open_page: OpenPage, stack: Stack)
     expect(page.get_by_text("No poll is running: polling is paused.")).to_be_visible()
 
     post(stack, "waits in Kafka")
-    expect(page.get_by_text("Polling is paused; 1 todos wait in Kafka.")).to_be_visible()
+    expect(page.get_by_text("Polling is paused; 1 todo waits in Kafka.")).to_be_visible()
     page.get_by_role("button", name="Poll now").click()
     eventually(
         lambda: stack.rows("SELECT 1 FROM todos_todo WHERE title = 'waits in Kafka'"),

@@ -14,7 +14,7 @@ from todos.pipeline import history
 from todos.pipeline.history import Delays, PollSchedule, RunningPoll, Series
 from todos.pipeline.probe import Answer
 from todos.pipeline.services import KafkaView, RedisView, services
-from todos.pipeline.words import duration, number
+from todos.pipeline.words import count, duration
 from todos.status import LogView, PipelineStatus, combine, ledger_of
 
 RETENTION_ALARM = timedelta(hours=1)
@@ -102,14 +102,14 @@ class Overview:
         if self.kafka.value is None:
             return Part("Kafka", State.BAD, f"unreachable: {self.kafka.error}")
         partitions = len(self.kafka.value.log.spans)
-        return Part("Kafka", State.OK, f"answers, {partitions} partitions", _at(self.kafka))
+        return Part("Kafka", State.OK, f"answers, {count(partitions, 'partition')}", _at(self.kafka))
 
     def _redis(self) -> Part:
         if self.redis.value is None:
             return Part("Redis", State.BAD, f"unreachable: {self.redis.error}")
         waiting = self.redis.value.waiting
         state = State.WARNING if waiting > QUEUE_ALARM else State.OK
-        return Part("Redis", state, f"answers, {number(waiting)} ticks wait", _at(self.redis))
+        return Part("Redis", state, f"answers, {count(waiting, 'tick waits', 'ticks wait')}", _at(self.redis))
 
     def _beat(self) -> Part:
         """A poll that started proves a tick. One that is missing is beat's fault where no tick waits either."""
@@ -131,8 +131,9 @@ class Overview:
         last_end = self.last_poll.ended_at if self.last_poll else None
         if not self._is_silent:
             names = {poll.worker for poll in self.polls}
-            text = f"{len(self.polls)} polls in {len(names)} processes" if self.polls else "between two polls"
-            return Part("Workers", State.OK, text, self.at if self.polls else last_end)
+            here = f"{count(len(self.polls), 'poll')} in {count(len(names), 'process', 'processes')}"
+            seen = self.at if self.polls else last_end
+            return Part("Workers", State.OK, here if self.polls else "between two polls", seen)
         if self.schedule.is_enabled and self.redis.value and self.redis.value.waiting:
             return Part("Workers", State.BAD, "no worker takes the waiting ticks", last_end)
         return Part("Workers", State.UNKNOWN, "no tick, no poll", last_end)
@@ -171,10 +172,11 @@ class Overview:
             if part.state is State.BAD:
                 yield Alarm(State.BAD, f"{part.name}: {part.text}.")
         if self.schedule.names and not self.schedule.is_enabled:
-            waiting = f"; {number(self.lag)} todos wait in Kafka" if self.lag else ""
+            waiting = f"; {count(self.lag, 'todo waits', 'todos wait')} in Kafka" if self.lag else ""
             yield Alarm(State.WARNING, f"Polling is paused{waiting}.", "schedule")
         elif self.lag and not self.polls:
-            yield Alarm(State.WARNING, f"{number(self.lag)} todos wait in Kafka and no poll is running.", "schedule")
+            waiting = count(self.lag, "todo waits", "todos wait")
+            yield Alarm(State.WARNING, f"{waiting} in Kafka and no poll is running.", "schedule")
 
 
 def _at(answer: Answer[KafkaView] | Answer[RedisView]) -> datetime:

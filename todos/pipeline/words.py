@@ -7,6 +7,10 @@ def number(value: float | None) -> str:
     return "?" if value is None else f"{value:,.0f}"
 
 
+def count(value: float | None, one: str, many: str = "") -> str:
+    return f"{number(value)} {one if value == 1 else many or one + 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """The two largest units at most: 3 min 20 s. Below 10 seconds with one decimal, below one in milliseconds."""
     if seconds is None:
