@@ -40,6 +40,7 @@ CONSUMER = "The Django side knows nothing of FastAPI, and of the edge only its c
 CONTRACT = "The contract imports neither the edge nor a framework nor Kafka"
 EMPTY = "Importing edge_api.contract runs none of the edge"
 INGEST = "The ingest and the models know neither Kafka nor Celery"
+IMPORTS = "Imports of files reach the database through Kafka only"
 DOOR = "Only todos.kafka, its readers, edge_api.producer, baselines import kafka"
 TOOLS = "Product code never imports tests, benchmarks or devstack"
 BASELINES = "The benchmarks' baselines use nothing of what they are compared with"
@@ -74,6 +75,9 @@ def test_the_tree_keeps_every_contract(tree: Path) -> None:
         ("todos.ingest", "from celery import shared_task", {INGEST}),
         ("todos.ingest", "import todoproject", {INGEST}),
         ("todos.models", "from todos.kafka import KafkaLog", {INGEST, BASELINES}),  # a baseline uses the models
+        ("todos.imports.injected", "from todos.models import Todo", {IMPORTS}),
+        ("todos.imports.injected", "from django.db import connection", {IMPORTS}),
+        ("todos.imports.injected", "from todos import injected_detour", {IMPORTS}),
         ("todos.injected", "from kafka import KafkaConsumer", {DOOR}),
         ("edge_api.injected", "from kafka import KafkaProducer", {DOOR}),
         *(

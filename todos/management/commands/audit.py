@@ -13,9 +13,21 @@ from rich.table import Table
 from todos.audit import Audit, Kind, PartitionAudit
 from todos.kafka import KafkaLog
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
+from todos.management.commands._arguments import add_examples
 
 SHOWN_OFFENDERS = 10
 UNPROVED, IMPOSSIBLE = 1, 2
+EXAMPLES = """
+examples:
+  manage.py audit
+  manage.py audit --partition 2 --from 1000 --to 2000
+  manage.py audit --accept-deleted --json | jq .proved
+  manage.py audit --topic todo-create-before
+
+Polls may run meanwhile: what they have not stored yet is counted by itself.
+
+exit code: 0 proved; 1 not proved, and the first offenders are named; 2 it cannot be told, or wrong usage
+"""
 
 
 class Command(BaseCommand):
@@ -25,6 +37,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        add_examples(parser, EXAMPLES)
         parser.add_argument("--topic", help="default: KAFKA_TOPIC")
         parser.add_argument("--partition", type=int, help="default: all")
         parser.add_argument("--from", type=int, dest="first", help="first offset; default: the oldest in Kafka")

@@ -7,18 +7,33 @@ from django.core.management.base import BaseCommand, CommandError
 from todos.kafka import KafkaLog
 from todos.leases import ensure_ledger
 from todos.log import LogUnavailable
+from todos.management.commands._arguments import add_examples
+
+EXAMPLES = """
+examples:
+  manage.py create_topics
+  manage.py create_topics --partitions 12
+  manage.py create_topics --partitions 6 --replication-factor 3
+
+The topic is KAFKA_TOPIC. More partitions let more polls work at the same time; running polls notice them within 10
+seconds. Kafka can never take partitions away.
+
+exit code: 0 it is there with as many partitions, also when it was before; 1 Kafka refused or does not answer;
+2 wrong usage
+"""
 
 
 class Command(BaseCommand):
     help = "Create the topic of new todos, or add partitions to it. Safe to repeat: nothing is ever taken away."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        add_examples(parser, EXAMPLES)
         parser.add_argument("--partitions", type=int, default=6, help="at least this many (default: 6)")
         parser.add_argument("--replication-factor", type=int, default=-1, help="default: the broker's own")
 
     def handle(self, *args: Any, partitions: int, replication_factor: int, **options: Any) -> None:
         if partitions < 1:
-            raise CommandError("--partitions: at least 1")
+            raise CommandError("--partitions: at least 1", returncode=2)
         log = KafkaLog(settings.KAFKA)
         try:
             self._create(log, partitions, replication_factor)

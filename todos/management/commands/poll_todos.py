@@ -9,15 +9,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from todos.ingest import Poll, Summary
 from todos.kafka import KafkaLog
 from todos.log import Log, LogUnavailable
+from todos.management.commands._arguments import add_examples
 from todos.models import PartitionLedger
 from todos.options import InvalidOptions, PollOptions
 from todos.tasks import worker_name
+
+EXAMPLES = """
+examples:
+  manage.py poll_todos
+  manage.py poll_todos --timeout-ms 10000 --time-budget-seconds 60 --max-records 20000
+  manage.py poll_todos --dead-letter-percent 100
+
+It ends when nothing came for --timeout-ms, or when its time is up. While polling is paused it is the only poll. With
+--dead-letter-percent 100 even a large batch of nothing but bad records becomes dead letters.
+
+exit code: 0 polled, also when there was nothing; 1 something failed, and was tried again: the last failure is named;
+2 wrong usage
+"""
 
 
 class Command(BaseCommand):
     help = "One poll in the foreground: reads what Kafka has and stores it. Shares the partitions with the workers."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        add_examples(parser, EXAMPLES)
         for name, option in PollOptions.model_fields.items():
             parser.add_argument(
                 f"--{name.replace('_', '-')}",
@@ -30,7 +45,7 @@ class Command(BaseCommand):
         try:
             poll_options = PollOptions.parse({name: options[name] for name in PollOptions.model_fields})
         except InvalidOptions as exc:
-            raise CommandError(str(exc)) from exc
+            raise CommandError(str(exc), returncode=2) from exc
         log = KafkaLog(settings.KAFKA)
         try:
             summary = self._run(log, poll_options)

@@ -9,15 +9,30 @@ from django.db import Error as DatabaseFailure
 from todos.history import Origin
 from todos.kafka import KafkaLog
 from todos.log import LogUnavailable, Span
+from todos.management.commands._arguments import add_examples
 from todos.models import DeadLetter, PartitionLedger
 from todos.rewind import Move, WouldSkip, rewind
 from todos.tasks import worker_name
+
+EXAMPLES = """
+examples:
+  manage.py rewind --partition 0 --to-beginning --dry-run
+  manage.py rewind --partition 0 --timestamp 2026-01-31T08:00:00Z
+  manage.py rewind --partition 0 --offset 1000
+  manage.py rewind --partition 0 --offset 5000 --skip
+
+Back: reading again stores nothing twice, but todos that were deleted since come back. Forward: what is passed over is
+recorded as lost, and needs --skip.
+
+exit code: 0 moved, or --dry-run said what would happen; 1 nothing has happened, and why; 2 wrong usage
+"""
 
 
 class Command(BaseCommand):
     help = "Move the ledger of one partition, back or forward. Running polls notice by themselves."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        add_examples(parser, EXAMPLES)
         parser.add_argument("--partition", type=int, required=True)
         where = parser.add_mutually_exclusive_group(required=True)
         where.add_argument("--offset", type=int, help="the next offset to read")
