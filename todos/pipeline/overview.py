@@ -120,13 +120,9 @@ class Overview:
 
     def _workers(self) -> Part:
         if self.polls:
-            names = {poll.worker for poll in self.polls}
-            return Part(
-                "Workers",
-                State.OK,
-                f"{count(len(self.polls), 'poll')} in {count(len(names), 'process', 'processes')}",
-                self.at,
-            )
+            processes = len({poll.worker for poll in self.polls})
+            text = f"{count(len(self.polls), 'poll')} in {count(processes, 'process', 'processes')}"
+            return Part("Workers", State.OK, text, self.at)
         seen = self.batches[0].created_at if self.batches else None
         if self.schedule.is_enabled and self.redis.value and self.redis.value.waiting:
             return Part("Workers", State.BAD, "no worker takes the waiting ticks", seen)
