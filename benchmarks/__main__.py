@@ -2,12 +2,12 @@
 
 import argparse
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import psutil
 from rich.console import Console
 
 from benchmarks import drain, edge, growth, latency, report
@@ -23,6 +23,8 @@ PARTS: dict[str, Callable[[World, Options], tuple[list[Measure], str]]] = {
     "latency": latency.run,
     "growth": growth.run,
 }
+
+BUSY_PERCENT = 10
 
 
 def main() -> int:
@@ -48,7 +50,8 @@ def main() -> int:
 def _run(part: str, arguments: argparse.Namespace, console: Console) -> None:
     """Writes nothing when it does not reconcile."""
     options = options_of(arguments)
-    started, load_average = time.monotonic(), os.getloadavg()
+    busy = psutil.cpu_percent(interval=1)  # nothing of ours runs yet
+    started = time.monotonic()
     with running_world() as world:
         measures, reconciled = PARTS[part](world, options)
         about = {
@@ -57,11 +60,13 @@ def _run(part: str, arguments: argparse.Namespace, console: Console) -> None:
             "seconds": round(time.monotonic() - started, 1),
             "options": options._asdict(),
             "reconciled": reconciled,
-            "machine": report.machine() | {"load_average_before": load_average},
+            "machine": report.machine() | {"cpu_percent_before": busy},
             "versions": report.versions(world),
             "postgresql": world.postgres_settings(),
         }
     report.show(part, measures, console)
+    if busy > BUSY_PERCENT:
+        console.print(f"  other programs took {busy:.0f} % of the machine before: measure again when it is quiet")
     console.print(f"  reconciled: {reconciled}", highlight=False)
     path = report.result_path(arguments.results, quick=arguments.quick)
     report.save(path, part, about | {"measures": [measure.as_json() for measure in measures]})

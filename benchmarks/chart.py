@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.measures import cut
 
-WIDTH, LABEL, VALUE, ROW, TOP = 1000, 400, 240, 24, 48
+WIDTH, LABEL, VALUE, ROW, TOP = 1040, 440, 240, 24, 48
 PLOT = WIDTH - LABEL - VALUE
 LEAST, MOST = 0.125, 8.0  # of a goal; what is beyond ends at the edge
 TEXT, LINE, MET, UNMET = "#7a828e", "#7a828e55", "#2da44e", "#d1495b"

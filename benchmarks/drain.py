@@ -80,10 +80,10 @@ class Bench:
         note = "serial limit of one COPY at {:,.0f} rows/s and kafka-python alone at {:,.0f}".format(
             *(median(side) for side in zip(*parts, strict=True))
         )
-        yield Measure("drain, one child", "rows/s", rates, limit, "serial limit", Goal(0.6), note)
-        yield Measure("drain, two children", "rows/s", two, rates, "one child", Goal(1.0))
+        yield Measure("one child", "rows/s", rates, limit, "serial limit", Goal(0.6), note)
+        yield Measure("two children", "rows/s", two, rates, "one child", Goal(1.0))
         yield from memory(one)
-        yield Measure("drain, one child", "rows/s", [median(rates)], [self.naive()], "naive consumer")
+        yield Measure("one child", "rows/s", [median(rates)], [self.naive()], "naive consumer")
 
 
 def memory(drains: list[Drained]) -> Iterator[Measure]:

@@ -24,16 +24,17 @@ def run(world: World, options: Options) -> tuple[list[Measure], str]:
 
 
 def _measures(contenders: Contenders, job: Job, rounds: int) -> Iterator[Measure]:
-    saturation = yield from _saturation(contenders, job, rounds)
-    yield from _waiting(contenders, replace(job, rate=PART_OF_SATURATION * saturation), rounds)
+    ours, bare = yield from _saturation(contenders, job, rounds)
+    rates = PART_OF_SATURATION * ours, PART_OF_SATURATION * bare
+    yield from _waiting(contenders, *(replace(job, rate=rate) for rate in rates), rounds=rounds)
     if contenders.has(BATCH_PATH):
         yield _batches(contenders, job, rounds)
     else:
         yield Measure("batch POST, saturated", "todos/s", [0.0], goal=Goal(BATCH_GOAL, "ours"), note="not built yet")
 
 
-def _saturation(contenders: Contenders, job: Job, rounds: int) -> Generator[Measure, None, float]:
-    """A closed loop."""
+def _saturation(contenders: Contenders, job: Job, rounds: int) -> Generator[Measure, None, tuple[float, float]]:
+    """A closed loop. Returns our rate and that of the bare endpoint."""
     ours, bare, naive = [], [], []
     for number in range(rounds):
         ours.append(contenders.ours(replace(job, tag=f"closed {number}")))
@@ -45,17 +46,16 @@ def _saturation(contenders: Contenders, job: Job, rounds: int) -> Generator[Meas
     note = f"{job.connections} connections; the client took {cost:.1f} us of its own core per request"
     yield Measure("single POST, saturated", "todos/s", rates, bare, "bare", Goal(1.0), note, raw)
     yield Measure("single POST, saturated", "todos/s", rates, naive, "naive", Goal(100))
-    return median(rates)
+    return median(rates), median(bare)
 
 
-def _waiting(contenders: Contenders, job: Job, rounds: int) -> Iterator[Measure]:
-    """An open loop at a part of the saturation."""
+def _waiting(contenders: Contenders, our_job: Job, bare_job: Job, *, rounds: int) -> Iterator[Measure]:
+    """An open loop, each contender at the same part of what saturates it."""
     ours, bare = [], []
     for number in range(rounds):
-        each = replace(job, tag=f"open {number}", seed=number)
-        ours.append(contenders.ours(each).latencies)
-        bare.append(contenders.bare(each).latencies)
-    note = f"{job.rate:,.0f} requests/s for {job.seconds:g} s a round"
+        ours.append(contenders.ours(replace(our_job, tag=f"open {number}", seed=number)).latencies)
+        bare.append(contenders.bare(replace(bare_job, seed=number)).latencies)
+    note = f"{our_job.rate:,.0f} requests/s, bare {bare_job.rate:,.0f}, for {our_job.seconds:g} s a round"
     for rank, goal in (("p50", None), ("p99", Goal(50, "ours", at_most=True)), ("max", None)):
         name = f"single POST at {PART_OF_SATURATION:.0%} of that: {rank}"
         sides = [each[rank] for each in ours], [each[rank] for each in bare]

@@ -63,6 +63,7 @@ class ListWatcher:
 
     def read_all(self) -> None:
         """Whatever slipped through counts as seen now."""
+        self.connection.close()  # the server has, meanwhile; the next request opens it anew
         path: str | None = "/api/todos/?page_size=1000"
         while path:
             path = self._read(path).next_path
