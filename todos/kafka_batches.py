@@ -1,7 +1,8 @@
 """Kafka's record batches, as bytes and opened."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from kafka.errors import CorruptRecordError
@@ -10,10 +11,12 @@ from kafka.record.legacy_records import LegacyRecordBatch
 from kafka.record.util import decode_varint
 
 from todos.compression import decompress
+from todos.kafka_plain import KafkaRecord, plain_records
 
 BASE_OFFSET, LENGTH = struct.Struct(">q"), struct.Struct(">i")
 OVERHEAD = BASE_OFFSET.size + LENGTH.size
 MAGIC_POSITION = 16
+INT64 = range(-(2**63), 2**63)
 
 
 class Slice(NamedTuple):
@@ -56,6 +59,32 @@ def claimed_end(current: Slice) -> int:
         return int(DefaultRecordBatch(current.data).next_offset)
     except struct.error:
         return current.base_offset + 1
+
+
+def decode(batch: Any, partition: int, end: int) -> Iterable[KafkaRecord]:
+    """The records of an open batch in order, up to the offset `end` and all of them if none was compacted away.
+
+    Raises whatever a decompressor raises, CorruptRecordError, ValueError or IndexError.
+    """
+    if batch.magic < 2:
+        return (_kafka_record(partition, record) for record in batch)
+    if batch.records_count != end - batch.base_offset:
+        return careful_records(batch, partition)
+    return chain(plain_records(batch, partition), careful_records(batch, partition, is_whole=True))
+
+
+def careful_records(batch: Any, partition: int, *, is_whole: bool = False) -> Iterator[KafkaRecord]:
+    """From where the batch stands by now."""
+    for offset, record in enumerate(batch, batch.base_offset + batch._next_record_index):
+        if is_whole and record.offset != offset:
+            raise CorruptRecordError(f"offset {record.offset} stands in the place of {offset}")
+        yield _kafka_record(partition, record)
+
+
+def _kafka_record(partition: int, record: Any) -> KafkaRecord:
+    """The oldest format has no time, and a sum of two numbers from a producer can be anything."""
+    timestamp = record.timestamp if record.timestamp in INT64 else -1
+    return KafkaRecord(partition, record.offset, timestamp, record.key, record.value, record.headers)
 
 
 class Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python has no types

@@ -45,30 +45,27 @@ class Sorted:
 def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
     batch = Sorted()
     for record in records:
-        batch.bytes[record.partition] += len(record.value or b"")
+        value, partition = record.value or b"", record.partition
+        batch.bytes[partition] += len(value)
         if isinstance(record, Undecodable):
             batch.dead_letters.append(dead_letter(topic, record, DeadLetter.Reason.UNDECODABLE, record.why))
             continue
         try:
-            batch.todos.append(_todo(topic, record))
-            batch.sources.append(record)
+            event = parse_json(TodoCreated, value)
         except InvalidPayload as exc:
-            reason = DeadLetter.Reason.INVALID if record.value else DeadLetter.Reason.EMPTY
-            detail = str(exc) if record.value else "body: no value"
-            batch.dead_letters.append(dead_letter(topic, record, reason, detail))
+            reason = DeadLetter.Reason.INVALID if value else DeadLetter.Reason.EMPTY
+            batch.dead_letters.append(dead_letter(topic, record, reason, str(exc) if value else "body: no value"))
+            continue
+        todo_id = event.id or id_from_position(topic, partition, record.offset)
+        created_at = _in_utc(event.created_at) if event.created_at else time_of(record.timestamp)
+        batch.todos.append(TodoRow(todo_id, event.title, event.description or "", created_at, partition, record.offset))
+        batch.sources.append(record)
     return batch
 
 
-def _todo(topic: str, record: Record) -> TodoRow:
-    event = parse_json(TodoCreated, record.value or b"")
-    return TodoRow(
-        id=event.id or id_from_position(topic, record.partition, record.offset),
-        title=event.title,
-        description=event.description or "",
-        created_at=event.created_at or time_of(record.timestamp),
-        source_partition=record.partition,
-        source_offset=record.offset,
-    )
+def _in_utc(moment: datetime) -> datetime:
+    """PostgreSQL takes no time zone beyond 15:59."""
+    return moment.astimezone(UTC) if moment.utcoffset() else moment
 
 
 def time_of(timestamp_ms: int) -> datetime:

@@ -13,7 +13,8 @@ from kafka.record import MemoryRecords
 from tests.support.batches import ATTRIBUTES_POSITION, CODECS, HEADER_BYTES, batch, signed
 from tests.support.hostile import Draft, drafts
 from todos.compression import MAX_UNCOMPRESSED_BYTES
-from todos.kafka_records import READS_OF_A_BAD_CHECKSUM, KafkaRecord, PartitionRecords
+from todos.kafka_plain import KafkaRecord
+from todos.kafka_records import READS_OF_A_BAD_CHECKSUM, PartitionRecords
 from todos.log import Undecodable
 
 CONTROL = 0x20

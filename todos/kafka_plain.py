@@ -1,0 +1,85 @@
+"""Reads the records of a batch that are as almost all are, four times as fast as todos.kafka_batches does.
+
+A number in a record takes as many bytes as it needs; each byte but the last has its highest bit set. Here numbers
+of up to two bytes are read in place, without a call for each. Whatever is longer, negative or wrong in any way is
+left to the careful reading, which knows what to make of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+MORE = 128  # a byte from here on is not the last of its number
+TWO_BYTES = 2**14  # what one or two bytes can hold is below
+NULL = 1  # the length -1
+MOST_RECORDS = TWO_BYTES // 2
+SENSIBLE_TIMES = range(2**62)
+
+
+class KafkaRecord(NamedTuple):
+    """A todos.log.Record. Bytes of a header's name that are not UTF-8 are there as Python's surrogateescape."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+def plain_records(batch: Any, partition: int) -> Iterator[KafkaRecord]:  # noqa: C901 - calls are what it avoids
+    """The first records of an open, whole batch; when it ends, `batch` stands at the first that is not plain."""
+    batch._maybe_uncompress()
+    data, position = bytes(batch._buffer), batch._pos
+    first_timestamp, first_offset, count = batch.first_timestamp, batch.base_offset, batch.records_count
+    if batch.timestamp_type or first_timestamp not in SENSIBLE_TIMES or count > MOST_RECORDS:
+        return
+    try:
+        for number in range(count):
+            batch._pos, batch._next_record_index = position, number
+            length = data[position]
+            position += 1
+            if length >= MORE:
+                length += (data[position] - 1) * MORE
+                position += 1
+            end = position + length // 2
+            time = data[position + 1]  # behind the attributes, which mean nothing yet
+            position += 2
+            if time >= MORE:
+                time += (data[position] - 1) * MORE
+                position += 1
+            delta = data[position]
+            position += 1
+            if delta >= MORE:
+                delta += (data[position] - 1) * MORE
+                position += 1
+            size = data[position]
+            position += 1
+            key = None
+            if size != NULL:
+                key = data[position : position + size // 2]
+                position += size // 2
+                if size % 2 or size >= MORE:
+                    return
+            size = data[position]
+            position += 1
+            if size >= MORE:
+                size += (data[position] - 1) * MORE
+                position += 1
+            value = data[position : position + size // 2]
+            position += size // 2
+            has_headers = data[position]
+            position += 1
+            if (
+                position != end
+                or delta != number * 2
+                or length >= TWO_BYTES
+                or time >= TWO_BYTES
+                or has_headers
+                or (length | size) % 2
+            ):
+                return
+            timestamp = first_timestamp + (time >> 1 ^ -(time & 1))
+            yield KafkaRecord(partition, first_offset + number, timestamp, key, value, ())
+        batch._pos, batch._next_record_index = position, count
+    except IndexError:
+        return
