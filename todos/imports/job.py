@@ -1,5 +1,6 @@
 """What an import leaves behind, so that it can go on where it ended: a plan for each kind of source."""
 
+import fcntl
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ def of_file(source: BinaryIO, file: Path, rejects: Path, progress_path: Path, *,
     """Goes on with the import of the same content that `progress_path` tells of. Raises InvalidState, or OSError."""
     if any(other.resolve() == file.resolve() for other in (rejects, progress_path)):
         raise InvalidState(f"{file} is what is to be imported, and would be overwritten")
+    _lock(source)
     sha256 = _sha256(source)
     progress = None if restart else Progress.load(progress_path)
     if progress and progress.sha256 != sha256:
@@ -52,6 +54,16 @@ def of_file(source: BinaryIO, file: Path, rejects: Path, progress_path: Path, *,
     kept = RejectsFile(rejects) if progress else _new_rejects(rejects)
     again = "; the same command goes on behind them"
     return Job(progress or Progress(sha256=sha256), kept, progress_path, again)
+
+
+def _lock(source: BinaryIO) -> None:
+    """Until it is closed. Two imports would do no harm in Kafka, but write their rejects twice."""
+    try:
+        fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InvalidState("another process is importing it") from None
+    except OSError:  # a file system without locks
+        pass
 
 
 def _sha256(source: BinaryIO) -> str:

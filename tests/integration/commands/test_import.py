@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.integration.commands.support import NOWHERE, manage, records_in, run, start
+from tests.integration.commands.support import NOWHERE, environment, manage, records_in, run, start
 from tests.support.stack import eventually
+from tests.support.terminal import Terminal
 from tests.support.topic import Topic
 from todos.imports.state import Progress
 from todos.models import Todo
@@ -104,6 +106,29 @@ def test_a_killed_import_goes_on_where_it_was(topic: Topic, write: Write) -> Non
     summary = topic.poll(max_records=50_000)
     assert (summary.stored, summary.duplicates) == (19_800, sent - before.accepted)
     assert sorted(f"todo {n}" for n in range(20_000) if n % 100) == titles()
+
+
+def test_two_imports_of_one_file_do_not_run_at_the_same_time(topic: Topic, write: Write) -> None:
+    path = write("title\n" + "todo\n" * 5_000)
+    process = start("import_todos", path, "--rate", 1_000)
+    try:
+        eventually(path.with_name("todos.csv.progress").exists, seconds=60, what="the first import")
+        assert run("import_todos", path) == (2, "", f"{path}: another process is importing it")
+    finally:
+        process.kill()
+        process.communicate()
+    assert run("import_todos", path).code == 0
+
+
+def test_somebody_who_looks_sees_a_bar(topic: Topic, write: Write) -> None:
+    path = write("title\n" + "todo\n" * 5_000)
+    command = [sys.executable, "manage.py", "import_todos", str(path), "--rate", "1000"]
+    with Terminal(command, environment()) as terminal:
+        terminal.wait_for("1,0")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 130
+    assert "todos accepted, 0 lines rejected" in terminal.seen
+    assert "lines are done; the same command goes on behind them" in terminal.seen
 
 
 def test_ctrl_c_says_how_to_go_on(topic: Topic, write: Write) -> None:
@@ -218,7 +243,7 @@ def test_what_was_done_is_said_to_start_open(topic: Topic, write: Write) -> None
     [
         ("{dir}/todos.txt", "--format: csv or jsonl? The name {dir}/todos.txt does not say"),
         ("{dir}/absent.csv", "{dir}/absent.csv: No such file or directory"),
-        ("{dir} --format csv", "{dir}: is no file that can be read again; try: import_todos - <"),
+        ("{dir} --format csv", "{dir}: is no file that can be read again; give it to"),
         ("{dir}/unknown.csv", "{dir}/unknown.csv: column 'owner': unknown; known are title, description, id, created"),
         ("{dir}/todos.csv --rejects {dir}/todos.csv", "would be overwritten"),
         ("{dir}/todos.csv --progress {dir}/unknown.csv", "unknown.csv is not what import_todos writes there"),

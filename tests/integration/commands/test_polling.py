@@ -85,7 +85,7 @@ def test_it_says_which_polls_run_and_when_they_end() -> None:
 def test_wait_ends_when_no_poll_runs_and_none_can_begin() -> None:
     PeriodicTask.objects.filter(name=POLL_SCHEDULE).update(expire_seconds=None)
     run("pause_polling")
-    PeriodicTask.objects.update(date_changed=timezone.now() - timedelta(seconds=4))
+    PeriodicTasks.objects.update(last_update=timezone.now() - timedelta(seconds=4))
     make_poller(seconds=2)
     started = time.monotonic()
     assert "\nno poll runs\n" in run("pause_polling", "--wait").out

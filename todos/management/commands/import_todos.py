@@ -109,7 +109,7 @@ def _opened(file: str) -> AbstractContextManager[BinaryIO]:
     if file == "-":
         return nullcontext(sys.stdin.buffer)
     if Path(file).exists() and not Path(file).is_file():
-        raise UnusableFile("is no file that can be read again; try: import_todos - <")
+        raise UnusableFile("is no file that can be read again; give it to import_todos - as standard input")
     return Path(file).open("rb")
 
 

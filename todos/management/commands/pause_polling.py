@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db.models.functions import Now
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from rich.console import Console
 
 from todos.management.commands._arguments import add_examples
@@ -49,7 +49,7 @@ class Command(SwitchCommand):
 
     def after(self, switched: list[Switched], options: dict[str, Any]) -> None:
         paused = [schedule for schedule, _ in switched]
-        last_start = max(map(_last_start, paused))
+        last_start = _last_start(paused)
         if options["wait"]:
             self._wait(last_start)
             return
@@ -71,11 +71,10 @@ class Command(SwitchCommand):
         self.stdout.write("no poll runs")
 
 
-def _last_start(schedule: PeriodicTask) -> datetime:
-    """When the last tick was sent, and has expired."""
-    seconds = BEAT_NOTICES_SECONDS + (schedule.expire_seconds or 0)
-    changed: datetime = schedule.date_changed
-    return changed + timedelta(seconds=seconds)
+def _last_start(paused: list[PeriodicTask]) -> datetime:
+    """When beat has noticed the last change of any schedule, and the ticks that it sent until then have expired."""
+    changed: datetime = PeriodicTasks.last_change() or timezone.now()
+    return changed + timedelta(seconds=BEAT_NOTICES_SECONDS + max(task.expire_seconds or 0 for task in paused))
 
 
 def _budget(schedule: PeriodicTask) -> int:
