@@ -165,6 +165,8 @@ class Poll:
             dead_letter_percent=self.options.dead_letter_percent,
             origin=self.origin,
         )
+        if logger.isEnabledFor(logging.DEBUG):
+            _log_batch(batch, next_offsets, self.origin)
         for partition, next_offset in next_offsets.items():
             self.leases.held[partition].next_offset = next_offset
         self._unpublished |= next_offsets
@@ -238,3 +240,10 @@ class Poll:
         except LogUnavailable as exc:  # the next poll publishes all it holds
             logger.info("%s: offsets are stored but not published: %s", self.worker, exc)
         self._next_publish = time.monotonic() + PUBLISH_SECONDS
+
+
+def _log_batch(batch: Sorted, next_offsets: dict[int, int], origin: Origin) -> None:
+    """Which requests' todos are in it: their ids are in the rows too, and the batch's range and task in the history."""
+    ids = [todo.request_id for todo in batch.todos if todo.request_id]
+    fields = {"request_ids": ids, "next_offsets": next_offsets, **origin._asdict()}
+    logger.debug("stored %d records up to %s", len(batch), next_offsets, extra=fields)

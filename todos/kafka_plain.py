@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 MORE = 128  # a byte from here on is not the last of its number
 TWO_BYTES = 2**14  # what one or two bytes can hold is below
 NULL = 1  # the length -1
+ONE_HEADER = 2
+PLAIN_HEADERS = (0, ONE_HEADER)
 MOST_RECORDS = TWO_BYTES // 2
 SENSIBLE_TIMES = range(2**62)
 
@@ -67,19 +69,34 @@ def plain_records(batch: Any, partition: int) -> Iterator[KafkaRecord]:  # noqa:
                 position += 1
             value = data[position : position + size // 2]
             position += size // 2
+            headers: tuple[tuple[str, bytes], ...] = ()
             has_headers = data[position]
             position += 1
+            if has_headers == ONE_HEADER:
+                header, position = _short_header(data, position)
+                headers = (header,)
             if (
                 position != end
                 or delta != number * 2
                 or length >= TWO_BYTES
                 or time >= TWO_BYTES
-                or has_headers
+                or has_headers not in PLAIN_HEADERS
                 or (length | size) % 2
             ):
                 return
             timestamp = first_timestamp + (time >> 1 ^ -(time & 1))
-            yield KafkaRecord(partition, first_offset + number, timestamp, key, value, ())
+            yield KafkaRecord(partition, first_offset + number, timestamp, key, value, headers)
         batch._pos, batch._next_record_index = position, count
-    except IndexError:
+    except (IndexError, UnicodeDecodeError):
         return
+
+
+def _short_header(data: bytes, position: int) -> tuple[tuple[str, bytes], int]:
+    """Of a name and a value with less than 64 bytes each. Raises IndexError where there is no such header."""
+    name_size = data[position]
+    name_end = position + 1 + name_size // 2
+    value_size = data[name_end]
+    value_end = name_end + 1 + value_size // 2
+    if name_size >= MORE or value_size >= MORE or (name_size | value_size) % 2 or value_end > len(data):
+        raise IndexError("not a short header")
+    return (data[position + 1 : name_end].decode(), data[name_end + 1 : value_end]), value_end

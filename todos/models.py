@@ -49,6 +49,14 @@ class Todo(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
     source_partition = models.PositiveIntegerField(editable=False)
     source_offset = models.PositiveBigIntegerField(editable=False)
+    request_id = models.CharField(
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The client's X-Request-ID; empty where it sent none, and the todo's id served as one.",
+    )
 
     objects = TodoQuerySet.as_manager()
 

@@ -13,6 +13,7 @@ from edge_api.contract import InvalidPayload, TodoCreated, id_from_position, par
 from todos.log import Record, Undecodable
 from todos.models import DeadLetter
 
+REQUEST_HEADER, VALID_REQUEST_ID = "request-id", re.compile(rb"[!-~]{1,128}")  # as the edge writes it
 # Headers of a redriven record: the dead letter it was, and how often its todo was redriven by now.
 LETTER_HEADER, REPLAYS_HEADER = "dead-letter-id", "dead-letter-replays"
 MAX_TIMESTAMP_MS = 253_370_764_800_000  # the contract's last moment, start of the year 9999
@@ -27,6 +28,7 @@ class TodoRow(NamedTuple):
     created_at: datetime
     source_partition: int
     source_offset: int
+    request_id: str = ""
 
 
 @dataclass
@@ -58,9 +60,16 @@ def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
             continue
         todo_id = event.id or id_from_position(topic, partition, record.offset)
         created_at = _in_utc(event.created_at) if event.created_at else time_of(record.timestamp)
-        batch.todos.append(TodoRow(todo_id, event.title, event.description or "", created_at, partition, record.offset))
+        description, request_id = event.description or "", _request_id(record.headers) if record.headers else ""
+        batch.todos.append(TodoRow(todo_id, event.title, description, created_at, partition, record.offset, request_id))
         batch.sources.append(record)
     return batch
+
+
+def _request_id(headers: Sequence[tuple[str, bytes | None]]) -> str:
+    """Anyone may write headers: what the edge would not have let pass counts as none."""
+    value = dict(headers).get(REQUEST_HEADER) or b""
+    return value.decode() if VALID_REQUEST_ID.fullmatch(value) else ""
 
 
 def _in_utc(moment: datetime) -> datetime:

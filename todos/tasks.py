@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import socket
+from dataclasses import asdict
 from typing import Any
 
 from celery import current_task, shared_task
@@ -55,7 +56,8 @@ def _close(**_: Any) -> None:
 def poll_todos(**kwargs: Any) -> None:
     """Long-poll the topic and store todos in bulk; kwargs are the fields of PollOptions."""
     task_id = (current_task and current_task.request.id) or ""
-    _log_summary(Poll(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping).run())
+    poll = Poll(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping)
+    _log_summary(poll.run(), task_id)
 
 
 @shared_task(
@@ -90,6 +92,6 @@ def _options(kwargs: dict[str, Any]) -> PollOptions:
         return defaults
 
 
-def _log_summary(summary: Summary) -> None:
+def _log_summary(summary: Summary, task_id: str) -> None:
     if summary.records or summary.failures or summary.lost:
-        logger.info("poll_todos: %s", summary)
+        logger.info("poll_todos: %s", summary, extra=asdict(summary) | {"task_id": task_id})

@@ -51,7 +51,7 @@ class TodoAdmin(TodoActions, TellsValues):
     date_hierarchy = "created_at"
     search_fields = ["title"]
     search_help_text = "A part of the title, or a whole id"
-    readonly_fields = ["id", "created_at", "stored_at", "updated_at", "provenance"]
+    readonly_fields = ["id", "created_at", "stored_at", "updated_at", "provenance", "request_id"]
     fields = ["title", "description", "is_done", *readonly_fields]
     list_per_page = 50
     show_full_result_count = False

@@ -76,8 +76,8 @@ def test_what_the_edge_and_simple_producers_send_is_plain(codec: str) -> None:
 
 @pytest.mark.parametrize(
     "draft",
-    [Draft(None, b"k"), Draft(b"x", raw_headers=((b"h", b"v"),)), Draft(b"x" * 10_000), Draft(b"x", timestamp=2**20)],
-    ids=["no value", "a header", "a large value", "much later than the first"],
+    [Draft(None, b"k"), Draft(b"x", raw_headers=((b"h", b"v"),) * 2), Draft(b"x" * 10_000), Draft(b"x", timestamp=2**20)],
+    ids=["no value", "two headers", "a large value", "much later than the first"],
 )
 def test_what_is_not_plain_ends_the_quick_reading(draft: Draft) -> None:
     assert plain_count([Draft(b"x", timestamp=0), draft, Draft(b"x", timestamp=0)]) == 1
