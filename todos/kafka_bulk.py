@@ -1,4 +1,4 @@
-"""Many records into Kafka without waiting for each. Import it only where something is sent in bulk."""
+"""Many records into Kafka without waiting for each."""
 
 from functools import cached_property
 from typing import Any
