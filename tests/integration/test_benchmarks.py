@@ -7,7 +7,7 @@ from pathlib import Path
 
 from devstack.environment import ROOT
 
-TINY = ("--quick", "--rounds", "1", "--seconds", "0.3", "--warmup", "0.1")
+TINY = ("--quick", "--rounds", "1", "--seconds", "1", "--warmup", "0.5")
 
 
 def test_the_edge_is_measured(tmp_path: Path) -> None:
