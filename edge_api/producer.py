@@ -97,7 +97,7 @@ class Producer:
         """One after the other. Keys are unique, so their hash would only scatter a batch over all partitions."""
         known = self._kafka.partitions_for(self._topic)
         with_leader = self._kafka._metadata.available_partitions_for_topic(self._topic)
-        partitions = sorted(with_leader or known)
+        partitions: list[int] = sorted(with_leader or known)
         return partitions[next(self._turn) % len(partitions)]
 
     def _enqueue(self, batch: ProducerBatch) -> None:
