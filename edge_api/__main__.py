@@ -1,5 +1,6 @@
 """`python -m edge_api`: the edge behind uvicorn, configured by EDGE_* and KAFKA_* variables."""
 
+import gc
 import math
 
 import uvicorn
@@ -17,13 +18,18 @@ def main() -> None:
     except ConfigError as exc:
         raise SystemExit(str(exc)) from None
     configure_logging(settings.edge.log_level, settings.edge.log_format)
+    app = create_app(settings)
+    # What is never given back need not be searched for garbage: that took 30 ms each time, and all requests waited.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.edge.host,
         port=settings.edge.port,
         log_config=None,
         access_log=False,  # one line per request costs more than the request
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is
         ws="none",
         backlog=2048,
         timeout_keep_alive=75,  # longer than the idle time-out of common load balancers (60 s)
