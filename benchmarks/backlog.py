@@ -100,7 +100,7 @@ def _watch(watch: _Watch, worker: Process, ends: dict[int, int], drained: Draine
     while True:
         first_poll = first_poll or watch.first_poll()
         if first_poll:
-            drained.memory.append((time.monotonic() - began, max(map(_resident, children(worker)))))
+            drained.memory.append((time.monotonic() - began, max(map(_resident, children(worker)), default=0.0)))
         ledger, moved_at = watch.ledger()
         if ledger == ends and first_poll:
             break
