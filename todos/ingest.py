@@ -19,7 +19,8 @@ from todos.history import ChainBroken, Origin, broken_chains
 from todos.leases import Leases, ensure_ledger, made_anew, raise_alarm
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
 from todos.options import PollOptions
-from todos.records import Sorted, sort_records
+from todos.read_ahead import Batch, ReadAhead
+from todos.records import Sorted
 from todos.runs import record_run
 from todos.store import LeaseLost, record_loss, store
 
@@ -83,7 +84,7 @@ class Poll:
         started_at, started = timezone.now(), time.monotonic()
         deadline = started + self.options.time_budget_seconds
         idle_until = started + self.options.timeout_ms / 1000
-        with self.leases:
+        with ReadAhead(self.log, self.options.max_records) as self._reader, self.leases:
             while not self.should_stop() and (now := time.monotonic()) < min(deadline, idle_until):
                 if self._step(min(deadline, idle_until) - now):
                     idle_until = time.monotonic() + self.options.timeout_ms / 1000
@@ -120,7 +121,7 @@ class Poll:
         if now >= self._next_refresh:
             if self.leases.refresh(set(self.partitions) - self._unreadable):
                 positions = {partition: lease.next_offset for partition, lease in self.leases.held.items()}
-                self.log.assign(positions)
+                self._reader.assign(positions)
                 self._unpublished = positions  # what was given away is its new holder's to publish
             self._next_refresh = time.monotonic() + REFRESH_SECONDS
 
@@ -136,42 +137,35 @@ class Poll:
             time.sleep(wait_seconds)  # others hold everything: stand by
             return False
         try:
-            read = self.log.poll(timeout_ms=int(wait_seconds * 1000), max_records=self.options.max_records)
+            batch = self._reader.read(wait_seconds)
         except OffsetOutOfRange:
             self._record_losses()
             return False
-        if not read:
-            self._cover_offsets_without_records()
-            self._publish()
-            return False
-        batch = sort_records(self.log.topic, (record for records in read.values() for record in records))
-        self._store(batch, {partition: records[-1].offset + 1 for partition, records in read.items()})
-        return True
+        if batch.ranges:
+            self._store(batch)
+        self._publish()
+        return len(batch.records) > 0
 
-    def _cover_offsets_without_records(self) -> None:
-        """Markers of transactions, records of aborted ones, what compaction removed: nothing to wait for."""
-        held = self.leases.held
-        passed = {p: offset for p, offset in self.log.positions().items() if offset > held[p].next_offset}
-        if passed:
-            self._store(Sorted(), passed)
-
-    def _store(self, batch: Sorted, next_offsets: dict[int, int]) -> None:
-        self._being_stored = list(next_offsets)
+    def _store(self, batch: Batch) -> None:
+        self._being_stored = list(batch.ranges)
+        for partition, (first, _) in batch.ranges.items():
+            if partition not in self.leases.held or self.leases.held[partition].next_offset != first:
+                raise LeaseLost(f"partition {partition} was read from {first}, where its lease does not stand")
+        next_offsets = {partition: end for partition, (_, end) in batch.ranges.items()}
         result = store(
             self.log.topic,
             self.leases.held,
-            batch,
+            batch.records,
             next_offsets,
             dead_letter_percent=self.options.dead_letter_percent,
             origin=self.origin,
         )
         if logger.isEnabledFor(logging.DEBUG):
-            _log_batch(batch, next_offsets, self.origin)
+            _log_batch(batch.records, next_offsets, self.origin)
         for partition, next_offset in next_offsets.items():
             self.leases.held[partition].next_offset = next_offset
         self._unpublished |= next_offsets
         self._count(result.todos, result.duplicates, result.dead_letters)
-        self._publish()
 
     def _count(self, stored: int, duplicates: int, dead_letters: int) -> None:
         self.summary.stored += stored
@@ -242,8 +236,8 @@ class Poll:
         self._next_publish = time.monotonic() + PUBLISH_SECONDS
 
 
-def _log_batch(batch: Sorted, next_offsets: dict[int, int], origin: Origin) -> None:
+def _log_batch(records: Sorted, next_offsets: dict[int, int], origin: Origin) -> None:
     """Which requests' todos are in it: their ids are in the rows too, and the batch's range and task in the history."""
-    ids = [todo.request_id for todo in batch.todos if todo.request_id]
+    ids = [todo.request_id for todo in records.todos if todo.request_id]
     fields = {"request_ids": ids, "next_offsets": next_offsets, **origin._asdict()}
-    logger.debug("stored %d records up to %s", len(batch), next_offsets, extra=fields)
+    logger.debug("stored %d records up to %s", len(records), next_offsets, extra=fields)

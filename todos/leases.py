@@ -109,7 +109,8 @@ class Leases:
         self.held = {p: lease for p, lease in self.held.items() if mine.get(p) == lease.epoch}
 
         share = math.ceil(len(survey) / survey[0][4]) if survey else 0
-        self._give_back_beyond(share)
+        # Also what is mine without a lease that I know of, since a failure.
+        self._give_back(sorted(mine, key=lambda partition: (partition not in self.held, partition))[share:])
         free = [partition for partition, _, _, may_take, _ in survey if may_take and partition not in self.held]
         self._take(free, share - len(self.held))
         return before != {partition: lease.epoch for partition, lease in self.held.items()}
@@ -124,11 +125,11 @@ class Leases:
             self._run(REGISTER, worker=self.worker, ttl=LEASE_SECONDS)
             self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
 
-    def _give_back_beyond(self, share: int) -> None:
-        if surplus := sorted(self.held)[share:]:
-            self._run(GIVE_BACK, partitions=surplus)
-            for partition in surplus:
-                del self.held[partition]
+    def _give_back(self, partitions: list[int]) -> None:
+        if partitions:
+            self._run(GIVE_BACK, partitions=partitions)
+            for partition in partitions:
+                self.held.pop(partition, None)
 
     def _take(self, free: list[int], limit: int) -> None:
         if free and limit > 0:

@@ -1,4 +1,4 @@
-"""Throwaway topics."""
+"""Throwaway topics, and polls that always read ahead."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -8,6 +8,12 @@ from django.conf import settings
 
 from devstack import Kafka
 from tests.support.topic import Topic
+
+
+@pytest.fixture(autouse=True)
+def always_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small a batch is: whatever goes wrong here shall find something that was read ahead."""
+    monkeypatch.setattr("todos.read_ahead.WORTH_READING_AHEAD", 1)
 
 
 @pytest.fixture

@@ -35,6 +35,19 @@ def test_shares_are_fair_and_cover_every_partition(workers: int) -> None:
     assert max(len(poll.held) for poll in polls) == math.ceil(6 / workers)
 
 
+def test_a_poll_that_forgot_its_leases_keeps_none_beyond_its_share() -> None:
+    """As after a failure; it held everything when the other poll came."""
+    ensure_ledger(TOPIC, range(6))
+    forgetful, other = Leases(TOPIC, "forgetful"), Leases(TOPIC, "other")
+    forgetful.refresh(range(6))
+    other.refresh(range(6))
+    forgetful.forget()
+    for poll in (forgetful, other):
+        poll.refresh(range(6))
+
+    assert [0, 1, 2, 3, 4, 5] == sorted([*forgetful.held, *other.held])
+
+
 def test_what_a_poll_leaves_is_taken_over(make_topic: MakeTopic) -> None:
     ensure_ledger(TOPIC, range(6))
     stays = Leases(TOPIC, "stays")
