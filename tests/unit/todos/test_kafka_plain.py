@@ -76,7 +76,12 @@ def test_what_the_edge_and_simple_producers_send_is_plain(codec: str) -> None:
 
 @pytest.mark.parametrize(
     "draft",
-    [Draft(None, b"k"), Draft(b"x", raw_headers=((b"h", b"v"),) * 2), Draft(b"x" * 10_000), Draft(b"x", timestamp=2**20)],
+    [
+        Draft(None, b"k"),
+        Draft(b"x", raw_headers=((b"h", b"v"),) * 2),
+        Draft(b"x" * 10_000),
+        Draft(b"x", timestamp=2**20),
+    ],
     ids=["no value", "two headers", "a large value", "much later than the first"],
 )
 def test_what_is_not_plain_ends_the_quick_reading(draft: Draft) -> None:
