@@ -22,6 +22,7 @@ from todos.options import PollOptions
 from todos.records import Sorted, sort_records
 from todos.runs import record_run
 from todos.store import LeaseLost, record_loss, store
+from todos.tracing import trace_batch
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class Poll:
             self._store(Sorted(), passed)
 
     def _store(self, batch: Sorted, next_offsets: dict[int, int]) -> None:
-        self._being_stored = list(next_offsets)
+        self._being_stored, started_ns = list(next_offsets), time.time_ns()
         result = store(
             self.log.topic,
             self.leases.held,
@@ -165,6 +166,7 @@ class Poll:
             dead_letter_percent=self.options.dead_letter_percent,
             origin=self.origin,
         )
+        trace_batch(self.log.topic, batch, result, self.origin, started_ns)
         if logger.isEnabledFor(logging.DEBUG):
             _log_batch(batch, next_offsets, self.origin)
         for partition, next_offset in next_offsets.items():
