@@ -82,7 +82,8 @@ requirements: install ## Compile requirements/*.in; newer versions too: make req
 	cd requirements && $(UV_COMPILE) $(ARGS) --output-file dev.txt dev.in
 	cd requirements && $(UV_COMPILE) --constraints dev.txt --output-file django.txt django.in
 	cd requirements && $(UV_COMPILE) --constraints dev.txt --output-file edge.txt edge.in
+	cd requirements && $(UV_COMPILE) --constraints dev.txt --output-file tracing.txt tracing.in
 
-images: ## Build the container images todo-django and todo-edge
-	docker build --file docker/django.Dockerfile --tag todo-django .
-	docker build --file docker/edge.Dockerfile --tag todo-edge .
+images: ## Build the container images; with traces: make images ARGS="--build-arg TRACING=true"
+	docker build $(ARGS) --file docker/django.Dockerfile --tag todo-django .
+	docker build $(ARGS) --file docker/edge.Dockerfile --tag todo-edge .

@@ -1,10 +1,16 @@
 # The HTTP edge. No Django here, and no way to reach the database.
 FROM python:3.11-slim-bookworm AS builder
-COPY requirements/edge.txt /tmp/requirements.txt
+COPY requirements/edge.txt requirements/tracing.txt /tmp/
 # Wheels only, so that no compiler is needed; hashes, so that no index can swap a file.
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
-        --only-binary :all: --require-hashes -r /tmp/requirements.txt
+        --only-binary :all: --require-hashes -r /tmp/edge.txt
+# OpenTelemetry, only for who asks: --build-arg TRACING=true
+ARG TRACING=false
+RUN if [ "$TRACING" = true ]; then \
+        python -m pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
+            --only-binary :all: --require-hashes -r /tmp/tracing.txt; \
+    fi
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="todo-edge" \

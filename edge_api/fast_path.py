@@ -5,7 +5,7 @@ Those cost several times what the routes themselves do. Everything else, and the
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
@@ -14,6 +14,9 @@ from uuid_utils import uuid7
 from edge_api.metrics import Metrics
 from edge_api.problems import Problem, unexpected
 from edge_api.request_id import HTTP_HEADER, asked_id
+
+if TYPE_CHECKING:
+    from edge_api.tracing import Tracing
 
 Endpoint = Callable[[Scope, Receive], Awaitable[Response]]
 
@@ -31,9 +34,9 @@ class Answer(Response):
 
 
 class FastPath(FastAPI):
-    def __init__(self, metrics: Metrics, **options: Any) -> None:
+    def __init__(self, metrics: Metrics, tracing: "Tracing | None" = None, **options: Any) -> None:
         super().__init__(**options)
-        self._metrics = metrics
+        self._metrics, self._tracing = metrics, tracing
         self._busy: dict[str, tuple[str, Endpoint]] = {}
 
     def add_post(self, path: str, endpoint: Endpoint, **documentation: Any) -> None:
@@ -53,6 +56,7 @@ class FastPath(FastAPI):
             await super().__call__(scope, receive, send)
 
     async def _answer(self, route: str, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        span = self._tracing.start(route, scope) if self._tracing else None
         fault: Exception | None = None
         try:
             response = await endpoint(scope, receive)
@@ -61,6 +65,8 @@ class FastPath(FastAPI):
         except Exception as exc:  # noqa: BLE001 - it is raised again behind the answer
             fault, response = exc, _with_request_id(unexpected().response(), scope)
         self._metrics.requests[route, response.status_code] += 1
+        if self._tracing and span:
+            self._tracing.end(span, response)
         await response(scope, receive, send)
         if fault:
             raise fault  # for uvicorn to log, as Starlette does

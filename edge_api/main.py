@@ -1,8 +1,10 @@
 """The app factory: `uvicorn --factory edge_api.main:create_app`, or better `python -m edge_api`."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
@@ -18,6 +20,9 @@ from edge_api.routes import add_routes
 from edge_api.schemas import ProblemDetails, Status
 from edge_api.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from edge_api.tracing import Tracing
+
 log = logging.getLogger(__name__)
 
 
@@ -27,7 +32,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings = settings or load_settings()
     except ConfigError as exc:
         raise SystemExit(str(exc)) from None
-    metrics = Metrics()
+    metrics, tracing = Metrics(), _tracing(settings)
     publisher = Publisher(settings, metrics)
 
     @asynccontextmanager
@@ -36,9 +41,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await publisher.start()
         yield
         await publisher.stop()
+        if tracing:
+            await asyncio.to_thread(tracing.stop)
 
     app = FastPath(
         metrics,
+        tracing,
         title="Todo edge",
         version="1",
         description="Takes todos in; a 202 means that Kafka has the todo on every in-sync replica.",
@@ -52,6 +60,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_routes(app, settings, publisher, metrics)
     _add_health(app, publisher, metrics)
     return app
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    if not settings.edge.tracing:
+        return None
+    from edge_api.tracing import Tracing
+
+    return Tracing()
 
 
 def _add_health(app: FastAPI, publisher: Publisher, metrics: Metrics) -> None:

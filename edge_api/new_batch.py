@@ -20,8 +20,7 @@ from edge_api.new_todo import now
 from edge_api.problems import Problem, RetryLater, shown
 from edge_api.producer import Position
 from edge_api.publisher import Publisher, Record
-from edge_api.record_batch import encode_headers
-from edge_api.request_id import HTTP_HEADER, RECORD_HEADER, asked_id
+from edge_api.request_id import HTTP_HEADER, asked_id, record_headers
 from edge_api.schemas import NewTodo
 from edge_api.settings import Settings
 
@@ -45,7 +44,7 @@ def new_batch(settings: Settings, publisher: Publisher, metrics: Metrics) -> End
             created_at, request_id = now(), asked_id(scope) or str(uuid7()).encode()
             metrics.rejected += sum(isinstance(todo, Rejected) for todo in todos)
             records = await _records(todos, created_at)
-            outcomes = await _publish(publisher, records, encode_headers((RECORD_HEADER, request_id)), metrics)
+            outcomes = await _publish(publisher, records, record_headers(scope, request_id), metrics)
         accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
         results = ",".join(_results(todos, records, outcomes, todos_url, created_at))
         body = (

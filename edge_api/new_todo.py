@@ -21,8 +21,7 @@ from edge_api.in_flight import Unavailable
 from edge_api.metrics import Metrics
 from edge_api.problems import Problem, RetryLater
 from edge_api.publisher import Publisher
-from edge_api.record_batch import NO_HEADERS, encode_headers
-from edge_api.request_id import HTTP_HEADER, RECORD_HEADER, asked_id
+from edge_api.request_id import HTTP_HEADER, asked_id, record_headers
 from edge_api.schemas import NewTodo
 from edge_api.settings import Settings
 
@@ -41,7 +40,7 @@ def new_todo(settings: Settings, publisher: Publisher, metrics: Metrics) -> Endp
             metrics.rejected += 1
             raise
         key, request_id = record_key(todo_id), asked_id(scope)
-        headers = encode_headers((RECORD_HEADER, request_id)) if request_id else NO_HEADERS
+        headers = record_headers(scope, request_id)
         try:
             partition, offset = await publisher.publish(key, encode_created(todo, todo_id, created_at), headers)
         except Unavailable as exc:

@@ -1,10 +1,13 @@
-"""One id for a request, from its HTTP header through the record's header to the row and the logs."""
+"""What tells of a request beyond its answer: its id, in the row and the logs, and its trace, where there is one."""
 
 import re
 
 from starlette.types import Scope
 
+from edge_api.record_batch import NO_HEADERS, encode_headers
+
 HTTP_HEADER, RECORD_HEADER = b"x-request-id", b"request-id"
+TRACEPARENT = "traceparent"  # in W3C's Trace Context, in the record, and in the scope if edge_api.tracing puts it there
 # Printable and short: it goes into headers and logs as it is.
 VALID_ID = re.compile(rb"[!-~]{1,128}")
 
@@ -15,3 +18,11 @@ def asked_id(scope: Scope) -> bytes | None:
         if name == HTTP_HEADER and VALID_ID.fullmatch(value):
             return bytes(value)
     return None
+
+
+def record_headers(scope: Scope, request_id: bytes | None) -> bytes:
+    """Encoded, as Publisher.publish takes them."""
+    headers = [(RECORD_HEADER, request_id)] if request_id else []
+    if TRACEPARENT in scope:
+        headers.append((TRACEPARENT.encode(), scope[TRACEPARENT]))
+    return encode_headers(*headers) if headers else NO_HEADERS

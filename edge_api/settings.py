@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
@@ -21,6 +22,13 @@ def _base_url(value: str) -> str:
     return str(url).rstrip("/")  # in ASCII, and safe in JSON and in a header
 
 
+def _tracing(value: bool) -> bool:
+    """FastAPI brings a part of OpenTelemetry, but not the part that sends."""
+    if value and find_spec("opentelemetry.sdk") is None:
+        raise ValueError("needs OpenTelemetry; install requirements/tracing.txt")
+    return value
+
+
 class EdgeSettings(BaseModel):
     """Fields are the EDGE_* variables: `port` is EDGE_PORT, and so on."""
 
@@ -35,6 +43,7 @@ class EdgeSettings(BaseModel):
     max_in_flight_bytes: int = Field(64 * 1024 * 1024, ge=2 * MAX_BATCH_BYTES)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     log_format: Annotated[Literal["line", "json"], BeforeValidator(str.lower)] = "line"
+    tracing: Annotated[bool, AfterValidator(_tracing)] = False
 
 
 class Settings(NamedTuple):

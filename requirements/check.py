@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 FORBIDDEN = {
     "edge": {"django", "djangorestframework", "celery", "psycopg2-binary", "psycopg", "redis"},
     "django": {"fastapi", "starlette", "uvicorn", "psycopg"},
+    "tracing": {"django", "celery", "fastapi", "starlette", "psycopg", "grpcio"},  # it goes on top of either image
     "dev": {"psycopg"},  # Django would prefer it to psycopg2
 }
 PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?: ; .+?)? \\\n(?P<detail>(?:[ ]+.*\n)*)", re.MULTILINE)

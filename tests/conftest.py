@@ -22,7 +22,7 @@ settings.load_profile("repeatable")
 POSTGRES_PORT, VALKEY_PORT, KAFKA_PORT = free_port(), free_port(), free_port()
 
 # Django reads its settings before any fixture runs; what a developer's shell holds must not leak in.
-for name in [name for name in os.environ if name.startswith(("DJANGO_", "KAFKA_", "EDGE_"))]:
+for name in [name for name in os.environ if name.startswith(("DJANGO_", "KAFKA_", "EDGE_", "OTEL_"))]:
     del os.environ[name]
 os.environ.update(
     DJANGO_SETTINGS_MODULE="todoproject.settings",

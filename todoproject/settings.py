@@ -3,6 +3,7 @@
 Every variable is listed in the README; a missing or wrong one stops the start with its name.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -157,6 +158,11 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # Seconds until beat notices an edit in the admin: one small query each time.
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 DJANGO_CELERY_BEAT_TZ_AWARE = True
+
+# --- Traces
+TRACING = _read_bool("DJANGO_TRACING", default=False)
+if TRACING and not (find_spec("opentelemetry") and find_spec("opentelemetry.sdk")):
+    raise ImproperlyConfigured("DJANGO_TRACING: needs OpenTelemetry; install requirements/tracing.txt")
 
 # --- Logging
 LOG_LEVEL = env.str("DJANGO_LOG_LEVEL", default="INFO").upper()

@@ -23,6 +23,7 @@ from todos.read_ahead import Batch, ReadAhead
 from todos.records import Sorted
 from todos.runs import record_run
 from todos.store import LeaseLost, record_loss, store
+from todos.tracing import trace_batch
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ class Poll:
         return len(batch.records) > 0
 
     def _store(self, batch: Batch) -> None:
-        self._being_stored = list(batch.ranges)
+        self._being_stored, started_ns = list(batch.ranges), time.time_ns()
         for partition, (first, _) in batch.ranges.items():
             if partition not in self.leases.held or self.leases.held[partition].next_offset != first:
                 raise LeaseLost(f"partition {partition} was read from {first}, where its lease does not stand")
@@ -160,6 +161,7 @@ class Poll:
             dead_letter_percent=self.options.dead_letter_percent,
             origin=self.origin,
         )
+        trace_batch(self.log.topic, batch.records, result, self.origin, started_ns)
         if logger.isEnabledFor(logging.DEBUG):
             _log_batch(batch.records, next_offsets, self.origin)
         for partition, next_offset in next_offsets.items():

@@ -16,6 +16,7 @@ from todos.ingest import Poll, Summary
 from todos.kafka import close_process_log, process_log
 from todos.options import InvalidOptions, PollOptions, TrimOptions
 from todos.runs import trim_runs
+from todos.tracing import stop_tracing
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def _is_stopping() -> bool:
 @worker_process_shutdown.connect
 def _close(**_: Any) -> None:
     close_process_log()
+    stop_tracing()
 
 
 @shared_task(

@@ -42,6 +42,7 @@ EMPTY = "Importing edge_api.contract runs none of the edge"
 INGEST = "The ingest and the models know neither Kafka nor Celery"
 IMPORTS = "Imports of files reach the database through Kafka only"
 DOOR = "Only todos.kafka, its readers, edge_api.producer, baselines import kafka"
+TRACES = "Only edge_api.tracing and todos.spans import opentelemetry"
 TOOLS = "Product code never imports tests, benchmarks or devstack"
 BASELINES = "The benchmarks' baselines use nothing of what they are compared with"
 CLIENT = "The load client knows nothing of what it measures"
@@ -80,6 +81,10 @@ def test_the_tree_keeps_every_contract(tree: Path) -> None:
         ("todos.imports.injected", "from todos import injected_detour", {IMPORTS}),
         ("todos.injected", "from kafka import KafkaConsumer", {DOOR}),
         ("edge_api.injected", "from kafka import KafkaProducer", {DOOR}),
+        *(
+            (f"{package}.injected", "from opentelemetry import trace", {TRACES})
+            for package in (*PRODUCT, "edge_api.contract")
+        ),
         *(
             (f"{package}.injected", f"import {name}", {TOOLS})
             for package in PRODUCT

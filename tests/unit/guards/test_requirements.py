@@ -45,6 +45,8 @@ def test_requirements_pass(folder: Path) -> None:
         ("edge.txt", r"\Z", "celery==5.7.0 \\\n    --hash=sha256:00\n    # via x\n", "edge.txt: celery must stay out"),
         ("edge.txt", r"\Z", "django==5.2.0 \\\n    --hash=sha256:00\n    # via x\n", "edge.txt: django must stay out"),
         ("django.txt", r"\Z", "fastapi==0.165.0 \\\n    --hash=sha256:00\n", "django.txt: fastapi must stay out"),
+        ("tracing.in", r"^opentelemetry-sdk$", "", "tracing.txt: opentelemetry-sdk is left over, tracing.in names it"),
+        ("tracing.txt", r"\Z", "grpcio==1.80 \\\n    --hash=sha256:00\n", "tracing.txt: grpcio must stay out"),
         ("dev.txt", r"\Z", "psycopg==3.2 \\\n    --hash=sha256:00\n", "dev.txt: psycopg must stay out"),
     ],
 )
