@@ -6,13 +6,14 @@ import time
 import uuid
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
 from tests.chaos.journal import Accepted, Journal
 
 THREADS = 16
+BATCH_THREADS, BATCH_SIZE = 4, 5  # of these threads, and todos in each of their POSTs
 ANSWER_SECONDS = 10.0
 
 
@@ -42,19 +43,27 @@ class Load:
         due = time.monotonic() + number / self.rate
         with httpx.Client(base_url=self.edge_url, timeout=ANSWER_SECONDS) as client:
             while not self._stop.wait(max(due - time.monotonic(), 0)):
-                self._post(client, f"{self.name} {next(self._numbers)}")
+                count = BATCH_SIZE if number < BATCH_THREADS else 1
+                self._post(client, [f"{self.name} {next(self._numbers)}" for _ in range(count)])
                 due = max(due + THREADS / self.rate, time.monotonic())  # what was missed is not made up for
 
-    def _post(self, client: httpx.Client, title: str) -> None:
+    def _post(self, client: httpx.Client, titles: list[str]) -> None:
+        todos = [{"title": title} for title in titles]
         try:
-            answer = client.post("/new/", json={"title": title})
+            answer = client.post("/new/batch/", json=todos) if len(todos) > 1 else client.post("/new/", json=todos[0])
         except httpx.TransportError:  # refused, reset or too late
-            self.journal.unconfirmed[title] = time.time()
+            for title in titles:
+                self.journal.unconfirmed[title] = time.time()
             return
-        if answer.status_code == HTTPStatus.ACCEPTED:
-            todo = answer.json()
-            self.journal.accept(Accepted(todo["id"], title, time.time(), todo["partition"], todo["offset"]))
-        elif answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        body = answer.json() if answer.is_success else {}
+        results = body.get("results") or [{"status": answer.status_code, **body}] * len(titles)
+        for title, result in zip(titles, results, strict=True):
+            self._note(title, result, answer)
+
+    def _note(self, title: str, result: dict[str, Any], answer: httpx.Response) -> None:
+        if result["status"] == HTTPStatus.ACCEPTED:
+            self.journal.accept(Accepted(result["id"], title, time.time(), result["partition"], result["offset"]))
+        elif result["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
             self.journal.unconfirmed[title] = time.time()
         else:
-            self.journal.refused.append(f"{answer.status_code} for {title}: {answer.text[:200]}")
+            self.journal.refused.append(f"{result['status']} for {title}: {answer.text[:200]}")

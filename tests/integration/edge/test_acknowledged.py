@@ -90,6 +90,27 @@ def test_a_bad_todo_takes_none_of_its_batch_along(kafka: Kafka, start_edge: Star
     assert {first["id"]: "first", last["id"]: "last"} == stored
 
 
+def test_what_kafka_does_not_take_of_a_batch_is_told_and_the_rest_is_kept(kafka: Kafka, start_edge: StartEdge) -> None:
+    """Of the two record batches that this makes, the topic finds the first one too large."""
+    topic = create_topic(kafka.bootstrap_servers, max_message_bytes="200000")
+    edge = start_edge(kafka.bootstrap_servers, topic)
+    edge.wait_ready()
+    items = [{"title": f"{number}", "description": "d" * 200} for number in range(1_000)]
+    response = httpx.post(f"{edge.url}/new/batch/", json=items)
+    assert response.status_code == 207, response.text
+    answer = response.json()
+    statuses = [result["status"] for result in answer["results"]]
+    assert statuses == [503] * answer["unconfirmed"] + [202] * answer["accepted"]
+    assert 0 < answer["accepted"] < 1_000
+    assert {"Not stored: Kafka refused the record."} == {result.get("detail") for result in answer["results"]} - {None}
+    stored = {record.key.decode(): json.loads(record.value) for record in read_topic(kafka.bootstrap_servers, topic)}
+    accepted = zip(items[answer["unconfirmed"] :], answer["results"][answer["unconfirmed"] :], strict=True)
+    assert {result["id"]: item["title"] for item, result in accepted} == {key: e["title"] for key, e in stored.items()}
+
+    again = httpx.post(f"{edge.url}/new/batch/", json=items[: answer["unconfirmed"]])
+    assert again.status_code == 202, again.text
+
+
 def test_every_acknowledged_position_holds_its_todo(kafka: Kafka, start_edge: StartEdge) -> None:
     topic = create_topic(kafka.bootstrap_servers)
     edge = start_edge(kafka.bootstrap_servers, topic)
