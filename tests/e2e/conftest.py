@@ -1,5 +1,6 @@
 """Stacks of real processes; those that strike a service down get services of their own."""
 
+import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -12,7 +13,6 @@ from devstack import Kafka, Postgres, Valkey
 from tests.support.stack import Services, Stack, create_database, django_on
 
 MakeStack = Callable[..., Stack]
-TEMPLATE = "e2e_template"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,11 +33,12 @@ def shared_services(postgres: Postgres, valkey: Valkey, kafka: Kafka) -> Service
 
 @pytest.fixture(scope="session")
 def template(shared_services: Services, django_db_blocker: DjangoDbBlocker) -> str:
-    """A migrated database, to be copied."""
-    create_database(shared_services.postgres, TEMPLATE)
-    with django_on(shared_services.postgres.database_url(TEMPLATE), django_db_blocker):
+    """A migrated database, to be copied; one for each folder that takes these fixtures."""
+    name = f"template_{uuid.uuid4().hex[:8]}"
+    create_database(shared_services.postgres, name)
+    with django_on(shared_services.postgres.database_url(name), django_db_blocker):
         call_command("migrate", verbosity=0)
-    return TEMPLATE
+    return name
 
 
 @pytest.fixture(scope="module")
