@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from edge_api import body
 from edge_api.contract import MAX_BODY_BYTES
+from edge_api.publisher import Publisher
 
 Post = Callable[..., httpx.Response]
 PASSED_VALIDATION = 503  # the edge under test has no Kafka behind it
@@ -191,12 +192,42 @@ def test_an_unexpected_error_shows_nothing_of_the_inside(app: FastAPI, run: Call
     run(app, scenario)
 
 
-@pytest.mark.parametrize("path", ["/new", "/new/"])
+@pytest.mark.parametrize(("path", "method"), [("/new/", "publish"), ("/new/batch/", "publish_all")])
+def test_an_unexpected_error_on_the_fast_path_is_answered_likewise(
+    app: FastAPI, run: Callable[..., None], monkeypatch: pytest.MonkeyPatch, path: str, method: str
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("the inside")
+
+    monkeypatch.setattr(Publisher, method, fail)
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        response = await client.post(path, json=[{"title": "x"}] if "batch" in path else {"title": "x"})
+        assert_problem(response, 500)
+        assert "the inside" not in response.text
+
+    run(app, scenario)
+
+
+def test_behind_a_root_path_the_router_takes_over(app: FastAPI) -> None:
+    async def post() -> httpx.Response:
+        transport = httpx.ASGITransport(app, root_path="/edge")
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://edge") as client,
+        ):
+            return await client.post("/edge/new/", json={"title": ""})
+
+    assert_problem(asyncio.run(post()), 422, "title")
+
+
+@pytest.mark.parametrize("path", ["/new", "/new/", "/new/batch", "/new/batch/"])
 def test_both_spellings_of_the_path_answer_without_a_redirect(
     app: FastAPI, run: Callable[..., None], path: str
 ) -> None:
     async def scenario(client: httpx.AsyncClient) -> None:
-        response = await client.post(path, json={"title": "Do homework"}, follow_redirects=False)
+        content = [{"title": "Do homework"}] if "batch" in path else {"title": "Do homework"}
+        response = await client.post(path, json=content, follow_redirects=False)
         assert response.status_code == PASSED_VALIDATION
 
     run(app, scenario)
