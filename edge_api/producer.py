@@ -1,8 +1,9 @@
 """One kafka-python producer and its bridge to asyncio. The only module of the edge that imports kafka.
 
 kafka-python keeps what it is good at: metadata, leaders, connections, TLS, SASL, retries, the delivery time-out. Only
-its send() is left out, which costs more than the whole request: finished batches go straight into its accumulator.
-What that takes of its inside stands in `_FinishedRecords` and `Producer._enqueue`.
+its send() is left out: it spends 15 us on a partition, a future and locks for each record, more than the edge does on
+all the rest. Finished batches go straight into its accumulator instead. What that takes of its inside stands in
+`_FinishedRecords` and `Producer._enqueue`.
 """
 
 import asyncio
