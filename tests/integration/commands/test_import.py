@@ -122,9 +122,9 @@ def test_two_imports_of_one_file_do_not_run_at_the_same_time(topic: Topic, write
 
 def test_somebody_who_looks_sees_a_bar(topic: Topic, write: Write) -> None:
     path = write("title\n" + "todo\n" * 5_000)
-    command = [sys.executable, "manage.py", "import_todos", str(path), "--rate", "1000"]
+    command = [sys.executable, "manage.py", "import_todos", str(path), "--rate", "200"]
     with Terminal(command, environment()) as terminal:
-        terminal.wait_for("1,0")
+        terminal.wait_for("todos accepted, 0 lines rejected")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.wait() == 130
     assert "todos accepted, 0 lines rejected" in terminal.seen
