@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 # Packages that must stay out of an image, whoever asks for them.
 FORBIDDEN = {
-    "edge": {"django", "djangorestframework", "celery", "psycopg2-binary", "psycopg", "redis"},
+    "edge": {"django", "djangorestframework", "celery", "psycopg2-binary", "psycopg"},
     "django": {"fastapi", "starlette", "uvicorn", "psycopg"},
     "tracing": {"django", "celery", "fastapi", "starlette", "psycopg", "grpcio"},  # it goes on top of either image
     "dev": {"psycopg"},  # Django would prefer it to psycopg2

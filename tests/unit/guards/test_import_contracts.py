@@ -57,7 +57,7 @@ def test_the_tree_keeps_every_contract(tree: Path) -> None:
     [
         *(
             ("edge_api.injected", f"import {name}", {EDGE})
-            for name in ("django.db", "rest_framework", "celery", "django_celery_beat", "redis", "psycopg2")
+            for name in ("django.db", "rest_framework", "celery", "django_celery_beat", "psycopg2")
         ),
         ("edge_api.injected", "from todos import models", {EDGE}),
         ("edge_api.injected", "import todoproject.settings", {EDGE}),
