@@ -43,7 +43,7 @@ def payload_of(letter: DeadLetter) -> bytes:
 def event_of(letter: DeadLetter, payload: bytes) -> TodoCreated:
     """The event that redriving `payload` sends. Raises InvalidPayload.
 
-    Id and time that it leaves out are the record's own: the producer may have told the id to somebody.
+    Id, owner and time that it leaves out are the record's own: the producer may have told the id to somebody.
     """
     event = parse_json(TodoCreated, payload)
     original = _readable_part(bytes(letter.value or b""))
@@ -55,11 +55,12 @@ def event_of(letter: DeadLetter, payload: bytes) -> TodoCreated:
         raise InvalidPayload([FieldError("id", f"todo {todo_id} is stored already: discard, or give it another id")])
     created_at = event.created_at or original.created_at
     created_at = created_at or time_of(-1 if letter.timestamp_ms is None else letter.timestamp_ms)
-    return event.model_copy(update={"id": todo_id, "created_at": created_at})
+    owner = event.owner or original.owner
+    return event.model_copy(update={"id": todo_id, "owner": owner, "created_at": created_at})
 
 
 def _readable_part(value: bytes) -> TodoCreated:
-    """Id and time of an invalid payload, each of them if it is valid by itself."""
+    """Id, owner and time of an invalid payload, each of them if it is valid by itself."""
     nothing = TodoCreated(title="-")
     try:
         return parse_json(TodoCreated, value)
@@ -71,7 +72,7 @@ def _readable_part(value: bytes) -> TodoCreated:
         fields = json.loads(value)
     except ValueError:  # a number too long for the standard library
         return nothing
-    kept = {name: fields[name] for name in ("id", "created_at") if name in fields and name not in faults}
+    kept = {name: fields[name] for name in ("id", "owner", "created_at") if name in fields and name not in faults}
     return parse_json(TodoCreated, json.dumps({"title": "-"} | kept).encode())
 
 

@@ -24,6 +24,7 @@ class Row(NamedTuple):
     id: UUID
     title: str
     description: str
+    owner: str
     is_done: bool
     created_at: datetime
     stored_at: datetime
@@ -47,7 +48,9 @@ def csv_lines(found: Iterable[Row]) -> Iterator[str]:
     writer = csv.writer(_Returning())
     yield writer.writerow(COLUMNS)
     for row in found:
-        cells = row._replace(title=harmless(row.title), description=harmless(row.description))
+        cells = row._replace(
+            title=harmless(row.title), description=harmless(row.description), owner=harmless(row.owner)
+        )
         yield writer.writerow(map(_text, cells))
 
 

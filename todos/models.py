@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from edge_api.contract import DESCRIPTION_MAX, TITLE_MAX
+from edge_api.contract import DESCRIPTION_MAX, OWNER_MAX, TITLE_MAX
 
 
 class TodoQuerySet(models.QuerySet["Todo"]):
@@ -57,6 +57,14 @@ class Todo(models.Model):
         editable=False,
         help_text="The client's X-Request-ID; empty where it sent none, and the todo's id served as one.",
     )
+    owner = models.CharField(
+        max_length=OWNER_MAX,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Who sent it: the subject of the token. Empty for a todo made without signing in.",
+    )
 
     objects = TodoQuerySet.as_manager()
 
@@ -66,6 +74,13 @@ class Todo(models.Model):
             models.Index(fields=["-created_at", "-id"], name="todo_newest_first"),
             # Costs the ingest nothing: what it stores is not done.
             models.Index(fields=["-created_at", "-id"], name="todo_done", condition=models.Q(is_done=True)),
+            # Nobody lists the todos that are nobody's by their owner, so they need not pay for it.
+            models.Index(fields=["owner", "-created_at", "-id"], name="todo_of_owner", condition=~models.Q(owner="")),
+            models.Index(
+                fields=["owner", "-created_at", "-id"],
+                name="todo_of_owner_done",
+                condition=models.Q(is_done=True) & ~models.Q(owner=""),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -29,6 +29,7 @@ class TodoRow(NamedTuple):
     source_partition: int
     source_offset: int
     request_id: str = ""
+    owner: str = ""
 
 
 @dataclass
@@ -60,8 +61,13 @@ def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
             continue
         todo_id = event.id or id_from_position(topic, partition, record.offset)
         created_at = _in_utc(event.created_at) if event.created_at else time_of(record.timestamp)
-        description, request_id = event.description or "", _request_id(record.headers) if record.headers else ""
-        batch.todos.append(TodoRow(todo_id, event.title, description, created_at, partition, record.offset, request_id))
+        request_id = _request_id(record.headers) if record.headers else ""
+        batch.todos.append(
+            TodoRow(
+                todo_id, event.title, event.description or "", created_at, partition, record.offset, request_id,
+                event.owner or "",
+            )
+        )  # fmt: skip
         batch.sources.append(record)
     return batch
 

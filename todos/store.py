@@ -33,13 +33,13 @@ INSERT_TODOS = """
     WITH inserted AS (
         INSERT INTO todos_todo
             (id, title, description, is_done, created_at, stored_at, updated_at,
-             source_partition, source_offset, request_id)
+             source_partition, source_offset, request_id, owner)
         SELECT id::uuid, title, description, false, created_at::timestamptz, now(), now(),
-               source_partition::int, source_offset::bigint, request_id
+               source_partition::int, source_offset::bigint, request_id, owner
         FROM ROWS FROM (json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s),
                         json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s),
-                        json_array_elements_text(%s))
-            AS new (id, title, description, created_at, source_partition, source_offset, request_id)
+                        json_array_elements_text(%s), json_array_elements_text(%s))
+            AS new (id, title, description, created_at, source_partition, source_offset, request_id, owner)
         ON CONFLICT (id) DO NOTHING
         RETURNING source_partition)
     SELECT source_partition, count(*) FROM inserted GROUP BY source_partition

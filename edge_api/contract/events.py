@@ -88,7 +88,7 @@ class TodoFields(BaseModel):
 
 
 class TodoCreated(TodoFields):
-    """A todo was accepted. The edge sets every field but `owner`; other producers may send only a title."""
+    """A todo was accepted. The edge sets every field, `owner` of who signed in; others may send only a title."""
 
     type: Literal["TodoCreated"] = "TodoCreated"
     version: Literal[1] = 1
@@ -100,13 +100,14 @@ class TodoCreated(TodoFields):
         return self.model_dump_json(exclude_none=True).encode()
 
 
-def encode_created(todo: TodoFields, todo_id: str, created_at: str) -> bytes:
+def encode_created(todo: TodoFields, todo_id: str, created_at: str, owner: str = "") -> bytes:
     """The bytes of TodoCreated(...).to_json() for a todo that has been validated, at a tenth of the cost.
 
-    `created_at` is in ISO 8601 and UTC.
+    `created_at` is in ISO 8601 and UTC; an empty owner is none.
     """
-    event = b'%b,"type":"TodoCreated","version":1,"id":"%b","created_at":"%b"}'
-    return event % (to_json(todo, exclude_none=True)[:-1], todo_id.encode(), created_at.encode())
+    event = b'%b,"type":"TodoCreated","version":1,"id":"%b"%b,"created_at":"%b"}'
+    whose = b',"owner":%b' % to_json(owner) if owner else b""
+    return event % (to_json(todo, exclude_none=True)[:-1], todo_id.encode(), whose, created_at.encode())
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -1,6 +1,7 @@
 """Todos: found, edited, and traced to where they came from."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
@@ -13,7 +14,7 @@ from todos.admin.base import Textarea, label
 from todos.admin.fields import PlainTextField
 from todos.admin.history import TellsValues
 from todos.admin.todo_actions import TodoActions
-from todos.admin.todo_list import DoneFilter, TodoList
+from todos.admin.todo_list import DoneFilter, OwnerFilter, TodoList, name_of
 from todos.models import Todo
 from todos.pipeline.history import batch_of
 from todos.text import DESCRIPTION, TITLE, InvalidText, Text
@@ -43,15 +44,15 @@ class TodoForm(forms.ModelForm):
 class TodoAdmin(TodoActions, TellsValues):
     """Todos come through the edge, so there is no "add" here."""
 
-    list_display = ["title", "done", "created_at", "stored_at", "position"]
+    list_display = ["title", "done", "created_at", "stored_at", "of", "position"]
     list_display_links = ["title", "position"]  # a title may be invisible
     sortable_by = ()  # by any other column the whole table would have to be sorted
     form = TodoForm
-    list_filter = [DoneFilter, "created_at"]
+    list_filter = [DoneFilter, OwnerFilter, "created_at"]
     date_hierarchy = "created_at"
     search_fields = ["title"]
     search_help_text = "A part of the title, or a whole id"
-    readonly_fields = ["id", "created_at", "stored_at", "updated_at", "provenance", "request_id"]
+    readonly_fields = ["id", "created_at", "stored_at", "updated_at", "whose", "provenance", "request_id"]
     fields = ["title", "description", "is_done", *readonly_fields]
     list_per_page = 50
     show_full_result_count = False
@@ -63,6 +64,19 @@ class TodoAdmin(TodoActions, TellsValues):
     @admin.display(description="done", empty_value="")
     def done(self, todo: Todo) -> str | None:
         return label("done", "ok") if todo.is_done else None
+
+    @admin.display(description="owner", empty_value="")
+    def of(self, todo: Todo) -> str | None:
+        if not todo.owner:
+            return None
+        return format_html('<a class="todo-link" href="?{}">{}</a>', urlencode({"owner": todo.owner}), todo.owner)
+
+    @admin.display(description="owner")
+    def whose(self, todo: Todo) -> str:
+        if not todo.owner:
+            return "nobody; made without signing in"
+        name = name_of(todo.owner)
+        return f"{name} ({todo.owner})" if name else todo.owner
 
     @admin.display(description="partition / offset")
     def position(self, todo: Todo) -> str:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 from todos.formulas import restored
 from todos.imports.physical import MAX_LINE_BYTES, PhysicalLine, PhysicalLines, Place
 
-COLUMNS = ("title", "description", "id", "created_at")
+COLUMNS = ("title", "description", "owner", "id", "created_at")
 # What export_todos writes and no event can say; what a file of rejects adds.
 LEFT_OUT = ("is_done", "stored_at", "updated_at", "rejected")
 KNOWN = {*COLUMNS, *LEFT_OUT}
@@ -114,7 +114,7 @@ def _named(columns: list[str], cells: list[str] | str) -> tuple[dict[str, Any], 
     if len(cells) != len(columns):
         return {}, {LINE: f"has {len(cells)} cells, the heading {len(columns)}"}
     named = {name: cell for name, cell in zip(columns, cells, strict=True) if name in KNOWN}
-    fields = {name: restored(cell) if name in TEXTS else cell or None for name, cell in named.items()}
+    fields = {name: restored(cell) if name in TEXTS else restored(cell) or None for name, cell in named.items()}
     return fields, {name: NOT_UTF8 for name in COLUMNS if not _is_utf8(named.get(name, ""))}
 
 

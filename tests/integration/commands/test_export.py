@@ -39,6 +39,7 @@ def make_hostile() -> None:
             id=UUID(int=number + 1),
             title=title,
             description=description,
+            owner=("7", "", "=1", "'=1")[number % 4],
             is_done=number % 2 == 0,
             created_at=START + number * timedelta(microseconds=1),
             source_partition=0,
@@ -57,7 +58,7 @@ def exported(*arguments: object) -> list[dict[str, Any]]:
 
 
 def said_by_records() -> list[tuple[object, ...]]:
-    return list(Todo.objects.order_by("id").values_list("id", "title", "description", "created_at"))
+    return list(Todo.objects.order_by("id").values_list("id", "title", "description", "owner", "created_at"))
 
 
 def exported_titles(*arguments: object) -> list[str]:
@@ -67,9 +68,9 @@ def exported_titles(*arguments: object) -> list[str]:
 def test_csv_has_a_heading_and_a_line_for_each_todo_the_oldest_first() -> None:
     make_todos(2)
     heading, *lines = csv.reader(run("export_todos").out.splitlines())
-    assert ["id", "title", "description", "is_done", "created_at", "stored_at", "updated_at"] == heading
+    assert ["id", "title", "description", "owner", "is_done", "created_at", "stored_at", "updated_at"] == heading
     assert [
-        [str(todo.id), todo.title, "", "false", *(at.isoformat() for at in times_of(todo))]
+        [str(todo.id), todo.title, "", "", "false", *(at.isoformat() for at in times_of(todo))]
         for todo in Todo.objects.order_by("created_at")
     ] == lines
 
@@ -128,7 +129,10 @@ def test_a_reader_that_has_enough_ends_it_quietly() -> None:
     done = subprocess.run(
         ["bash", "-c", shell], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=60
     )
-    assert (done.stdout, done.stderr) == ("id,title,description,is_done,created_at,stored_at,updated_at\n141\n", "")
+    assert (done.stdout, done.stderr) == (
+        "id,title,description,owner,is_done,created_at,stored_at,updated_at\n141\n",
+        "",
+    )
 
 
 def test_it_is_utf_8_whatever_the_terminal_speaks() -> None:

@@ -242,7 +242,7 @@ def test_what_was_done_is_said_to_start_open(topic: Topic, write: Write) -> None
         ("{dir}/todos.txt", "--format: csv or jsonl? The name {dir}/todos.txt does not say"),
         ("{dir}/absent.csv", "{dir}/absent.csv: No such file or directory"),
         ("{dir} --format csv", "{dir}: is no file that can be read again; give it to"),
-        ("{dir}/unknown.csv", "{dir}/unknown.csv: column 'owner': unknown; known are title, description, id, created"),
+        ("{dir}/unknown.csv", "{dir}/unknown.csv: column 'due': unknown; known are title, description, owner, id"),
         ("{dir}/todos.csv --rejects {dir}/todos.csv", "would be overwritten"),
         ("{dir}/todos.csv --progress {dir}/unknown.csv", "unknown.csv is not what import_todos writes there"),
         ("{dir}/todos.csv --progress {dir}/absent/p", "{dir}/absent/p.new: No such file or directory"),
@@ -255,7 +255,7 @@ def test_what_was_done_is_said_to_start_open(topic: Topic, write: Write) -> None
 def test_wrong_usage_is_one_line_and_sends_nothing(topic: Topic, write: Write, arguments: str, message: str) -> None:
     directory = write("title\none\n").parent
     write("title\none\n", "todos.txt")
-    write("title,owner\none,olga\n", "unknown.csv")
+    write("title,due\none,soon\n", "unknown.csv")
     done = run("import_todos", *arguments.format(dir=directory).split())
     assert (done.code in {1, 2}, records_in(topic)) == (True, 0)
     assert message.format(dir=directory) in done.said

@@ -75,6 +75,17 @@ def test_an_edit_that_leaves_out_id_and_time_keeps_those_of_the_record(
     assert event.created_at == (datetime.fromisoformat(TIME) if has_time else datetime(1970, 1, 1, tzinfo=UTC))
 
 
+def test_an_edit_that_leaves_out_the_owner_does_not_take_the_todo_away(
+    topic: Topic, poison: Poison, sender: KafkaSender
+) -> None:
+    letter = poison(b'{"title": "", "owner": "7"}')
+    dead_letters.edit(letter.pk, GOOD, by="olga")
+    dead_letters.redrive(letter.pk, sender=sender, by="olga")
+    topic.poll()
+
+    assert "7" == Todo.objects.get().owner
+
+
 def test_a_double_click_sends_once(topic: Topic, poison: Poison, sender: KafkaSender) -> None:
     letter = poison()
     dead_letters.edit(letter.pk, GOOD, by="olga")

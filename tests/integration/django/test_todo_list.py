@@ -89,6 +89,18 @@ def test_the_filters_of_done_find_all_of_them(admin: Client, monkeypatch: pytest
     assert [list(range(78, 28, -1)), [*range(28, 1, -1), 0]] == pages(admin, "?done=yes")
 
 
+def test_an_owner_leads_to_all_that_is_theirs(admin: Client) -> None:
+    make_todos(80)
+    olga = User.objects.create_user("olga")
+    Todo.objects.filter(source_offset__lt=60).update(owner=olga.pk)
+    Todo.objects.filter(source_offset=3).update(owner="' & =")
+    assert f'href="?owner={olga.pk}"' in admin.get(f"{TODOS}?q=todo+5").content.decode()
+    assert [*range(59, 3, -1), 2, 1, 0] == [number for page in pages(admin, f"?owner={olga.pk}") for number in page]
+    assert "olga" in admin.get(f"{TODOS}?owner={olga.pk}").content.decode()
+    assert [3] == numbers(shown(admin, "?owner=%27+%26+%3D"))
+    assert [] == numbers(shown(admin, f"?owner={9**40}"))
+
+
 def test_an_id_is_found_at_once_and_a_strange_cursor_is_refused(admin: Client) -> None:
     todos = make_todos(3)
     assert [1] == numbers(shown(admin, f"?q=+{todos[1].id}+"))

@@ -34,13 +34,14 @@ TODO_FIELDS = {name: FIELDS[name] for name in ("title", "description")}
     st.none() | TEXT | st.just("\1" * DESCRIPTION_MAX),
     st.uuids(),
     st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - made aware
+    TEXT.map(lambda text: text[:255]),
 )
 def test_an_event_is_encoded_as_by_its_model(
-    title: str, description: str | None, todo_id: UUID, created_at: datetime
+    title: str, description: str | None, todo_id: UUID, created_at: datetime, owner: str
 ) -> None:
     todo = TodoFields(title=title, description=description)
-    event = TodoCreated(id=todo_id, created_at=created_at, title=title, description=description)
-    assert event.to_json() == encode_created(todo, str(todo_id), created_at.isoformat().replace("+00:00", "Z"))
+    event = TodoCreated(id=todo_id, created_at=created_at, title=title, description=description, owner=owner or None)
+    assert event.to_json() == encode_created(todo, str(todo_id), created_at.isoformat().replace("+00:00", "Z"), owner)
 
 
 def test_the_time_of_now_is_what_the_model_would_write() -> None:

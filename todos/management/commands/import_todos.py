@@ -29,10 +29,10 @@ examples:
   manage.py import_todos todos.jsonl --rate 500 --rejects bad.jsonl --ignore-unknown
   manage.py import_todos - --format csv --rejects bad.jsonl
 
-CSV: a heading with title and, if wanted, description, id, created_at; UTF-8, commas, quoted texts may have several
-lines. JSON Lines: one object a line with the same names. A created_at needs its time zone: 2026-01-31T08:00:00Z.
-What export_todos writes is read too, but is_done is left out: an event cannot say it. In CSV, one apostrophe in
-front of a formula ('=1+1) is taken away: export_todos puts it there.
+CSV: a heading with title and, if wanted, description, owner, id, created_at; UTF-8, commas, quoted texts may have
+several lines. JSON Lines: one object a line with the same names. A created_at needs its time zone:
+2026-01-31T08:00:00Z. What export_todos writes is read too, but is_done is left out: an event cannot say it. In CSV,
+one apostrophe in front of a formula ('=1+1) is taken away: export_todos puts it there.
 
 Each todo keeps its id, or gets one from the content of the whole file and its line's number. So the same file is
 stored once, however often it is imported, under whatever name. FILE.progress says how far an import came: after an

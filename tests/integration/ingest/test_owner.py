@@ -1,0 +1,33 @@
+"""Whose a todo is gets from its event to the row, and an owner's list costs the same in a table of any size."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+
+from tests.support.topic import Topic, event
+from todos.models import Todo
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_the_row_knows_its_owner_and_nobody_owns_what_names_none(make_topic: Callable[..., Topic]) -> None:
+    topic = make_topic()
+    for owner in ({"owner": "7"}, {}, {"owner": None}, {"owner": "\u5c71 =1"}):
+        topic.send(event(**owner))
+    assert 4 == topic.poll().stored
+    assert ["7", "", "", "\u5c71 =1"] == list(Todo.objects.order_by("source_offset").values_list("owner", flat=True))
+
+
+@pytest.mark.parametrize(("condition", "index"), [({}, "todo_of_owner"), ({"is_done": True}, "todo_of_owner_done")])
+def test_an_owners_list_is_read_from_its_index(condition: dict[str, bool], index: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO todos_todo (id, title, description, is_done, created_at, updated_at, source_partition,"
+            " source_offset, owner) SELECT gen_random_uuid(), 't', '', n % 3 = 0, now() - n * interval '1 s', now(), 0,"
+            " n, CASE WHEN n % 2 = 0 THEN '' ELSE (n % 50)::text END FROM generate_series(1, 30000) n"
+        )
+        cursor.execute("ANALYZE todos_todo")
+    plan = Todo.objects.filter(owner="7", **condition)[:50].explain()
+    assert f"using {index} on" in plan
+    assert "Sort" not in plan
