@@ -24,8 +24,11 @@ $(INSTALLED): requirements/dev.txt
 run: install ## Start everything on ports 7007 and 7008; Ctrl-C stops it
 	@$(BIN)/python -m devstack run
 
+# Much of it waits, so two processes share it, file by file; each has services of its own.
+WHOLE_SUITE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: install ## Run all tests, or some: make test ARGS="tests/unit -k title"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),$(WHOLE_SUITE))
 
 chaos: install ## Break everything under load and count: make chaos ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.chaos $(ARGS)

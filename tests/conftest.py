@@ -20,6 +20,9 @@ settings.register_profile("repeatable", _PATIENT, max_examples=200, derandomize=
 settings.register_profile("thorough", _PATIENT, max_examples=5_000)
 settings.load_profile("repeatable")
 
+# Where the shell started us in the background it ignores Ctrl-C, and so would every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 POSTGRES_PORT, VALKEY_PORT, KAFKA_PORT = free_port(), free_port(), free_port()
 
 # Django reads its settings before any fixture runs; what a developer's shell holds must not leak in.
@@ -37,6 +40,12 @@ os.environ.update(
 # A shell starts what it puts in the background with SIGINT ignored, and every program that a test starts inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 django.setup()  # before the conftest.py files below this one import models
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Here only the tests' processes start: pytest-django must not read settings there before this file has run."""
+    del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 ServiceT = TypeVar("ServiceT", Postgres, Valkey, Kafka)

@@ -37,7 +37,7 @@ def run(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
 def test_faults_in_random_order_lose_nothing_and_store_nothing_twice(tmp_path: Path) -> None:
     faults = "poison,duplicates,kill-child,crash-after-commit,immediate-postgres,stop-broker,flush-valkey"
 
-    code, report = run(tmp_path, "--seconds", "40", "--faults", faults)
+    code, report = run(tmp_path, "--seconds", "30", "--hold", "2", "--faults", faults)
 
     assert {} == report["violations"]
     assert 0 == code
@@ -48,7 +48,7 @@ def test_faults_in_random_order_lose_nothing_and_store_nothing_twice(tmp_path: P
 
 
 def test_a_ledger_outside_the_transaction_is_found_out(tmp_path: Path) -> None:
-    options = ("--seconds", "1", "--hold", "2", "--patience", "20", "--faults", "crash-before-insert", "--broken")
+    options = ("--seconds", "1", "--hold", "2", "--patience", "5", "--faults", "crash-before-insert", "--broken")
 
     code, report = run(tmp_path, *options)
 
@@ -61,7 +61,8 @@ def test_a_ledger_outside_the_transaction_is_found_out(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    chaos = start(tmp_path, "--seconds", "100", "--faults", "freeze-postgres,freeze-broker,full-disk,locked-table")
+    faults = "freeze-postgres,freeze-broker,full-disk,locked-table"
+    chaos = start(tmp_path, "--seconds", "100", "--hold", "2", "--faults", faults)
     assert chaos.stdout is not None
     try:
         assert any("caught up after" in line for line in chaos.stdout), "no fault within the time of the run"

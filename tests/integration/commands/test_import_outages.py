@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devstack import Kafka
-from tests.integration.commands.support import NOWHERE, records_in, run
+from tests.integration.commands.support import records_in, run
 from tests.support.stack import eventually
 from tests.support.topic import Topic
 from todos import kafka_bulk
@@ -50,11 +50,10 @@ def _freeze(kafka: Kafka, saved: Path, over: threading.Event) -> None:
         kafka.resume()
 
 
-def test_kafka_away_from_the_start(settings: Any, path: Path) -> None:
-    settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": NOWHERE})
+def test_kafka_away_from_the_start(kafka_away: str, path: Path) -> None:
     done = run("import_todos", path)
     assert (done.code, done.out) == (2, "")
-    assert done.said.startswith(f"Kafka at {NOWHERE}: ")
+    assert done.said.startswith(f"Kafka at {kafka_away}: ")
     assert done.said.endswith(". 0 lines are done; the same command goes on behind them")
     assert "\n" not in done.said
 

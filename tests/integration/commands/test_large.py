@@ -1,4 +1,4 @@
-"""A hundred thousand todos, in and out again, in the memory that a tenth of them needs."""
+"""Fifty thousand todos, in and out again, in the memory that a tenth of them needs."""
 
 import csv
 import subprocess
@@ -13,8 +13,8 @@ from tests.support.topic import Topic
 from todos.models import Todo
 
 pytestmark = pytest.mark.django_db(transaction=True)
-MANY, FEW = 100_000, 10_000
-# What MANY may need more than FEW. The files differ by 45 MB, and their todos as objects by far more.
+MANY, FEW = 50_000, 5_000
+# What MANY may need more than FEW. The files differ by 22 MB, and their todos as objects by far more.
 MARGIN_KB = 12_000
 MEASURED = """
 import sys

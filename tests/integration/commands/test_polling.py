@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
-from tests.integration.commands.support import NOWHERE, run
+from tests.integration.commands.support import run
 from tests.support.topic import Topic
 from todos.models import Poller
 from todos.schedules import POLL_SCHEDULE, POLL_TASK, TRIM_SCHEDULE, create_default_schedules
@@ -101,8 +101,8 @@ def make_poller(*, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("command", ["pause_polling", "resume_polling"])
-def test_kafka_away_does_not_keep_it_from_switching(settings: Any, command: str) -> None:
-    settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": NOWHERE})
+@pytest.mark.usefixtures("kafka_away")
+def test_kafka_away_does_not_keep_it_from_switching(command: str) -> None:
     PeriodicTask.objects.update(enabled=command == "pause_polling")
     done = run(command)
     assert done.code == 0

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
@@ -33,11 +32,6 @@ WATCH = [sys.executable, "manage.py", "pipeline_status", "--watch", "0.2"]
 def status(*, env: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
     done = manage("pipeline_status", "--json", env=env) if env else run("pipeline_status", "--json")
     return done.code, json.loads(done.out)
-
-
-@pytest.fixture
-def away(topic: Topic, settings: Any) -> None:
-    settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": NOWHERE})
 
 
 # --- For a script
@@ -129,19 +123,18 @@ def test_what_an_operator_has_seen_to_is_no_reason_to_call_one(topic: Topic) -> 
     assert (0, [], 14) == (code, found["problems"], found["lost"])
 
 
-@pytest.mark.usefixtures("away")
-def test_without_kafka_it_shows_what_the_database_knows() -> None:
-    PartitionLedger.objects.create(topic=django_settings.KAFKA.topic, partition=4, next_offset=1234, alarm="bad batch")
+def test_without_kafka_it_shows_what_the_database_knows(topic: Topic, kafka_away: str) -> None:
+    PartitionLedger.objects.create(topic=topic.kafka.topic, partition=4, next_offset=1234, alarm="bad batch")
     code, found = status()
     assert (2, "unreachable", None) == (code, found["state"], found["lag"])
-    assert NOWHERE in found["kafka_error"]
+    assert kafka_away in found["kafka_error"]
     assert [(4, 1234, None, None)] == [
         (row["partition"], row["next_offset"], row["end"], row["lag"]) for row in found["partitions"]
     ]
     assert ["partition 4 stands still: bad batch"] == found["problems"]
     done = run("pipeline_status")
     assert (2, True) == (done.code, "1,234" in done.out)
-    assert done.said.startswith(f"Kafka unreachable at {NOWHERE}: ")
+    assert done.said.startswith(f"Kafka unreachable at {kafka_away}: ")
 
 
 def test_without_the_database_it_says_so_and_whether_kafka_answers(topic: Topic) -> None:
