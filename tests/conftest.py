@@ -37,8 +37,6 @@ os.environ.update(
     REDIS_URL=f"redis://127.0.0.1:{VALKEY_PORT}/0",
     KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{KAFKA_PORT}",
 )
-# A shell starts what it puts in the background with SIGINT ignored, and every program that a test starts inherits that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 django.setup()  # before the conftest.py files below this one import models
 
 
