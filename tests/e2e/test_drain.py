@@ -59,6 +59,7 @@ def test_50_000_todos_survive_kills_of_workers_and_their_children_exactly_once(f
             worker.wait(10)
             worker.start()
     assert stored(stack) < 50_000, "the backlog was gone before the last kill"
+    stack.schedule(every_seconds=1, max_records=1_000)  # the rest may go faster
 
     stack.wait_until_drained(seconds=90)
     assert_exact(stack, sent)

@@ -3,6 +3,7 @@
 import json
 import uuid
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
@@ -11,6 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from edge_api.contract import KafkaSettings
 from todos.ingest import Poll, Summary
 from todos.kafka import KafkaLog
+from todos.log import LogUnavailable
 from todos.models import PartitionLedger
 from todos.options import PollOptions
 
@@ -62,9 +64,29 @@ class Topic:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.kafka.topic, values)])
         admin.close()
 
-    def poll(self, log: KafkaLog | None = None, *, timeout_ms: int = 1000, **options: Any) -> Summary:
-        """One whole poll: it ends when nothing more comes for `timeout_ms`."""
-        return Poll(log or self.log(), PollOptions(timeout_ms=timeout_ms, **options), "a test").run()
+    def poll(self, log: KafkaLog | None = None, *, timeout_ms: int = 3000, **options: Any) -> Summary:
+        """One whole poll: it ends when all that is there by now is stored, or when nothing comes for `timeout_ms`."""
+        ends = self.ends()
+
+        def is_drained() -> bool:
+            held = poll.leases.held
+            return bool(ends) and all(part in held and held[part].next_offset == end for part, end in ends.items())
+
+        limits = PollOptions(timeout_ms=timeout_ms, **options)
+        poll = Poll(log or self.log(), limits, "a test", should_stop=is_drained)
+        return poll.run()
+
+    def ends(self) -> dict[int, int]:
+        """The end of each partition; empty where Kafka does not tell."""
+        try:
+            spans = self._own_log.spans(self._own_log.partitions())
+        except LogUnavailable:
+            return {}
+        return {partition: span.end for partition, span in spans.items()}
+
+    @cached_property
+    def _own_log(self) -> KafkaLog:
+        return self.log()
 
 
 def event(**fields: Any) -> bytes:
