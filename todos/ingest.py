@@ -27,8 +27,9 @@ from todos.tracing import trace_batch
 
 logger = logging.getLogger(__name__)
 
-# A new or freed partition is noticed within this time, also in the middle of a long poll.
-REFRESH_SECONDS = 0.25
+# A new or freed partition is noticed within this time, also in the middle of a long poll; sooner by a poll that has
+# less than its share: nobody reads what it waits for.
+REFRESH_SECONDS, SHORT_REFRESH_SECONDS = 0.25, 0.05
 DISCOVERY_SECONDS = 10.0
 PUBLISH_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 2.0
@@ -98,7 +99,7 @@ class Poll:
         """One read and one transaction, or one failure. True when records came."""
         try:
             self._share_partitions()
-            stored = self._read_and_store(min(seconds_left, REFRESH_SECONDS))
+            stored = self._read_and_store(min(seconds_left, max(self._next_refresh - time.monotonic(), 0)))
         except LeaseLost as exc:
             logger.info("%s: %s", self.worker, exc)
             self._start_over()
@@ -124,7 +125,8 @@ class Poll:
                 positions = {partition: lease.next_offset for partition, lease in self.leases.held.items()}
                 self._reader.assign(positions)
                 self._unpublished = positions  # what was given away is its new holder's to publish
-            self._next_refresh = time.monotonic() + REFRESH_SECONDS
+            seconds = SHORT_REFRESH_SECONDS if self.leases.has_too_few else REFRESH_SECONDS
+            self._next_refresh = time.monotonic() + seconds
 
     def _leave_what_was_made_anew(self) -> None:
         """The new topic may be longer than the ledger by now: nothing would be out of range."""

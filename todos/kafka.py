@@ -33,7 +33,7 @@ from todos.log import LogUnavailable, OffsetOutOfRange, Position, Record, Record
 ADMIN_TIMEOUT_MS = 5_000
 TIMESTAMPS_SECONDS = 3.0
 # How long the broker holds a fetch open. A newly assigned partition waits behind the open fetch, so it is short.
-FETCH_WAIT_MS = 250
+FETCH_WAIT_MS = 100
 # Together below 5 s: how long a send waits to learn of the topic, for the acknowledgement, and for its thread to end.
 METADATA_MS, ACK_MS, JOIN_SECONDS = 2_000, 2_000, 0.5
 

@@ -85,6 +85,7 @@ class Leases:
         self.worker = worker
         self.me: UUID = uuid4()
         self.held: dict[int, Lease] = {}
+        self.has_too_few = False  # for its fair share, at the last refresh
         self._next_heartbeat = 0.0
 
     def __enter__(self) -> Self:
@@ -113,6 +114,8 @@ class Leases:
         self._give_back(sorted(mine, key=lambda partition: (partition not in self.held, partition))[share:])
         free = [partition for partition, _, _, may_take, _ in survey if may_take and partition not in self.held]
         self._take(free, share - len(self.held))
+        # Rounded down: who only misses what nobody can have need not hurry.
+        self.has_too_few = bool(survey) and len(self.held) < max(len(survey) // survey[0][4], 1)
         return before != {partition: lease.epoch for partition, lease in self.held.items()}
 
     def forget(self) -> None:

@@ -35,6 +35,20 @@ def test_shares_are_fair_and_cover_every_partition(workers: int) -> None:
     assert max(len(poll.held) for poll in polls) == math.ceil(6 / workers)
 
 
+@pytest.mark.parametrize(("workers", "in_a_hurry"), [(2, []), (4, [0]), (9, [0, 0, 0])])
+def test_who_has_less_than_anybody_can_have_is_in_a_hurry(workers: int, in_a_hurry: list[int]) -> None:
+    ensure_ledger(TOPIC, range(6))
+    polls = [Leases(TOPIC, f"worker {n}") for n in range(workers)]
+    for poll in polls:
+        poll.refresh(range(6))
+    assert [True] * (workers - 1) == [poll.has_too_few for poll in polls[1:]]  # the first one holds all
+
+    for _ in range(2):
+        for poll in polls:
+            poll.refresh(range(6))
+    assert in_a_hurry == [len(poll.held) for poll in polls if poll.has_too_few]
+
+
 def test_a_poll_that_forgot_its_leases_keeps_none_beyond_its_share() -> None:
     """As after a failure; it held everything when the other poll came."""
     ensure_ledger(TOPIC, range(6))
