@@ -42,5 +42,5 @@ def readyz_pipeline(request: HttpRequest) -> JsonResponse:
         logger.warning("cannot tell how the pipeline does: %s", exc)
         connection.close()
         return JsonResponse({"status": "unavailable", "database": "unreachable or not migrated"}, status=503)
-    body = {"status": "ok" if now.flows else "unavailable"} | {part.name.lower(): part.text for part in now.parts}
-    return JsonResponse(body, status=200 if now.flows else 503)
+    body = {"status": "unavailable" if now.faults else "ok"} | {part.name.lower(): part.text for part in now.parts}
+    return JsonResponse(body, status=503 if now.faults else 200)

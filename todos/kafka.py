@@ -72,10 +72,13 @@ class KafkaLog:
 
     def offset_at(self, partition: int, timestamp_ms: int) -> int | None:
         """The first offset whose record is as young as that; None when all are older."""
-        where = TopicPartition(self.topic, partition)
+        return self.offsets_at([partition], timestamp_ms)[partition]
+
+    def offsets_at(self, partitions: Iterable[int], timestamp_ms: int) -> dict[int, int | None]:
+        wanted = {TopicPartition(self.topic, partition): timestamp_ms for partition in partitions}
         with _unavailable():
-            found = self._admin.list_partition_offsets({where: timestamp_ms}, timeout_ms=ADMIN_TIMEOUT_MS)
-        return None if found[where].offset < 0 else int(found[where].offset)
+            found = self._admin.list_partition_offsets(wanted, timeout_ms=ADMIN_TIMEOUT_MS)
+        return {where.partition: None if at.offset < 0 else int(at.offset) for where, at in found.items()}
 
     def retention(self) -> Retention:
         names = ("cleanup.policy", "retention.ms", "retention.bytes")

@@ -168,6 +168,16 @@ class PollRun(models.Model):
         return f"{self.worker} at {self.started_at:%H:%M:%S}"
 
 
+class PausedSchedule(models.Model):
+    """A schedule that a pause switched off. A resume switches on no other: somebody may have wanted it off."""
+
+    schedule = models.OneToOneField("django_celery_beat.PeriodicTask", models.CASCADE, primary_key=True)
+    paused_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return str(self.schedule)
+
+
 class SourceModel(models.Model):
     """Something that happened at a place in the log."""
 

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 from kombu.exceptions import OperationalError
 
+from todos.models import PausedSchedule
 from todos.options import Options, PollOptions, TrimOptions
 
 POLL_SCHEDULE, POLL_TASK = "Poll todo-create", "todos.tasks.poll_todos"
@@ -83,11 +84,21 @@ def interval_of(seconds: int) -> IntervalSchedule:
 @transaction.atomic
 def switch(tasks: "QuerySet[PeriodicTask]", *, enabled: bool) -> int:
     """Pause or resume; beat acts on it within 10 s. Running polls end by themselves."""
+    chosen = list(tasks.exclude(enabled=enabled).values_list("pk", flat=True))
     last_run = {} if enabled else {"last_run_at": None}
-    switched = tasks.exclude(enabled=enabled).update(enabled=enabled, **last_run)
-    if switched:
+    PeriodicTask.objects.filter(pk__in=chosen).update(enabled=enabled, **last_run)
+    if enabled:
+        forget_pause(chosen)
+    else:
+        PausedSchedule.objects.bulk_create([PausedSchedule(pk=pk) for pk in chosen], ignore_conflicts=True)
+    if chosen:
         PeriodicTasks.update_changed()  # update() alone is not noticed by beat
-    return int(switched)
+    return len(chosen)
+
+
+def forget_pause(tasks: Collection[int]) -> None:
+    """They are on again, however that came."""
+    PausedSchedule.objects.filter(pk__in=tasks).delete()
 
 
 def run_now(task: PeriodicTask) -> None:
@@ -123,20 +134,25 @@ class UnknownSchedule(LookupError):
 
 class Switched(NamedTuple):
     schedule: PeriodicTask  # as it was before
-    changed: bool  # False when it was like that already
+    changed: bool
 
 
 @transaction.atomic
 def switch_polling(*, enabled: bool, names: Collection[str] = ()) -> list[Switched]:
-    """These schedules of the poll, or all. Beat notices by itself. Raises UnknownSchedule; then nothing is switched."""
+    """These schedules of the poll; without names all are paused, or all resumed that a pause switched off.
+
+    Beat notices by itself. Raises UnknownSchedule; then nothing is switched.
+    """
     found = {task.name: task for task in poll_schedules().select_for_update(of=["self"])}
     if missing := sorted(set(names) - found.keys()):
         raise UnknownSchedule(f"{', '.join(missing)}: no schedule of the poll; there are {', '.join(found) or 'none'}")
     if not found:
         raise UnknownSchedule("there is no schedule of the poll; manage.py create_schedules makes it")
-    chosen = [found[name] for name in (names or found)]
-    switch(PeriodicTask.objects.filter(pk__in=[task.pk for task in chosen]), enabled=enabled)
-    return [Switched(task, task.enabled != enabled) for task in chosen]
+    asked = [found[name] for name in (names or found)]
+    paused = set(PausedSchedule.objects.values_list("pk", flat=True))
+    chosen = {task.pk for task in asked if task.enabled != enabled and (names or not enabled or task.pk in paused)}
+    switch(PeriodicTask.objects.filter(pk__in=chosen), enabled=enabled)
+    return [Switched(task, task.pk in chosen) for task in asked]
 
 
 def poll_schedules() -> Any:  # a QuerySet[PeriodicTask], which has no types

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict
 
-from django.db.models import F, Max, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Now
 
 from todos.log import Log, LogUnavailable, OffsetOutOfRange, Retention, Span
@@ -14,6 +14,8 @@ from todos.models import OffsetLoss, PartitionLedger, Poller
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
+
+LOSS_MATTERS_FOR = timedelta(days=1)  # it stays on record for ever, but not a reason to call somebody
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class PartitionStatus:
     deleted_in: float | None = None
     behind: float | None = None  # seconds since the oldest unread record was produced; None as above
     lost: int = 0  # offsets that were never stored
-    lost_at: datetime | None = None
+    deleted_lately: int = 0  # of them, what Kafka deleted unread within the last day
     alarm: str = ""
 
     @property
@@ -75,19 +77,23 @@ def pipeline_status(log: Log) -> PipelineStatus:
 class _Known(TypedDict):
     worker: str | None
     lost: int | None
-    lost_at: datetime | None
+    deleted_lately: int | None
 
 
 def ledger_of(topic: str) -> "QuerySet[WithAnnotations[PartitionLedger, _Known]]":
-    """Each partition's row with the `worker` that holds it now, and what was `lost` of it."""
+    """Each partition's row with the `worker` that holds it now, and what was `lost` of it, ever and lately."""
     alive = Poller.objects.filter(id=OuterRef("holder"), expires_at__gt=Now())
-    lost = OffsetLoss.objects.filter(topic=OuterRef("topic"), partition=OuterRef("partition"))
-    losses = lost.order_by().values("partition")
+    losses = OffsetLoss.objects.filter(topic=OuterRef("topic"), partition=OuterRef("partition")).order_by()
+    lately = losses.filter(cause=OffsetLoss.Cause.DELETED, created_at__gte=Now() - LOSS_MATTERS_FOR)
     return PartitionLedger.objects.filter(topic=topic).annotate(
         worker=Subquery(alive.values("worker")),
-        lost=Subquery(losses.annotate(lost=Sum(F("next_offset") - F("first_offset"))).values("lost")),
-        lost_at=Subquery(losses.annotate(last=Max("created_at")).values("last")),
+        lost=_offsets(losses),
+        deleted_lately=_offsets(lately),
     )
+
+
+def _offsets(losses: "QuerySet[OffsetLoss]") -> Subquery:
+    return Subquery(losses.values("partition").annotate(lost=Sum(F("next_offset") - F("first_offset"))).values("lost"))
 
 
 def view_log(log: Log, positions: Mapping[int, int]) -> LogView:
@@ -119,7 +125,7 @@ def combine(
                 deleted_in=_deleted_in(partition, next_offset, view),
                 behind=_behind(partition, next_offset, view),
                 lost=(row and row.lost) or 0,
-                lost_at=row.lost_at if row else None,
+                deleted_lately=(row and row.deleted_lately) or 0,
                 alarm=row.alarm if row else "",
             )
         )

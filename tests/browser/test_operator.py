@@ -114,7 +114,7 @@ def test_pause_and_resume_from_the_first_page(open_page: OpenPage, stack: Stack)
     expect(page.get_by_text("No poll is running: polling is paused.")).to_be_visible()
 
     post(stack, "waits in Kafka")
-    expect(page.get_by_text("Polling is paused; 1 todo waits in Kafka.")).to_be_visible()
+    expect(page.get_by_text(f"Polling is paused: {POLL_SCHEDULE}; 1 todo waits in Kafka.")).to_be_visible()
     page.get_by_role("button", name="Poll now").click()
     eventually(
         lambda: stack.rows("SELECT 1 FROM todos_todo WHERE title = 'waits in Kafka'"),
@@ -181,6 +181,7 @@ def paths(stack: Stack) -> list[str]:
     for app, model, table in (
         ("todos", "todo", "todos_todo"), ("todos", "deadletter", "todos_deadletter"), ("todos", "batch", "todos_batch"),
         ("todos", "partitionledger", "todos_partitionledger"), ("todos", "poller", "todos_poller"),
+        ("todos", "pollrun", "todos_pollrun"),
         ("todos", "offsetloss", "todos_offsetloss"), ("auth", "user", "auth_user"), ("auth", "group", "auth_group"),
         ("django_celery_beat", "periodictask", "django_celery_beat_periodictask"),
         ("django_celery_beat", "intervalschedule", "django_celery_beat_intervalschedule"),

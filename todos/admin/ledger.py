@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from todos.admin.base import ChangeList, EstimatedList, ModelAdmin
 from todos.admin.paginator import EstimatingPaginator
-from todos.models import Batch, OffsetLoss, PartitionLedger, Poller
+from todos.models import Batch, OffsetLoss, PartitionLedger, Poller, PollRun
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -38,6 +38,15 @@ class PartitionLedgerAdmin(ReadOnlyAdmin):
 @admin.register(Poller)
 class PollerAdmin(ReadOnlyAdmin):
     list_display = ["worker", "topic", "started_at", "expires_at"]
+
+
+@admin.register(PollRun)
+class PollRunAdmin(ReadOnlyAdmin):
+    list_display = [
+        "__str__", "ended_at", "batches", "stored", "duplicates", "dead_letters", "lost", "failures", "last_error",
+    ]  # fmt: skip
+    paginator = EstimatingPaginator
+    show_full_result_count = False
 
 
 @admin.register(OffsetLoss)

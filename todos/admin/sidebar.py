@@ -40,6 +40,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 item("Ledger", "menu_book", "todos.partitionledger"),
                 item("Running polls", "autorenew", "todos.poller"),
+                item("Polls", "history", "todos.pollrun"),
                 item("Batches", "stacks", "todos.batch"),
                 item("Offset losses", "heart_broken", "todos.offsetloss"),
             ],

@@ -34,18 +34,18 @@ STORED = """
 
 @dataclass(frozen=True)
 class Series:
-    """Todos stored in each period of `width`; the last period is still running, as of `now`."""
+    """Todos in each period of `width`; the last period is still running, as of `now`."""
 
     start: datetime
     width: timedelta
-    stored: list[int]
+    counts: list[int]
     now: datetime
 
     @property
     def per_minute(self) -> float:
         """Over the last period that is whole and the one that is running."""
-        since = self.start + (len(self.stored) - 2) * self.width
-        return sum(self.stored[-2:]) * 60 / (self.now - since).total_seconds()
+        since = self.start + (len(self.counts) - 2) * self.width
+        return sum(self.counts[-2:]) * 60 / (self.now - since).total_seconds()
 
 
 class StoredOverTime:
@@ -57,8 +57,8 @@ class StoredOverTime:
 
     def series(self, topic: str) -> Series:
         now = timezone.now()
-        first = _floor(now, self.width) - (self.periods - 1) * self.width
-        starts = [first + number * self.width for number in range(self.periods)]
+        starts = periods_before(now, self.width, self.periods)
+        first = starts[0]
         known = {start: stored for start, stored in self._settled.get(topic, {}).items() if start >= first}
         missing = [start for start in starts if start not in known]
         stored = known | _stored(topic, missing[0], self.width)
@@ -66,12 +66,15 @@ class StoredOverTime:
         return Series(first, self.width, [stored.get(start, 0) for start in starts], now)
 
 
-LAST_HOUR = StoredOverTime(timedelta(minutes=1), 60)
-LAST_DAY = StoredOverTime(timedelta(minutes=15), 96)
+HOUR, DAY = (timedelta(minutes=1), 60), (timedelta(minutes=15), 96)  # width and number of periods
+LAST_HOUR, LAST_DAY = StoredOverTime(*HOUR), StoredOverTime(*DAY)
 
 
-def _floor(moment: datetime, width: timedelta) -> datetime:
-    return datetime.fromtimestamp(moment.timestamp() // width.total_seconds() * width.total_seconds(), tz=moment.tzinfo)
+def periods_before(now: datetime, width: timedelta, periods: int) -> list[datetime]:
+    """Their starts; the last one is running."""
+    seconds = width.total_seconds()
+    running = datetime.fromtimestamp(now.timestamp() // seconds * seconds, tz=now.tzinfo)
+    return [running - number * width for number in reversed(range(periods))]
 
 
 def _stored(topic: str, since: datetime, width: timedelta) -> dict[datetime, int]:

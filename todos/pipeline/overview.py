@@ -13,12 +13,11 @@ from todos.models import Batch, PollRun
 from todos.pipeline import history
 from todos.pipeline.history import Delays, PollSchedule, RunningPoll, Series
 from todos.pipeline.probe import Answer
-from todos.pipeline.services import KafkaView, RedisView, services
+from todos.pipeline.services import KafkaView, RedisView, Services, services
 from todos.pipeline.words import count, duration
 from todos.status import LogView, PipelineStatus, combine, ledger_of
 
 RETENTION_ALARM = timedelta(hours=1)
-LOSS_ALARM = timedelta(days=1)
 QUEUE_ALARM = 10
 SILENT_INTERVALS = 3
 
@@ -42,7 +41,7 @@ class Part(NamedTuple):
 class Alarm(NamedTuple):
     state: State
     text: str
-    about: str = ""  # where to look: partitionledger, offsetloss, schedule
+    about: str = ""  # where to look: partitionledger, offsetloss, deadletter, schedule
 
 
 @dataclass(frozen=True)
@@ -78,38 +77,29 @@ class Overview:
     @property
     def parts(self) -> list[Part]:
         return [
-            self._kafka(),
-            self._redis(),
+            kafka_part(self.kafka),
+            redis_part(self.redis),
             Part("Database", State.OK, "answers", self.at),
             self._beat(),
             self._workers(),
         ]
 
     @property
-    def flows(self) -> bool:
-        """Nothing is known to be wrong; what cannot be told is excused only by somebody's pause."""
-        states = {part.state for part in self.parts}
-        is_paused = bool(self.schedule.names) and not self.schedule.is_enabled
-        return State.BAD not in states and (is_paused or State.UNKNOWN not in states)
+    def faults(self) -> list[Part]:
+        """What keeps todos from flowing, or, if that is all, what cannot be told. Somebody's pause excuses that."""
+        bad = [part for part in self.parts if part.state is State.BAD]
+        return bad or [part for part in self.parts if part.state is State.UNKNOWN and not self.is_paused]
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self.schedule.names) and not self.schedule.is_enabled
 
     @property
     def alarms(self) -> list[Alarm]:
-        return [*self._standing_still(), *self._losses(), *self._behind()]
+        """All that needs an operator; the admin's page, pipeline_status and /readyz/pipeline know no other."""
+        return [*self._faults(), *self._standing_still(), *self._losses(), *self._waiting()]
 
     # --- Parts
-
-    def _kafka(self) -> Part:
-        if self.kafka.value is None:
-            return Part("Kafka", State.BAD, f"unreachable: {self.kafka.error}")
-        partitions = len(self.kafka.value.log.spans)
-        return Part("Kafka", State.OK, f"answers, {count(partitions, 'partition')}", _at(self.kafka))
-
-    def _redis(self) -> Part:
-        if self.redis.value is None:
-            return Part("Redis", State.BAD, f"unreachable: {self.redis.error}")
-        waiting = self.redis.value.waiting
-        state = State.WARNING if waiting > QUEUE_ALARM else State.OK
-        return Part("Redis", state, f"answers, {count(waiting, 'tick waits', 'ticks wait')}", _at(self.redis))
 
     def _beat(self) -> Part:
         """A poll that started proves a tick. One that is missing is beat's fault where no tick waits either."""
@@ -154,40 +144,59 @@ class Overview:
 
     # --- Alarms
 
+    def _faults(self) -> Iterator[Alarm]:
+        for part in self.faults:
+            state = State.BAD if part.state is State.BAD else State.WARNING
+            yield Alarm(state, f"{part.name}: {part.text}")
+
     def _standing_still(self) -> Iterator[Alarm]:
-        for partition in self.status.partitions:
-            if partition.alarm:
-                yield Alarm(State.BAD, f"Partition {partition.partition}: {partition.alarm}", "partitionledger")
+        for row in self.status.partitions:
+            if row.alarm:
+                yield Alarm(State.BAD, f"partition {row.partition} stands still: {row.alarm}", "partitionledger")
 
     def _losses(self) -> Iterator[Alarm]:
-        recent = [p for p in self.status.partitions if p.lost_at and self.at - p.lost_at < LOSS_ALARM]
-        if recent:
-            partitions = ", ".join(str(p.partition) for p in recent)
-            yield Alarm(State.BAD, f"Offsets of partition {partitions} were never stored.", "offsetloss")
+        for row in self.status.partitions:
+            if row.deleted_lately:
+                lost = f"Kafka deleted {row.deleted_lately:,} offsets in the last day before they were stored"
+                yield Alarm(State.BAD, f"partition {row.partition}: {lost}", "offsetloss")
         if self.deleted_in is not None and self.deleted_in < RETENTION_ALARM.total_seconds():
-            yield Alarm(State.BAD, f"Kafka may delete unread todos in {duration(self.deleted_in)}.")
+            yield Alarm(State.BAD, f"Kafka may delete unread todos in {duration(self.deleted_in)}")
 
-    def _behind(self) -> Iterator[Alarm]:
-        for part in self.parts:
-            if part.state is State.BAD:
-                yield Alarm(State.BAD, f"{part.name}: {part.text}.")
-        if self.schedule.names and not self.schedule.is_enabled:
+    def _waiting(self) -> Iterator[Alarm]:
+        if letters := sum(self.dead_letters.values()):
+            more = "or more " if letters == history.MAX_COUNTED_LETTERS else ""
+            text = f"{letters:,} {more}dead letters are open" if letters > 1 else "1 dead letter is open"
+            yield Alarm(State.WARNING, text, "deadletter")
+        if self.is_paused:
+            names = ", ".join(self.schedule.names.values())
             waiting = f"; {count(self.lag, 'todo waits', 'todos wait')} in Kafka" if self.lag else ""
-            yield Alarm(State.WARNING, f"Polling is paused{waiting}.", "schedule")
-        elif self.lag and not self.polls:
-            waiting = count(self.lag, "todo waits", "todos wait")
-            yield Alarm(State.WARNING, f"{waiting} in Kafka and no poll is running.", "schedule")
+            yield Alarm(State.WARNING, f"polling is paused: {names}{waiting}", "schedule")
+
+
+def kafka_part(kafka: Answer[KafkaView]) -> Part:
+    if kafka.value is None:
+        return Part("Kafka", State.BAD, f"unreachable at {settings.KAFKA.bootstrap_servers}: {kafka.error}")
+    partitions = len(kafka.value.log.spans)
+    return Part("Kafka", State.OK, f"answers, {count(partitions, 'partition')}", _at(kafka))
+
+
+def redis_part(redis: Answer[RedisView]) -> Part:
+    if redis.value is None:
+        return Part("Redis", State.BAD, f"unreachable: {redis.error}")
+    waiting = redis.value.waiting
+    state = State.WARNING if waiting > QUEUE_ALARM else State.OK
+    return Part("Redis", state, f"answers, {count(waiting, 'tick waits', 'ticks wait')}", _at(redis))
 
 
 def _at(answer: Answer[KafkaView] | Answer[RedisView]) -> datetime:
     return datetime.fromtimestamp(answer.at, tz=timezone.get_current_timezone())
 
 
-def overview() -> Overview:
-    """One query for each panel. Kafka and Redis are asked meanwhile, and have services.WAIT_SECONDS together."""
-    topic = settings.KAFKA.topic
+def overview(asked: Services | None = None) -> Overview:
+    """One query for each panel. Kafka and Redis are asked meanwhile, by default through what this process shares."""
+    topic, asked = settings.KAFKA.topic, asked or services()
     ledger = ledger_of(topic)
-    deadline = services().start({row.partition: row.next_offset for row in ledger})
+    deadline = asked.start({row.partition: row.next_offset for row in ledger})
     panels: dict[str, Any] = {
         "last_hour": history.LAST_HOUR.series(topic),
         "last_day": history.LAST_DAY.series(topic),
@@ -198,6 +207,6 @@ def overview() -> Overview:
         "last_poll": history.last_poll(topic),
         "schedule": history.poll_schedule(),
     }
-    kafka, redis = services().answers(deadline)
+    kafka, redis = asked.answers(deadline)
     status = combine(topic, ledger, kafka.value.log if kafka.value else LogView(), kafka.error or None)
     return Overview(at=timezone.now(), status=status, kafka=kafka, redis=redis, **panels)

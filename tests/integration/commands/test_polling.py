@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from tests.integration.commands.support import run
 from tests.support.topic import Topic
 from todos.models import Poller
+from todos.options import PollOptions
 from todos.schedules import POLL_SCHEDULE, POLL_TASK, TRIM_SCHEDULE, create_default_schedules
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,10 +70,39 @@ def test_one_of_several_schedules() -> None:
     run("pause_polling", POLL_SCHEDULE)
     run("resume_polling", POLL_SCHEDULE)
     assert {POLL_SCHEDULE: True, "another": False, TRIM_SCHEDULE: True} == enabled()
-    run("resume_polling")
+    run("resume_polling", "another")
     assert {POLL_SCHEDULE: True, "another": True, TRIM_SCHEDULE: True} == enabled()
     done = run("pause_polling", POLL_SCHEDULE, "--wait")
     assert (1, "not waiting, others still poll: another") == (done.code, done.said)
+
+
+def test_resume_leaves_off_what_no_pause_switched_off() -> None:
+    add_schedule("another", enabled=False)
+    run("pause_polling")
+    run("pause_polling")
+    out = run("resume_polling").out
+    assert out.startswith(f"resumed '{POLL_SCHEDULE}', every 5 seconds\nstays as it was: 'another', every 5 seconds\n")
+    assert {POLL_SCHEDULE: True, "another": False, TRIM_SCHEDULE: True} == enabled()
+
+
+def test_what_was_switched_on_after_a_pause_and_off_for_good_is_not_resumed(admin_client: Client) -> None:
+    task = PeriodicTask.objects.get(name=POLL_SCHEDULE)
+    page = f"/admin/django_celery_beat/periodictask/{task.pk}/change/"
+    values = PollOptions().model_dump() | {"every_seconds": 5}
+    run("pause_polling")
+    assert 302 == admin_client.post(page, values | {"enabled": "on"}).status_code
+    assert 302 == admin_client.post(page, values).status_code
+    done = run("resume_polling")
+    assert (1, "nothing polls: no pause switched these off; name what to resume") == (done.code, done.said)
+    assert not enabled()[POLL_SCHEDULE]
+
+
+def test_the_button_of_the_admin_is_a_pause(admin_client: Client) -> None:
+    task = PeriodicTask.objects.get(name=POLL_SCHEDULE)
+    admin_client.post(f"/admin/django_celery_beat/periodictask/{task.pk}/act/", {"act": "pause"})
+    assert not enabled()[POLL_SCHEDULE]
+    run("resume_polling")
+    assert enabled()[POLL_SCHEDULE]
 
 
 def test_it_says_which_polls_run_and_when_they_end() -> None:
@@ -104,7 +135,7 @@ def make_poller(*, seconds: float) -> None:
 @pytest.mark.usefixtures("kafka_away")
 def test_kafka_away_does_not_keep_it_from_switching(command: str) -> None:
     PeriodicTask.objects.update(enabled=command == "pause_polling")
-    done = run(command)
+    done = run(command, POLL_SCHEDULE)
     assert done.code == 0
     assert "how much waits in Kafka cannot be told: " in done.out
     assert (command == "resume_polling") == enabled()[POLL_SCHEDULE]

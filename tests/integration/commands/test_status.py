@@ -7,21 +7,25 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from devstack import Kafka
+from devstack import Kafka, Valkey
 from devstack.environment import ROOT
 from devstack.ports import free_port
 from tests.integration.commands.support import NOWHERE, environment, manage, run, start
 from tests.support.proxy import Door
 from tests.support.terminal import Terminal
 from tests.support.topic import Topic, event
-from todos.models import DeadLetter, OffsetLoss, PartitionLedger
+from todos.models import DeadLetter, OffsetLoss, PartitionLedger, PollRun
+from todos.pipeline.services import close_services
 from todos.schedules import POLL_SCHEDULE, POLL_TASK, create_default_schedules
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,6 +36,18 @@ WATCH = [sys.executable, "manage.py", "pipeline_status", "--watch", "0.2"]
 def status(*, env: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
     done = manage("pipeline_status", "--json", env=env) if env else run("pipeline_status", "--json")
     return done.code, json.loads(done.out)
+
+
+@pytest.fixture(autouse=True)
+def polled(topic: Topic, valkey: Valkey) -> None:
+    """Beat ticks and polls end, as far as the database and the queue tell."""
+    create_default_schedules()
+    run_ended(topic.kafka.topic)
+
+
+def run_ended(topic: str) -> None:
+    counts = dict.fromkeys(("batches", "stored", "duplicates", "dead_letters", "lost", "failures"), 0)
+    PollRun.objects.create(topic=topic, worker="w", started_at=timezone.now() + timedelta(minutes=5), **counts)
 
 
 # --- For a script
@@ -47,6 +63,7 @@ def test_json_has_the_documented_keys_and_the_numbers(topic: Topic) -> None:
 
     assert (0, "ok", []) == (code, found["state"], found["problems"])
     assert datetime.fromisoformat(found.pop("at")).timestamp() >= int(started)
+    assert {"kafka", "redis", "database", "beat", "workers"} == found.pop("parts").keys()
     first, *others = found.pop("partitions")
     assert 604_700 < found.pop("deleted_in_seconds") <= 604_800
     assert {
@@ -77,10 +94,11 @@ def alarm(topic: Topic) -> str:
 def dead_letter(topic: Topic) -> str:
     DeadLetter.objects.create(topic="any", partition=0, offset=1, reason="invalid", detail="d")
     DeadLetter.objects.create(topic="any", partition=0, offset=2, reason="invalid", detail="d", status="discarded")
-    return "1 dead letters are open"
+    return "1 dead letter is open"
 
 
 def lose(topic: Topic, **fields: Any) -> None:
+    PartitionLedger.objects.get_or_create(topic=topic.kafka.topic, partition=0)
     OffsetLoss.objects.create(topic=topic.kafka.topic, partition=0, first_offset=3, next_offset=10, **fields)
 
 
@@ -92,16 +110,20 @@ def loss(topic: Topic) -> str:
 def imminent_loss(topic: Topic) -> str:
     topic.configure(retention_ms=1_800_000)
     topic.send(event(), timestamp_ms=int((time.time() - 600) * 1000))
-    return "Kafka may delete unread records in 0:19:"
+    return "Kafka may delete unread todos in "
 
 
 def pause(topic: Topic) -> str:
-    create_default_schedules()
     run("pause_polling")
     return f"polling is paused: {POLL_SCHEDULE}"
 
 
-@pytest.mark.parametrize("happens", [alarm, dead_letter, loss, imminent_loss, pause])
+def silence(topic: Topic) -> str:
+    PollRun.objects.update(started_at=timezone.now() - timedelta(minutes=1))
+    return "Beat: silent: no tick waits and no poll starts"
+
+
+@pytest.mark.parametrize("happens", [alarm, dead_letter, loss, imminent_loss, pause, silence])
 def test_what_needs_an_operator_is_exit_code_1(topic: Topic, happens: Callable[[Topic], str]) -> None:
     text = happens(topic)
     code, found = status()
@@ -112,8 +134,22 @@ def test_what_needs_an_operator_is_exit_code_1(topic: Topic, happens: Callable[[
     assert f"topic {topic.kafka.topic}" in done.out
 
 
+def test_the_page_the_command_and_the_probe_say_the_same(topic: Topic, admin_client: Client) -> None:
+    for happens in (None, dead_letter, alarm, silence):
+        if happens:
+            happens(topic)
+        close_services()  # whose answers are kept for a few seconds
+        _, found = status()
+        panels = unescape(admin_client.get("/admin/pipeline/").content.decode())
+        for problem in found["problems"]:
+            assert f"<span>{problem[0].upper()}{problem[1:]}." in panels
+        assert len(found["problems"]) == panels.count('role="alert"')
+        probe = admin_client.get("/readyz/pipeline")
+        assert {"bad": 503}.get(found["parts"]["beat"]["state"], 200) == probe.status_code
+        assert found["parts"]["beat"]["text"] == probe.json()["beat"]
+
+
 def test_what_an_operator_has_seen_to_is_no_reason_to_call_one(topic: Topic) -> None:
-    create_default_schedules()
     interval = PeriodicTask.objects.get(name=POLL_SCHEDULE).interval
     PeriodicTask.objects.create(name="another", task=POLL_TASK, interval=interval, enabled=False)
     topic.poll(timeout_ms=100)
@@ -131,10 +167,10 @@ def test_without_kafka_it_shows_what_the_database_knows(topic: Topic, kafka_away
     assert [(4, 1234, None, None)] == [
         (row["partition"], row["next_offset"], row["end"], row["lag"]) for row in found["partitions"]
     ]
-    assert ["partition 4 stands still: bad batch"] == found["problems"]
+    assert "partition 4 stands still: bad batch" == found["problems"][-1]
     done = run("pipeline_status")
     assert (2, True) == (done.code, "1,234" in done.out)
-    assert done.said.startswith(f"Kafka unreachable at {kafka_away}: ")
+    assert done.said.startswith(f"Kafka: unreachable at {kafka_away}: ")
 
 
 def test_without_the_database_it_says_so_and_whether_kafka_answers(topic: Topic) -> None:
@@ -143,8 +179,8 @@ def test_without_the_database_it_says_so_and_whether_kafka_answers(topic: Topic)
     assert "Connection refused" in found["database_error"]
     done = manage("pipeline_status", env=NO_DATABASE | {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE})
     assert 2 == done.code
-    assert "database unreachable: " in done.said
-    assert f"\nKafka unreachable at {NOWHERE}: " in done.said
+    assert "Database: unreachable: " in done.said
+    assert f"Kafka: unreachable at {NOWHERE}: " in done.said
     assert 2 == len(done.said.splitlines())
 
 
@@ -158,7 +194,7 @@ def test_watch_shows_what_changes_and_clears_itself(topic: Topic) -> None:
         topic.send(*[event()] * 1234)
         terminal.wait_for("1,234")
         dead_letter(topic)
-        terminal.wait_for("1 dead letters are open")
+        terminal.wait_for("1 dead letter is open")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.wait() == 0
     assert terminal.seen.rstrip().endswith(("\x1b[?1049l\x1b[?25h", "\x1b[?25h\x1b[?1049l"))
@@ -173,7 +209,7 @@ def test_watch_goes_on_while_the_database_is_away(topic: Topic) -> None:
         with Terminal(WATCH, env) as terminal:
             terminal.wait_for("leased by")
             door.shut()
-            terminal.wait_for("database unreachable: ")
+            terminal.wait_for("Database: unreachable: ")
             door.open()
             terminal.wait_for("leased by")
             terminal.process.send_signal(signal.SIGINT)
@@ -182,11 +218,12 @@ def test_watch_goes_on_while_the_database_is_away(topic: Topic) -> None:
 
 @pytest.mark.usefixtures("own_topic")
 def test_watch_goes_on_while_kafka_is_away(own_kafka: Kafka) -> None:
+    run_ended(django_settings.KAFKA.topic)
     with Terminal(WATCH, environment()) as terminal:
         terminal.wait_for(" UTC  ok")
         own_kafka.pause()
         try:
-            terminal.wait_for("Kafka unreachable at ")
+            terminal.wait_for("Kafka: unreachable at ")
         finally:
             own_kafka.resume()
         terminal.wait_for(" UTC  ok")

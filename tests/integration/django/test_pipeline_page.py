@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.db.models.functions import Now
@@ -50,6 +51,8 @@ def live(kafka: Kafka, valkey: Valkey, settings: Any, topic: str) -> Iterator[To
     settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": kafka.bootstrap_servers})
     live = Topic(settings.KAFKA)
     live.log().create_topic(3, 1)
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as queue:
+        queue.delete("poll")  # ticks of tests before
     yield live
     close_services()
     live.producer.close()
@@ -110,7 +113,7 @@ def test_a_busy_pipeline_shows_its_numbers(admin_client: Client, live: Topic) ->
     assert "not a valid TodoCreated event 1" in text
     assert "Kafka : ok answers, 3 partitions" in text
     assert re.search(r"1 5 \d", text)  # partition, lag, seconds behind
-    assert "5 todos wait in Kafka and no poll is running" in text
+    assert "1 dead letter is open. Dead letters" in text
     assert f"{live.kafka.topic}/0: 0 to 20" in text
 
 
@@ -123,7 +126,7 @@ def test_lag_goes_away_when_a_poll_stores_it(live: Topic) -> None:
     live.poll(timeout_ms=300)
     now = until(lambda now: now.lag == 0)
     assert (now.behind, now.deleted_in) == (None, None)
-    assert 7 == sum(now.last_hour.stored) == sum(now.last_day.stored)
+    assert 7 == sum(now.last_hour.counts) == sum(now.last_day.counts)
 
 
 def test_kafka_and_redis_away_are_states_not_errors(admin_client: Client, settings: Any, topic: str) -> None:
@@ -163,7 +166,9 @@ def test_a_paused_schedule_is_an_alarm(admin_client: Client, is_enabled: bool) -
     task = PeriodicTask.objects.get(name=POLL_SCHEDULE)
     task.enabled = is_enabled
     task.save()
-    assert ("Polling is paused." in text_of(admin_client.get(PANELS).content.decode())) is not is_enabled
+    assert (
+        "Polling is paused: Poll todo-create." in text_of(admin_client.get(PANELS).content.decode())
+    ) is not is_enabled
 
 
 def test_alarms_of_partitions_and_losses_are_shown(admin_client: Client, topic: str) -> None:
@@ -172,8 +177,9 @@ def test_alarms_of_partitions_and_losses_are_shown(admin_client: Client, topic: 
     PartitionLedger.objects.create(topic=topic, partition=4)
     OffsetLoss.objects.create(topic=topic, partition=4, first_offset=0, next_offset=2, created_at="2020-01-01T00:00Z")
     page = admin_client.get(PANELS).content.decode()
-    assert "Partition 3: &lt;b&gt;most of it&lt;/b&gt; is bad" in page
-    assert "Offsets of partition 3 were never stored." in text_of(page)
+    assert "Partition 3 stands still: &lt;b&gt;most of it&lt;/b&gt; is bad" in page
+    assert "Partition 3: Kafka deleted 2 offsets in the last day before they were stored." in text_of(page)
+    assert "Partition 4" not in text_of(page)
 
 
 def test_running_polls_are_shown_with_their_partitions(admin_client: Client, topic: str) -> None:
@@ -196,10 +202,10 @@ def test_each_period_has_what_was_stored_in_it(topic: str) -> None:
         stored(topic, count, ago=timedelta(minutes=minutes))
     stored("another topic", 5)
 
-    hour = history.StoredOverTime(timedelta(minutes=1), 60).series(topic).stored
+    hour = history.StoredOverTime(timedelta(minutes=1), 60).series(topic).counts
     assert (60, 131) == (len(hour), sum(hour))
     assert (1, 30) == (hour[-1], hour[-6])
-    assert 1131 == sum(history.StoredOverTime(timedelta(minutes=15), 96).series(topic).stored)
+    assert 1131 == sum(history.StoredOverTime(timedelta(minutes=15), 96).series(topic).counts)
 
 
 def test_what_is_over_is_not_asked_for_again(topic: str) -> None:
@@ -209,10 +215,28 @@ def test_what_is_over_is_not_asked_for_again(topic: str) -> None:
     with CaptureQueriesContext(connection) as queries:
         stored(topic, 3)
         again = over_time.series(topic)
-    assert (10, 13) == (sum(first.stored), sum(again.stored))
+    assert (10, 13) == (sum(first.counts), sum(again.counts))
     (question,) = [query["sql"] for query in queries if "date_bin" in query["sql"]]
     (since,) = re.findall(r"created_at >= '([^']+)'", question)
     assert timezone.now() - timezone.datetime.fromisoformat(since) < timedelta(minutes=4)  # type: ignore[attr-defined]
+
+
+def test_accepted_is_counted_by_the_time_of_the_records(live: Topic) -> None:
+    now = time.time()
+    for minutes, count in ((0, 1), (5, 10), (70, 100)):
+        live.send(*[b"{}"] * count, partition=minutes % 3, timestamp_ms=int((now - 60 * minutes) * 1000))
+
+    kafka = until(lambda now: bool(now.kafka.value and now.kafka.value.accepted_day)).kafka.value
+
+    assert kafka is not None
+    assert kafka.accepted_hour is not None
+    assert kafka.accepted_day is not None
+    assert (60, 11, 10) == (
+        len(kafka.accepted_hour.counts),
+        sum(kafka.accepted_hour.counts),
+        max(kafka.accepted_hour.counts),
+    )
+    assert 111 == sum(kafka.accepted_day.counts)
 
 
 def test_the_delay_is_that_of_the_newest_todos(topic: str) -> None:

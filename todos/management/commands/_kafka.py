@@ -6,12 +6,13 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
+from edge_api.contract import KafkaSettings
 from todos.kafka import KafkaLog
 
 
 @contextmanager
-def opened_log() -> Iterator[KafkaLog]:
-    log = KafkaLog(settings.KAFKA)
+def opened_log(kafka: KafkaSettings | None = None) -> Iterator[KafkaLog]:
+    log = KafkaLog(kafka or settings.KAFKA)
     try:
         with quiet_kafka():
             yield log

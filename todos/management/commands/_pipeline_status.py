@@ -1,19 +1,19 @@
 """How pipeline_status shows a report: a table for people, wide enough for a script too."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
-from django.conf import settings
 from django.utils.timesince import timesince
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from todos.pipeline.overview import State as PartState
 from todos.report import Report, State
 from todos.status import PartitionStatus
 
 PIPE_WIDTH = 160  # a script wants a partition per line
 STYLES = {State.OK: "green", State.ATTENTION: "yellow", State.UNREACHABLE: "red"}
+PART_STYLES = {PartState.OK: "green", PartState.WARNING: "yellow", PartState.BAD: "red", PartState.UNKNOWN: "yellow"}
 
 
 def as_text(report: Report) -> str:
@@ -28,18 +28,17 @@ def as_text(report: Report) -> str:
 def as_screen(report: Report) -> RenderableType:
     """For --watch: what matters comes first, the table may be cut."""
     state = Text(f"{report.at:%H:%M:%S} UTC  {report.state}", style=STYLES[report.state])
-    return Group(state, *map(Text, problems(report)), as_table(report))
-
-
-def problems(report: Report) -> Iterator[str]:
-    if report.database_error:
-        yield f"database unreachable: {report.database_error}"
-    if report.kafka_error:
-        yield f"Kafka unreachable at {settings.KAFKA.bootstrap_servers}: {report.kafka_error}"
-    yield from report.problems
+    return Group(state, *map(Text, report.problems), as_table(report))
 
 
 def as_table(report: Report) -> RenderableType:
+    parts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for part in report.parts:
+        parts.add_row(part.name, Text(part.state, style=PART_STYLES[part.state]), part.text)
+    return Group(parts, _partitions(report))
+
+
+def _partitions(report: Report) -> RenderableType:
     if report.pipeline is None:
         return Text(f"topic {report.topic}: nothing is known without the database")
     table = Table(title=f"topic {report.topic}")

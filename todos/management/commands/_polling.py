@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseFailure
+from django_celery_beat.models import PeriodicTask
 
 from todos.management.commands._kafka import opened_log
 from todos.schedules import Switched, UnknownSchedule, switch_polling
@@ -25,14 +26,18 @@ class SwitchCommand(BaseCommand):
         try:
             switched = switch_polling(enabled=self.enabled, names=names)
             for schedule, changed in switched:
-                text = self.verb if changed else f"was {self.verb} already:"
-                self.stdout.write(f"{text} '{schedule.name}', {schedule.scheduler}")
+                self.stdout.write(f"{self._told(schedule, changed)} '{schedule.name}', {schedule.scheduler}")
             self.after(switched, options)
             self.stdout.write(_not_stored())
         except UnknownSchedule as exc:
             raise CommandError(str(exc), returncode=IMPOSSIBLE) from exc
         except DatabaseFailure as exc:
             raise CommandError(f"database: {str(exc).strip().splitlines()[0]}", returncode=IMPOSSIBLE) from exc
+
+    def _told(self, schedule: PeriodicTask, changed: bool) -> str:
+        if changed:
+            return self.verb
+        return f"was {self.verb} already:" if schedule.enabled == self.enabled else "stays as it was:"
 
     def after(self, switched: list[Switched], options: dict[str, Any]) -> None:
         """What else is to be said or done."""

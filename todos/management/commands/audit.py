@@ -11,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from todos.audit import Audit, Kind, PartitionAudit
-from todos.kafka import KafkaLog
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
 from todos.management.commands._arguments import add_examples
+from todos.management.commands._kafka import opened_log
 
 SHOWN_OFFENDERS = 10
 UNPROVED, IMPOSSIBLE = 1, 2
@@ -49,20 +49,19 @@ class Command(BaseCommand):
         first, end = options["first"], options["end"]
         if first is not None and (first < 0 or (end is not None and end < first)):
             raise CommandError("--from: not below 0, and not above --to", returncode=IMPOSSIBLE)
-        log = KafkaLog(settings.KAFKA.model_copy(update={"topic": topic or settings.KAFKA.topic}))
+        topic = topic or settings.KAFKA.topic
         try:
-            audits = _audit(log, options["partition"], first, end)
+            with opened_log(settings.KAFKA.model_copy(update={"topic": topic})) as log:
+                audits = _audit(log, options["partition"], first, end)
         except LogUnavailable as exc:
             raise CommandError(f"Kafka at {settings.KAFKA.bootstrap_servers}: {exc}", returncode=IMPOSSIBLE) from exc
         except OffsetOutOfRange as exc:
             message = "Kafka deleted records while they were read; start again"
             raise CommandError(message, returncode=IMPOSSIBLE) from exc
-        finally:
-            log.close()
         failed = any(audit.fails(accept_deleted=accept_deleted) for audit in audits)
-        self.stdout.write(_json(log.topic, audits, failed) if as_json else _text(log.topic, audits))
+        self.stdout.write(_json(topic, audits, failed) if as_json else _text(topic, audits))
         if failed:
-            raise CommandError(f"the audit of {log.topic} found what cannot be proved", returncode=UNPROVED)
+            raise CommandError(f"the audit of {topic} found what cannot be proved", returncode=UNPROVED)
 
 
 def _audit(log: Log, partition: int | None, first: int | None, end: int | None) -> list[PartitionAudit]:

@@ -8,6 +8,7 @@ from todos.kafka import KafkaLog
 from todos.leases import ensure_ledger
 from todos.log import LogUnavailable
 from todos.management.commands._arguments import add_examples
+from todos.management.commands._kafka import opened_log
 
 EXAMPLES = """
 examples:
@@ -34,14 +35,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, partitions: int, replication_factor: int, **options: Any) -> None:
         if partitions < 1:
             raise CommandError("--partitions: at least 1", returncode=2)
-        log = KafkaLog(settings.KAFKA)
         try:
-            self._create(log, partitions, replication_factor)
-            ensure_ledger(log.topic, log.partitions())
+            with opened_log() as log:
+                self._create(log, partitions, replication_factor)
+                ensure_ledger(log.topic, log.partitions())
         except LogUnavailable as exc:
             raise CommandError(f"Kafka at {settings.KAFKA.bootstrap_servers}: {exc}") from exc
-        finally:
-            log.close()
 
     def _create(self, log: KafkaLog, partitions: int, replication_factor: int) -> None:
         if log.create_topic(partitions, replication_factor):

@@ -1,15 +1,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from todos.ingest import Poll, Summary
-from todos.kafka import KafkaLog
 from todos.log import Log, LogUnavailable
 from todos.management.commands._arguments import add_examples
+from todos.management.commands._kafka import opened_log
 from todos.models import PartitionLedger
 from todos.options import InvalidOptions, PollOptions
 from todos.tasks import worker_name
@@ -46,11 +45,8 @@ class Command(BaseCommand):
             poll_options = PollOptions.parse({name: options[name] for name in PollOptions.model_fields})
         except InvalidOptions as exc:
             raise CommandError(str(exc), returncode=2) from exc
-        log = KafkaLog(settings.KAFKA)
-        try:
+        with opened_log() as log:
             summary = self._run(log, poll_options)
-        finally:
-            log.close()
         if summary.failures:
             raise CommandError(str(summary))
         self.stdout.write(str(summary))

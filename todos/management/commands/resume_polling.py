@@ -1,17 +1,22 @@
 from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
 
 from todos.management.commands._arguments import add_examples
 from todos.management.commands._polling import SwitchCommand
+from todos.schedules import Switched
 
 EXAMPLES = """
 examples:
   manage.py resume_polling
   manage.py resume_polling "Poll todo-create"
 
-Polling goes on where each ledger stands. Also a schedule that was switched off in the admin goes on, unless the ones
-to resume are named.
+Polling goes on where each ledger stands. What a pause switched off, by pause_polling or a button of the admin, is
+switched on again; what somebody switched off in its form stays off, unless it is named here.
 
-exit code: 0 on, also when it was before; 2 no such schedule, or the database is away
+exit code: 0 on, also when it was before; 1 nothing polls, because all is switched off for good; 2 no such schedule, or
+the database is away
 """
 
 
@@ -23,3 +28,7 @@ class Command(SwitchCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         add_examples(parser, EXAMPLES)
+
+    def after(self, switched: list[Switched], options: dict[str, Any]) -> None:
+        if not any(changed or schedule.enabled for schedule, changed in switched):
+            raise CommandError("nothing polls: no pause switched these off; name what to resume")

@@ -10,6 +10,7 @@ from todos.history import Origin
 from todos.kafka import KafkaLog
 from todos.log import LogUnavailable, Span
 from todos.management.commands._arguments import add_examples
+from todos.management.commands._kafka import opened_log
 from todos.models import DeadLetter, PartitionLedger
 from todos.rewind import Move, WouldSkip, rewind
 from todos.tasks import worker_name
@@ -42,31 +43,24 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="say what would happen, and do nothing")
 
     def handle(self, *args: Any, partition: int, skip: bool, dry_run: bool, **options: Any) -> None:
-        log = KafkaLog(settings.KAFKA)
+        topic = settings.KAFKA.topic
         try:
-            span = _span(log, partition)
-            target = _target(log, partition, span, options)
-            move = rewind(
-                log.topic,
-                partition,
-                target,
-                skip=skip or dry_run,
-                dry_run=dry_run,
-                origin=Origin(f"manage.py rewind on {worker_name()}"),
-            )
+            with opened_log() as log:
+                span = _span(log, partition)
+                target = _target(log, partition, span, options)
+            origin = Origin(f"manage.py rewind on {worker_name()}")
+            move = rewind(topic, partition, target, skip=skip or dry_run, dry_run=dry_run, origin=origin)
         except LogUnavailable as exc:
             raise CommandError(f"Kafka at {settings.KAFKA.bootstrap_servers}: {exc}") from exc
         except WouldSkip as exc:
             raise CommandError(f"{exc}; --skip records them as lost") from exc
         except PartitionLedger.DoesNotExist as exc:
-            raise CommandError(f"no ledger for {log.topic}/{partition}; manage.py create_topics makes it") from exc
+            raise CommandError(f"no ledger for {topic}/{partition}; manage.py create_topics makes it") from exc
         except DatabaseFailure as exc:
             raise CommandError(f"nothing has happened: {str(exc).strip()}") from exc
-        finally:
-            log.close()
-        self.stdout.write(f"{log.topic}/{partition} {_describe(move)}")
+        self.stdout.write(f"{topic}/{partition} {_describe(move)}")
         if move.before > span.end:
-            self.stdout.write(_made_anew(log.topic, partition, move, span))
+            self.stdout.write(_made_anew(topic, partition, move, span))
         if dry_run:
             needs = " It needs --skip." if move.skipped and not skip else ""
             self.stdout.write(f"Dry run: nothing has happened.{needs}")

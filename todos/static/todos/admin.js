@@ -8,7 +8,7 @@ document.addEventListener("DOMContentLoaded", () => {
     filterOpen: "Filters",
     showActions: "More actions",
   };
-  const bare = "span, a:not([href]), div[x-on\\:click*='openUserLinks'], h2";
+  const bare = "span, a:not([href]), a[href='#'], div[x-on\\:click*='openUserLinks'], h2";
   for (const element of document.querySelectorAll("[x-on\\:click]")) {
     if (!element.matches(bare)) continue;
     const name = Object.keys(names).find((key) => element.getAttribute("x-on:click").includes(key));
@@ -20,6 +20,16 @@ document.addEventListener("DOMContentLoaded", () => {
       event.preventDefault();
       element.click();
     });
+  }
+  const nameless = {
+    "#searchbar, #searchbar-submit, [x-ref='searchInput']": "Search",
+    "a.bg-primary-600[href='/admin/']": "Pipeline",
+    ".vDateField": "Date",
+    ".vTimeField": "Time",
+    ".selector-filter input": "Filter",
+  };
+  for (const [selector, name] of Object.entries(nameless)) {
+    for (const element of document.querySelectorAll(selector)) element.setAttribute("aria-label", name);
   }
   for (const icon of document.querySelectorAll(".material-symbols-outlined:not([role])")) {
     icon.setAttribute("aria-hidden", "true"); // its text is the name of a glyph

@@ -38,12 +38,18 @@
     if (again && again !== document.activeElement) again.focus({ preventScroll: true });
   }
 
+  // A page that explains itself has its reason as its title: the database does not answer.
+  async function reason(response) {
+    const { title } = new DOMParser().parseFromString(await response.text(), "text/html");
+    return `${title || `The server answered ${response.status}`}.`;
+  }
+
   async function refresh() {
     timer = null;
     try {
       const response = await fetch(panels.dataset.url, { signal: AbortSignal.timeout(patience), redirect: "manual" });
       if (response.type === "opaqueredirect") throw new Error("You are signed out: load the page again.");
-      if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+      if (!response.ok) throw new Error(await reason(response));
       show(await response.text());
       last = Date.now();
       problem = "";
