@@ -21,6 +21,8 @@ from edge_api.contract import ConfigError
 from edge_api.settings import load_settings
 
 PORTS = {"EDGE_PORT": "7007", "WEB_PORT": "7008"}
+# Without signing in, on this machine alone; `make run` says so.
+OPEN = {"EDGE_AUTH": "open", "DJANGO_API_AUTH": "open"}
 SETUP_SECONDS = PROGRAMS_SECONDS = 90
 WATCH_SECONDS = 0.5
 
@@ -43,7 +45,7 @@ def run() -> None:
         guard.start(keep_open=[held])  # it lets go only when it has ended what a killed run left
         environment.unpublish()
         environment.create_dotenv()
-        env = PORTS | environment.load()
+        env = PORTS | OPEN | environment.load()
         _check_settings(env)
         _check_ports(env)
         started: list[Service | Process] = []
@@ -55,6 +57,7 @@ def run() -> None:
             password = _set_up(env, started, interrupts)
             programs = _start_programs(env, started, interrupts)
             _say(BANNER.format(edge=env["EDGE_PORT"], web=env["WEB_PORT"], password=password))
+            _say_what_is_open(env)
             _watch(programs, started)
         except Interrupted:
             _say("Stopping ...")
@@ -133,9 +136,14 @@ def _check_services(started: list[Service | Process]) -> None:
             raise ServiceError(f"{item.process.name} ended, so everything was stopped{item.process.last_words()}")
 
 
+def _say_what_is_open(env: dict[str, str]) -> None:
+    if is_open := [name for name in OPEN if env[name] == "open"]:
+        _say(f"WARNING: {' and '.join(is_open)}: open, so nobody needs to sign in. For this machine alone.\n")
+
+
 def _check_settings(env: dict[str, str]) -> None:
     try:
-        load_settings(env)
+        load_settings({"EDGE_JWKS": "http://localhost/"} | env)  # its true default is made of the ports
     except ConfigError as exc:
         raise ServiceError(str(exc)) from None
 
@@ -149,6 +157,7 @@ def _check_ports(env: dict[str, str]) -> None:
     if int(env["EDGE_PORT"]) == int(env["WEB_PORT"]):
         raise ServiceError("WEB_PORT: must not be the same as EDGE_PORT")
     env.setdefault("EDGE_PUBLIC_API_URL", f"http://localhost:{env['WEB_PORT']}")
+    env.setdefault("EDGE_JWKS", f"http://localhost:{env['WEB_PORT']}/.well-known/jwks.json")
 
 
 def _is_ok(url: str) -> bool:

@@ -15,8 +15,8 @@ def main() -> None:
     django.setup()
     from django.contrib.auth import get_user_model  # needs the set-up
 
-    for command in ("migrate", "create_topics", "create_schedules"):
-        call_command(command)
+    for command in (["migrate"], ["signing_keys", "make"], ["create_topics"], ["create_schedules"]):
+        call_command(*command)
     users = get_user_model().objects
     password = os.environ.get("DJANGO_SUPERUSER_PASSWORD", "")
     admin = users.filter(username="admin").first()

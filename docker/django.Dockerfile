@@ -28,7 +28,7 @@ COPY todos todos
 COPY todoproject todoproject
 COPY manage.py docker/migrate.sh ./
 # Settings refuse to start without these three; none of them is used or kept.
-RUN DJANGO_SECRET_KEY=build DATABASE_URL=postgres://build REDIS_URL=redis://build \
+RUN DJANGO_SECRET_KEY=only-while-static-files-are-collected-0123456789-abcdef DATABASE_URL=postgres://build REDIS_URL=redis://build \
     python manage.py collectstatic --noinput --verbosity 0 \
     && python -m compileall -q .
 USER 10001:10001

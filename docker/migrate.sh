@@ -1,7 +1,8 @@
 #!/bin/sh
-# Brings database, topic and schedules up to date; every step may run again and again.
+# Brings database, keys, topic and schedules up to date; every step may run again and again.
 set -eu
 python manage.py migrate --noinput
+python manage.py signing_keys make
 python manage.py create_topics
 python manage.py create_schedules
 # A first administrator, only where DJANGO_SUPERUSER_{USERNAME,EMAIL,PASSWORD} are set and none exists yet.

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from edge_api.auth import Auth
 from edge_api.contract import ConfigError
 from edge_api.docs import install_docs
 from edge_api.fast_path import FastPath
@@ -33,14 +34,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     except ConfigError as exc:
         raise SystemExit(str(exc)) from None
     metrics, tracing = Metrics(), _tracing(settings)
-    publisher = Publisher(settings, metrics)
+    auth, publisher = Auth(settings.edge), Publisher(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         log.info("Starting with %r %r", settings.edge, settings.kafka)  # secrets are masked by their type
+        if settings.edge.auth == "open":
+            log.warning("EDGE_AUTH is open: whoever reaches this machine may add todos, without signing in")
+        await auth.start()
         await publisher.start()
         yield
         await publisher.stop()
+        await auth.stop()
         if tracing:
             await asyncio.to_thread(tracing.stop)
 
@@ -57,8 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     install_handlers(app)
     install_docs(app)
-    add_routes(app, settings, publisher, metrics)
-    _add_health(app, publisher, metrics)
+    add_routes(app, settings, auth, publisher, metrics)
+    _add_health(app, auth, publisher, metrics)
     return app
 
 
@@ -70,19 +75,19 @@ def _tracing(settings: Settings) -> "Tracing | None":
     return Tracing()
 
 
-def _add_health(app: FastAPI, publisher: Publisher, metrics: Metrics) -> None:
+def _add_health(app: FastAPI, auth: Auth, publisher: Publisher, metrics: Metrics) -> None:
     @app.get("/healthz", tags=["health"])
     async def healthz() -> Status:
         """The process is alive."""
         return Status(status="ok")
 
-    unready = {"description": "Kafka cannot take todos at the moment.", "content": {MEDIA_TYPE: {}}}
+    unready = {"description": "No todo can be taken at the moment.", "content": {MEDIA_TYPE: {}}}
 
     @app.get("/readyz", tags=["health"], responses={503: {"model": ProblemDetails, **unready}})
     async def readyz() -> Status:
-        """Kafka can take todos: the topic is known and the latest records were acknowledged."""
-        if publisher.problem is not None:
-            raise RetryLater(f"Not ready: {publisher.problem}.")
+        """Todos can be taken: Kafka acknowledged the latest ones, and tokens can be verified."""
+        if problem := publisher.problem or auth.problem:
+            raise RetryLater(f"Not ready: {problem}.")
         return Status(status="ready")
 
     @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)

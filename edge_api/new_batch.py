@@ -10,6 +10,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope
 from uuid_utils import uuid7
 
+from edge_api.auth import Auth
 from edge_api.batch_body import SLICE, Rejected, read_todos
 from edge_api.body import JSON, NDJSON, read_body
 from edge_api.contract import MAX_BATCH_BYTES, encode_created, record_key
@@ -30,20 +31,21 @@ MAX_AT_ONCE = 64
 Outcome = Position | Unavailable
 
 
-def new_batch(settings: Settings, publisher: Publisher, metrics: Metrics) -> Endpoint:
+def new_batch(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics) -> Endpoint:
     todos_url, topic = f"{settings.edge.public_api_url}/api/todos", settings.kafka.topic
     places = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def create_many(scope: Scope, receive: Receive) -> Response:
         """Each todo is accepted or rejected by itself. Answers when Kafka has acknowledged what is valid, or at the
         latest when the ack time-out is over; what was not confirmed then may be sent again, and nothing else."""
+        owner = await auth.owner_of(scope)
         if places.locked():
             raise RetryLater("Not stored: too many batches are under way.")
         async with places:
             todos = await read_todos(*await read_body(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON))
             created_at, request_id = now(), asked_id(scope) or str(uuid7()).encode()
             metrics.rejected += sum(isinstance(todo, Rejected) for todo in todos)
-            records = await _records(todos, created_at)
+            records = await _records(todos, created_at, owner)
             outcomes = await _publish(publisher, records, record_headers(scope, request_id), metrics)
         accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
         results = ",".join(_results(todos, records, outcomes, todos_url, created_at))
@@ -57,13 +59,13 @@ def new_batch(settings: Settings, publisher: Publisher, metrics: Metrics) -> End
     return create_many
 
 
-async def _records(todos: list[NewTodo | Rejected], created_at: str) -> list[Record]:
+async def _records(todos: list[NewTodo | Rejected], created_at: str, owner: str) -> list[Record]:
     """Of the valid todos. Raises Problem when there is none."""
     records = []
     for number, todo in enumerate(todos, 1):
         if isinstance(todo, NewTodo):
             todo_id = str(uuid7())
-            records.append((record_key(todo_id), encode_created(todo, todo_id, created_at)))
+            records.append((record_key(todo_id), encode_created(todo, todo_id, created_at, owner)))
         if not number % SLICE:
             await asyncio.sleep(0)
     if not records:

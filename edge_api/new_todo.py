@@ -7,6 +7,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope
 from uuid_utils import uuid7
 
+from edge_api.auth import Auth
 from edge_api.body import JSON, read_body
 from edge_api.contract import (
     MAX_BODY_BYTES,
@@ -26,13 +27,14 @@ from edge_api.schemas import NewTodo
 from edge_api.settings import Settings
 
 
-def new_todo(settings: Settings, publisher: Publisher, metrics: Metrics) -> Endpoint:
+def new_todo(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics) -> Endpoint:
     todos_url, topic = f"{settings.edge.public_api_url}/api/todos", settings.kafka.topic
 
     async def create(scope: Scope, receive: Receive) -> Response:
         """Answers only when Kafka has acknowledged the todo, or at the latest when the ack time-out is over.
 
         The todo's id serves as the id of the request, unless the client sends its own as X-Request-ID."""
+        owner = await auth.owner_of(scope)
         try:
             _, body = await read_body(scope, receive, MAX_BODY_BYTES, JSON)
             todo, todo_id, created_at = _todo_from(body), str(uuid7()), now()
@@ -42,7 +44,8 @@ def new_todo(settings: Settings, publisher: Publisher, metrics: Metrics) -> Endp
         key, request_id = record_key(todo_id), asked_id(scope)
         headers = record_headers(scope, request_id)
         try:
-            partition, offset = await publisher.publish(key, encode_created(todo, todo_id, created_at), headers)
+            event = encode_created(todo, todo_id, created_at, owner)
+            partition, offset = await publisher.publish(key, event, headers)
         except Unavailable as exc:
             metrics.unconfirmed += 1
             raise RetryLater(str(exc)) from exc

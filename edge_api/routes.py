@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from fastapi import Depends
+from fastapi.security import HTTPBearer
+
+from edge_api.auth import Auth
 from edge_api.body import JSON, NDJSON
 from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, MAX_BODY_BYTES
 from edge_api.fast_path import FastPath
@@ -14,6 +18,13 @@ from edge_api.schemas import Accepted, BatchResult, NewTodo, ProblemDetails
 from edge_api.settings import Settings
 
 Responses = dict[int | str, dict[str, Any]]
+# Only for the documentation: edge_api.auth verifies.
+TOKEN = HTTPBearer(
+    auto_error=False,
+    scheme_name="token",
+    bearerFormat="JWT",
+    description="By Django's `/api/token/`, with scope `write`.",
+)
 REQUEST_ID = {
     "description": "The request's id: the client's own, if it sent 1 to 128 visible ASCII characters.",
     "schema": {"type": "string"},
@@ -37,6 +48,8 @@ def _problem(description: str, **headers: str) -> dict[str, Any]:
 def _in_common(max_bytes: int, media_types: str) -> Responses:
     return {
         400: _problem("The body is not JSON in UTF-8."),
+        401: _problem("The token is missing, expired or not valid.", WWW_Authenticate="What is wrong, by RFC 6750."),
+        403: _problem("The token lacks the scope `write`.", WWW_Authenticate="The scope that is needed."),
         408: _problem("The body came too slowly."),
         413: _problem(f"The body is larger than {max_bytes:,} bytes."),
         415: _problem(f"The content type is not {media_types}."),
@@ -87,8 +100,8 @@ MANY = {
 }
 
 
-def add_routes(app: FastPath, settings: Settings, publisher: Publisher, metrics: Metrics) -> None:
-    one, many = new_todo(settings, publisher, metrics), new_batch(settings, publisher, metrics)
+def add_routes(app: FastPath, settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics) -> None:
+    one, many = new_todo(settings, auth, publisher, metrics), new_batch(settings, auth, publisher, metrics)
     app.add_post("/new/", one, summary="Add a todo", **_documentation(ONE, OF_ONE))
     app.add_post("/new", one, include_in_schema=False)
     app.add_post("/new/batch/", many, summary="Add many todos", **_documentation(MANY, OF_MANY))
@@ -97,4 +110,10 @@ def add_routes(app: FastPath, settings: Settings, publisher: Publisher, metrics:
 
 def _documentation(content: dict[str, Any], responses: Responses) -> dict[str, Any]:
     body = {"required": True, "content": content}
-    return {"status_code": 202, "responses": responses, "openapi_extra": {"requestBody": body}, "tags": ["todos"]}
+    return {
+        "status_code": 202,
+        "responses": responses,
+        "openapi_extra": {"requestBody": body},
+        "tags": ["todos"],
+        "dependencies": [Depends(TOKEN)],
+    }

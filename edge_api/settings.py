@@ -3,11 +3,21 @@
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Annotated, Literal, NamedTuple
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    TypeAdapter,
+    model_validator,
+)
 
-from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, ConfigError, KafkaSettings, read_env
+from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, ConfigError, KafkaSettings, is_loopback, read_env
 
 # Every answer is promised within 5 s; the rest is room for parsing, a busy machine and the watchdog's tick.
 LONGEST_WAIT_SECONDS = 4.5
@@ -20,6 +30,14 @@ def _base_url(value: str) -> str:
     if url.query is not None or url.fragment is not None:
         raise ValueError("must not contain a query or a fragment")
     return str(url).rstrip("/")  # in ASCII, and safe in JSON and in a header
+
+
+def _jwks(value: str) -> str:
+    if "://" in value:
+        _HTTP_URL.validate_python(value)
+    elif not Path(value).is_file():
+        raise ValueError("no such file, and no URL")
+    return value
 
 
 def _tracing(value: bool) -> bool:
@@ -37,6 +55,8 @@ class EdgeSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(7007, ge=1, le=65_535)
     public_api_url: Annotated[str, AfterValidator(_base_url)] = "http://localhost:7008"
+    auth: Literal["token", "open"] = "token"
+    jwks: Annotated[str, AfterValidator(_jwks)] | None = None
     ack_timeout_seconds: float = Field(3.0, ge=0.1, le=LONGEST_WAIT_SECONDS)
     # The largest batch has to fit in, with what the edge adds to each todo.
     max_in_flight_records: int = Field(20_000, ge=MAX_BATCH_TODOS)
@@ -44,6 +64,14 @@ class EdgeSettings(BaseModel):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     log_format: Annotated[Literal["line", "json"], BeforeValidator(str.lower)] = "line"
     tracing: Annotated[bool, AfterValidator(_tracing)] = False
+
+    @model_validator(mode="after")
+    def _is_not_open_by_mistake(self) -> Self:
+        if self.auth == "open" and not is_loopback(self.host):
+            raise ValueError("EDGE_AUTH: must be token, unless EDGE_HOST is a loopback address")
+        if self.auth == "token" and self.jwks is None:
+            raise ValueError("EDGE_JWKS: required unless EDGE_AUTH is open; the file or URL of the tokens' public keys")
+        return self
 
 
 class Settings(NamedTuple):

@@ -33,6 +33,8 @@ os.environ.update(
     DJANGO_DEBUG="true",
     DJANGO_SECRET_KEY="only for tests",
     DJANGO_SECURE_SSL_REDIRECT="false",
+    DJANGO_API_AUTH="open",
+    EDGE_AUTH="open",
     DATABASE_URL=f"postgres://todos@127.0.0.1:{POSTGRES_PORT}/todos",
     REDIS_URL=f"redis://127.0.0.1:{VALKEY_PORT}/0",
     KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{KAFKA_PORT}",

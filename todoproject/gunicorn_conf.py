@@ -1,8 +1,11 @@
 """gunicorn's configuration, but for the address: `gunicorn --config python:todoproject.gunicorn_conf`."""
 
 import os
+from typing import Any
 
 from django.conf import settings
+
+from edge_api.contract import is_loopback
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "todoproject.settings")
 
@@ -13,3 +16,10 @@ threads = 4
 keepalive = 5
 control_socket_disable = True
 logconfig_dict = settings.LOGGING
+
+
+def on_starting(server: Any) -> None:
+    """With DJANGO_DEBUG, errors tell their inside, and the API may be open: nothing for others to reach."""
+    for address in server.address:
+        if settings.DEBUG and isinstance(address, tuple) and not is_loopback(address[0]):
+            raise SystemExit(f"DJANGO_DEBUG: must be false where others can reach the service, as on {address[0]}")

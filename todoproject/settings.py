@@ -36,6 +36,14 @@ def _read_bool(name: str, *, default: bool) -> bool:
 # --- Core
 DEBUG = _read_bool("DJANGO_DEBUG", default=False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY")
+# As Django's own check of a deployment, which only warns.
+if not DEBUG and (len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5 or SECRET_KEY.startswith("django-insecure-")):
+    raise ImproperlyConfigured("DJANGO_SECRET_KEY: must be 50 random characters or more, unless DJANGO_DEBUG is true")
+API_AUTH = env.str("DJANGO_API_AUTH", default="token")
+if API_AUTH not in {"token", "open"}:
+    raise ImproperlyConfigured("DJANGO_API_AUTH: must be token or open")
+if API_AUTH == "open" and not DEBUG:
+    raise ImproperlyConfigured("DJANGO_API_AUTH: must be token, unless DJANGO_DEBUG is true")
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
 ROOT_URLCONF = "todoproject.urls"
@@ -57,6 +65,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_celery_beat",
     "todos",
+    "todos.tokens",
 ]
 MIDDLEWARE = [
     "todoproject.middleware.RequestLog",
@@ -95,7 +104,8 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- Security: strict unless DJANGO_DEBUG, because plain-HTTP loopback cannot carry secure cookies
 SECURE_SSL_REDIRECT = _read_bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz(/pipeline)?$", r"^metrics$"]  # probes come from inside, without TLS
+# Probes, and the edge, come from inside, without TLS.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz(/pipeline)?$", r"^metrics$", r"^\.well-known/jwks\.json$"]
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if _read_bool("DJANGO_BEHIND_PROXY", default=False) else None
 )
@@ -131,8 +141,11 @@ WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- API
 REST_FRAMEWORK = {
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["todos.tokens.authentication.MayUse"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "todos.tokens.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",  # for the API's own pages
+    ],
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_PAGINATION_CLASS": "todos.api.pagination.KeysetPagination",
     "DEFAULT_PARSER_CLASSES": ["todos.api.parsers.BoundedJSONParser"],

@@ -5,6 +5,7 @@ from django.views.generic import RedirectView
 
 from todos import health
 from todos.metrics import metrics
+from todos.tokens.views import jwks
 
 
 def no_icon(request: HttpRequest) -> HttpResponse:
@@ -15,7 +16,10 @@ def no_icon(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path(".well-known/jwks.json", jwks),
+    path("api/", include("todos.tokens.urls")),
     path("api/", include("todos.api.urls")),
+    path("api/auth/", include("rest_framework.urls")),  # to sign in to the API's own pages
     path("favicon.ico", no_icon),
     path("healthz", health.healthz),
     path("metrics", metrics),

@@ -4,7 +4,7 @@ Imports pydantic and the standard library only, so that either side can be repla
 """
 
 from edge_api.contract.connection import KafkaSettings
-from edge_api.contract.env import ConfigError, read_env
+from edge_api.contract.env import ConfigError, is_loopback, read_env
 from edge_api.contract.events import (
     DESCRIPTION_MAX,
     EARLIEST,
@@ -49,6 +49,7 @@ __all__ = [
     "UnreadablePayload",
     "encode_created",
     "id_from_position",
+    "is_loopback",
     "load_json",
     "parse_json",
     "read_env",

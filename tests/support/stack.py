@@ -120,6 +120,7 @@ class Stack:
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "KAFKA_TOPIC": self.kafka.topic,
             "KAFKA_GROUP": self.kafka.group,
+            "EDGE_AUTH": "open",
             "EDGE_PORT": str(self.edge_port),
             "EDGE_PUBLIC_API_URL": self.web_url,
             "PYTHONUNBUFFERED": "1",

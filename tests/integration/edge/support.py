@@ -78,6 +78,7 @@ class EdgeProcess:
             "EDGE_PORT": str(port),
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
             "KAFKA_TOPIC": topic,
+            "EDGE_AUTH": "open",
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None

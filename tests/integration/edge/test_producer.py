@@ -42,7 +42,7 @@ async def running_producer(kafka: Kafka, topic: str, ack_timeout: float = 10) ->
 
 @asynccontextmanager
 async def running_publisher(kafka: Kafka, topic: str) -> AsyncIterator[Publisher]:
-    publisher = Publisher(Settings(EdgeSettings(), kafka_settings(kafka, topic)), Metrics())
+    publisher = Publisher(Settings(EdgeSettings(auth="open"), kafka_settings(kafka, topic)), Metrics())
     await publisher.start()
     try:
         yield publisher

@@ -17,7 +17,7 @@ from tests.integration.edge.support import create_topic
 def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> None:
     topic = create_topic(kafka.bootstrap_servers)
     settings = Settings(
-        EdgeSettings(ack_timeout_seconds=1.0).model_copy(update={"max_in_flight_records": 1}),
+        EdgeSettings(auth="open", ack_timeout_seconds=1.0).model_copy(update={"max_in_flight_records": 1}),
         KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic=topic),
     )
 

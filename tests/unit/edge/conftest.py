@@ -26,7 +26,7 @@ def silent_kafka() -> Iterator[str]:
 
 @pytest.fixture
 def settings(silent_kafka: str) -> Settings:
-    return Settings(EdgeSettings(ack_timeout_seconds=0.5), KafkaSettings(bootstrap_servers=silent_kafka))
+    return Settings(EdgeSettings(auth="open", ack_timeout_seconds=0.5), KafkaSettings(bootstrap_servers=silent_kafka))
 
 
 @pytest.fixture

@@ -67,12 +67,12 @@ def test_a_model_without_migration_fails(tree: Path) -> None:
     ("variable", "value", "warning"),
     [
         ("DJANGO_DEBUG", "true", "security.W018"),
-        ("DJANGO_SECRET_KEY", "short", "security.W009"),
+        ("DJANGO_SECRET_KEY", "short", "DJANGO_SECRET_KEY: must be 50 random characters"),
         ("DJANGO_SECURE_SSL_REDIRECT", "false", "security.W008"),
     ],
 )
 def test_settings_unfit_for_production_fail(tree: Path, variable: str, value: str, warning: str) -> None:
     assert manage(tree, *DEPLOY).returncode == 0
     done = manage(tree, *DEPLOY, **{variable: value})
-    assert done.returncode == 1
+    assert done.returncode != 0
     assert warning in done.stderr

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 GOOD = {
-    "DJANGO_SECRET_KEY": "s3cret-value",
+    "DJANGO_SECRET_KEY": 5 * "s3cret-value",
     "DATABASE_URL": "postgres://user:s3cret-value@db/todos",
     "REDIS_URL": "redis://:s3cret-value@redis/0",
 }
@@ -33,6 +33,12 @@ def test_a_right_environment_starts() -> None:
         ({"DATABASE_URL": "sqlite:///s3cret-value"}, "DATABASE_URL: must start with postgres://"),
         ({"REDIS_URL": "s3cret-value"}, "REDIS_URL: must start with redis:// or rediss://"),
         ({"DJANGO_LOG_LEVEL": "LOUD"}, "DJANGO_LOG_LEVEL: must be DEBUG, INFO"),
+        *(
+            ({"DJANGO_SECRET_KEY": secret}, "DJANGO_SECRET_KEY: must be 50 random characters")
+            for secret in ("s3cret-value", 99 * "x", f"django-insecure-{5 * 's3cret-value'}")
+        ),
+        ({"DJANGO_API_AUTH": "open"}, "DJANGO_API_AUTH: must be token, unless DJANGO_DEBUG is true"),
+        ({"DJANGO_API_AUTH": "none"}, "DJANGO_API_AUTH: must be token or open"),
         ({"DJANGO_DEBUG": "perhaps"}, "DJANGO_DEBUG: "),
         ({"KAFKA_TOPIC": "two words"}, "KAFKA_TOPIC: "),
         ({"KAFKA_BOOTSTRAP_SERVERS": "kafka"}, "KAFKA_BOOTSTRAP_SERVERS: expected host:port"),

@@ -33,11 +33,19 @@ def format_of(path: Path, named: str | None) -> str:
     raise CommandError(f"--format: csv or jsonl? The name {path} does not say", returncode=2)
 
 
+DURATION, UNITS = re.compile(r"(\d{1,6})([smhd])"), {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    if match := DURATION.fullmatch(text):
+        return timedelta(**{UNITS[match[2]]: int(match[1])})
+    raise ArgumentTypeError(f"{text!r} is no duration like 2h")
+
+
 def moment(text: str) -> datetime:
-    if match := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    if DURATION.fullmatch(text):
         try:
-            return datetime.now(UTC) - timedelta(**{unit: int(match[1])})
+            return datetime.now(UTC) - duration(text)
         except OverflowError:
             raise ArgumentTypeError(f"{text!r} is too long ago") from None
     try:

@@ -1,0 +1,106 @@
+"""The keys: made, rotated and retired. A private part leaves the database only to sign."""
+
+import base64
+import secrets
+from datetime import timedelta
+from typing import NamedTuple
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from edge_api.contract.tokens import Key
+from todos.tokens.models import SigningKey
+
+ADVISORY_LOCK = 0x746F6B656E  # no two rotations at the same time
+
+
+class NoKey(Exception):
+    """There is no key to sign with, or none that DJANGO_SECRET_KEY opens."""
+
+
+class Signer(NamedTuple):
+    kid: str
+    private: Ed25519PrivateKey
+
+
+def signer() -> Signer:
+    """Raises NoKey."""
+    newest = SigningKey.objects.filter(retires_at=None).first()
+    if newest is None:
+        raise NoKey("there is no signing key; make one with manage.py signing_keys rotate")
+    try:
+        private = Ed25519PrivateKey.from_private_bytes(_fernet().decrypt(newest.private.encode()))
+    except InvalidToken:
+        raise NoKey(
+            f"the key {newest} was made under another DJANGO_SECRET_KEY; make one with manage.py signing_keys rotate"
+        ) from None
+    return Signer(newest.kid, private)
+
+
+def known_keys() -> dict[str, Key]:
+    """All that tokens may be signed with now."""
+    good = SigningKey.objects.filter(Q(retires_at=None) | Q(retires_at__gt=timezone.now()))
+    return {key.kid: _public(key) for key in good}
+
+
+def known_key(kid: str) -> Key | None:
+    key = SigningKey.objects.filter(kid=kid).first() if "\0" not in kid else None
+    return _public(key) if key else None
+
+
+def _public(key: SigningKey) -> Key:
+    public = Ed25519PublicKey.from_public_bytes(bytes(key.public))
+    return Key(public, key.retires_at.timestamp() if key.retires_at else float("inf"))
+
+
+@transaction.atomic
+def rotate(grace: timedelta) -> SigningKey:
+    """A new key signs from now on; the others verify for `grace` yet, or until they retire anyway."""
+    _lock()
+    SigningKey.objects.filter(retires_at=None).update(retires_at=timezone.now() + grace)
+    return _make()
+
+
+@transaction.atomic
+def make_first() -> SigningKey | None:
+    """None where a key signs already."""
+    _lock()
+    try:
+        signer()
+    except NoKey:
+        return _make()
+    return None
+
+
+@transaction.atomic
+def retire(kid: str) -> None:
+    """At once: no token of this key is good any more. Raises SigningKey.DoesNotExist."""
+    _lock()
+    key = SigningKey.objects.get(kid=kid)
+    key.retires_at = timezone.now()
+    key.save(update_fields=["retires_at"])
+
+
+def _make() -> SigningKey:
+    private = Ed25519PrivateKey.generate()
+    return SigningKey.objects.create(
+        kid=secrets.token_urlsafe(9),
+        public=private.public_key().public_bytes_raw(),
+        private=_fernet().encrypt(private.private_bytes_raw()).decode(),
+    )
+
+
+def _lock() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+
+
+def _fernet() -> Fernet:
+    derived = HKDF(SHA256(), length=32, salt=None, info=b"todo signing keys").derive(settings.SECRET_KEY.encode())
+    return Fernet(base64.urlsafe_b64encode(derived))
