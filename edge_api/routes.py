@@ -19,6 +19,13 @@ REQUEST_ID = {
     "schema": {"type": "string"},
 }
 
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key makes the same todo, however often it is sent. Take a random one, a UUID say.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+
 
 def _problem(description: str, **headers: str) -> dict[str, Any]:
     return {
@@ -36,7 +43,7 @@ def _problem(description: str, **headers: str) -> dict[str, Any]:
 
 def _in_common(max_bytes: int, media_types: str) -> Responses:
     return {
-        400: _problem("The body is not JSON in UTF-8."),
+        400: _problem("The body is not JSON in UTF-8, or the Idempotency-Key is none."),
         408: _problem("The body came too slowly."),
         413: _problem(f"The body is larger than {max_bytes:,} bytes."),
         415: _problem(f"The content type is not {media_types}."),
@@ -55,7 +62,10 @@ OF_ONE: Responses = _in_common(MAX_BODY_BYTES, JSON) | {
         "description": "Every in-sync replica of Kafka has the todo. It will be stored.",
         "headers": {
             "X-Request-ID": REQUEST_ID,
-            "Location": {"description": "The todo's URL.", "schema": {"type": "string", "format": "uri"}},
+            "Location": {
+                "description": "The receipt's URL, which tells when the todo is stored.",
+                "schema": {"type": "string", "format": "uri"},
+            },
         },
     },
     422: _problem("A field is missing, wrong or unknown; `errors` names each."),
@@ -96,5 +106,5 @@ def add_routes(app: FastPath, settings: Settings, publisher: Publisher, metrics:
 
 
 def _documentation(content: dict[str, Any], responses: Responses) -> dict[str, Any]:
-    body = {"required": True, "content": content}
-    return {"status_code": 202, "responses": responses, "openapi_extra": {"requestBody": body}, "tags": ["todos"]}
+    request = {"parameters": [IDEMPOTENCY_KEY], "requestBody": {"required": True, "content": content}}
+    return {"status_code": 202, "responses": responses, "openapi_extra": request, "tags": ["todos"]}
