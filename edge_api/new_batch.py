@@ -13,8 +13,9 @@ from uuid_utils import uuid7
 from edge_api.auth import Auth
 from edge_api.batch_body import SLICE, Rejected, read_todos
 from edge_api.body import JSON, NDJSON, read_body
-from edge_api.contract import MAX_BATCH_BYTES, encode_created, record_key
+from edge_api.contract import MAX_BATCH_BYTES, encode_created, fingerprint, record_key
 from edge_api.fast_path import Answer, Endpoint
+from edge_api.idempotency import asked_key, new_id
 from edge_api.in_flight import Unavailable
 from edge_api.metrics import Metrics
 from edge_api.new_todo import now
@@ -32,23 +33,27 @@ Outcome = Position | Unavailable
 
 
 def new_batch(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics) -> Endpoint:
-    todos_url, topic = f"{settings.edge.public_api_url}/api/todos", settings.kafka.topic
+    api_url, topic = f"{settings.edge.public_api_url}/api", settings.kafka.topic
     places = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def create_many(scope: Scope, receive: Receive) -> Response:
         """Each todo is accepted or rejected by itself. Answers when Kafka has acknowledged what is valid, or at the
-        latest when the ack time-out is over; what was not confirmed then may be sent again, and nothing else."""
+        latest when the ack time-out is over; what was not confirmed then may be sent again, and nothing else.
+
+        With an Idempotency-Key, send all of the batch again, in the same order: its todos' ids are made of the key and
+        of their places, and those that were stored stay as they are."""
         owner = await auth.owner_of(scope)
         if places.locked():
             raise RetryLater("Not stored: too many batches are under way.")
+        idempotency_key = asked_key(scope)
         async with places:
             todos = await read_todos(*await read_body(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON))
             created_at, request_id = now(), asked_id(scope) or str(uuid7()).encode()
             metrics.rejected += sum(isinstance(todo, Rejected) for todo in todos)
-            records = await _records(todos, created_at, owner)
-            outcomes = await _publish(publisher, records, record_headers(scope, request_id), metrics)
+            records = await _records(todos, scope, request_id, owner, idempotency_key, created_at)
+            outcomes = await _publish(publisher, records, metrics)
         accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
-        results = ",".join(_results(todos, records, outcomes, todos_url, created_at))
+        results = ",".join(_results(todos, records, outcomes, api_url, created_at))
         body = (
             f'{{"accepted":{accepted},"rejected":{len(todos) - len(records)},"unconfirmed":{len(records) - accepted},'
             f'"topic":"{topic}","results":[{results}]}}'
@@ -59,14 +64,23 @@ def new_batch(settings: Settings, auth: Auth, publisher: Publisher, metrics: Met
     return create_many
 
 
-async def _records(todos: list[NewTodo | Rejected], created_at: str, owner: str) -> list[Record]:
+async def _records(
+    todos: list[NewTodo | Rejected],
+    scope: Scope,
+    request_id: bytes,
+    owner: str,
+    idempotency_key: str | None,
+    created_at: str,
+) -> list[Record]:
     """Of the valid todos. Raises Problem when there is none."""
-    records = []
-    for number, todo in enumerate(todos, 1):
+    records, headers = [], record_headers(scope, request_id)
+    for place, todo in enumerate(todos):
         if isinstance(todo, NewTodo):
-            todo_id = str(uuid7())
-            records.append((record_key(todo_id), encode_created(todo, todo_id, created_at, owner)))
-        if not number % SLICE:
+            todo_id = new_id(owner, idempotency_key, place)
+            if idempotency_key:
+                headers = record_headers(scope, request_id, fingerprint(todo))
+            records.append((record_key(todo_id), encode_created(todo, todo_id, created_at, owner), headers))
+        if place % SLICE == SLICE - 1:
             await asyncio.sleep(0)
     if not records:
         results = [_rejection(todo) for todo in todos if isinstance(todo, Rejected)]
@@ -75,11 +89,11 @@ async def _records(todos: list[NewTodo | Rejected], created_at: str, owner: str)
     return records
 
 
-async def _publish(publisher: Publisher, records: list[Record], headers: bytes, metrics: Metrics) -> list[Outcome]:
+async def _publish(publisher: Publisher, records: list[Record], metrics: Metrics) -> list[Outcome]:
     """Raises Problem when nothing was confirmed."""
     outcomes: list[Outcome]
     try:
-        outcomes = await publisher.publish_all(records, headers)
+        outcomes = await publisher.publish_all(records)
     except Unavailable as exc:
         outcomes = [exc] * len(records)
     accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
@@ -91,7 +105,7 @@ async def _publish(publisher: Publisher, records: list[Record], headers: bytes, 
 
 
 def _results(
-    todos: list[NewTodo | Rejected], records: list[Record], outcomes: list[Outcome], todos_url: str, created_at: str
+    todos: list[NewTodo | Rejected], records: list[Record], outcomes: list[Outcome], api_url: str, created_at: str
 ) -> Iterator[str]:
     """One JSON object for each todo."""
     of_valid = iter(zip(records, outcomes, strict=True))
@@ -99,14 +113,15 @@ def _results(
         if isinstance(todo, Rejected):
             yield json.dumps(_rejection(todo))
             continue
-        (key, _), outcome = next(of_valid)
+        (key, _, _), outcome = next(of_valid)
         if isinstance(outcome, Unavailable):
             yield json.dumps({"status": HTTPStatus.SERVICE_UNAVAILABLE, "detail": str(outcome)})
         else:
-            todo_id = key.decode()
+            todo_id, (partition, offset) = key.decode(), outcome
             yield (
-                f'{{"status":202,"id":"{todo_id}","url":"{todos_url}/{todo_id}/","created_at":"{created_at}",'
-                f'"partition":{outcome.partition},"offset":{outcome.offset}}}'
+                f'{{"status":202,"id":"{todo_id}","url":"{api_url}/todos/{todo_id}/",'
+                f'"receipt":"{api_url}/receipts/{todo_id}/{partition}-{offset}/","created_at":"{created_at}",'
+                f'"partition":{partition},"offset":{offset}}}'
             )
 
 

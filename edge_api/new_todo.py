@@ -5,7 +5,6 @@ from http import HTTPStatus
 
 from fastapi import Response
 from starlette.types import Receive, Scope
-from uuid_utils import uuid7
 
 from edge_api.auth import Auth
 from edge_api.body import JSON, read_body
@@ -14,10 +13,12 @@ from edge_api.contract import (
     InvalidPayload,
     UnreadablePayload,
     encode_created,
+    fingerprint,
     parse_json,
     record_key,
 )
 from edge_api.fast_path import Answer, Endpoint
+from edge_api.idempotency import asked_key, new_id
 from edge_api.in_flight import Unavailable
 from edge_api.metrics import Metrics
 from edge_api.problems import Problem, RetryLater
@@ -28,21 +29,24 @@ from edge_api.settings import Settings
 
 
 def new_todo(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics) -> Endpoint:
-    todos_url, topic = f"{settings.edge.public_api_url}/api/todos", settings.kafka.topic
+    api_url, topic = f"{settings.edge.public_api_url}/api", settings.kafka.topic
 
     async def create(scope: Scope, receive: Receive) -> Response:
         """Answers only when Kafka has acknowledged the todo, or at the latest when the ack time-out is over.
 
-        The todo's id serves as the id of the request, unless the client sends its own as X-Request-ID."""
+        Sent again with the same Idempotency-Key, it is the same todo; another content under that key is not stored, and
+        its receipt says so. The todo's id serves as the id of the request, unless the client sends its own as
+        X-Request-ID."""
         owner = await auth.owner_of(scope)
         try:
+            idempotency_key = asked_key(scope)
             _, body = await read_body(scope, receive, MAX_BODY_BYTES, JSON)
-            todo, todo_id, created_at = _todo_from(body), str(uuid7()), now()
+            todo, todo_id, created_at = _todo_from(body), new_id(owner, idempotency_key), now()
         except Problem:
             metrics.rejected += 1
             raise
         key, request_id = record_key(todo_id), asked_id(scope)
-        headers = record_headers(scope, request_id)
+        headers = record_headers(scope, request_id, fingerprint(todo) if idempotency_key else "")
         try:
             event = encode_created(todo, todo_id, created_at, owner)
             partition, offset = await publisher.publish(key, event, headers)
@@ -50,13 +54,13 @@ def new_todo(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metr
             metrics.unconfirmed += 1
             raise RetryLater(str(exc)) from exc
         metrics.accepted += 1
-        url = f"{todos_url}/{todo_id}/"
+        receipt = f"{api_url}/receipts/{todo_id}/{partition}-{offset}/"
         answer = (
-            f'{{"id":"{todo_id}","url":"{url}","created_at":"{created_at}","topic":"{topic}",'
-            f'"partition":{partition},"offset":{offset}}}'
+            f'{{"id":"{todo_id}","url":"{api_url}/todos/{todo_id}/","receipt":"{receipt}",'
+            f'"created_at":"{created_at}","topic":"{topic}","partition":{partition},"offset":{offset}}}'
         )
         return Answer(
-            HTTPStatus.ACCEPTED, answer.encode(), (b"location", url.encode()), (HTTP_HEADER, request_id or key)
+            HTTPStatus.ACCEPTED, answer.encode(), (b"location", receipt.encode()), (HTTP_HEADER, request_id or key)
         )
 
     return create

@@ -17,7 +17,7 @@ RECORD_BATCH_BYTES = 256 * 1024
 LINGER_SECONDS = 0.005
 STOP_POLL_SECONDS = 0.05
 
-Record = tuple[bytes, bytes]  # key and value
+Record = tuple[bytes, bytes, bytes]  # key, value and encoded headers
 
 
 class Publisher:
@@ -56,16 +56,16 @@ class Publisher:
         batch.add(key, value, headers, size)
         return await answer
 
-    async def publish_all(self, records: Sequence[Record], headers: bytes = NO_HEADERS) -> list[Position | Unavailable]:
+    async def publish_all(self, records: Sequence[Record]) -> list[Position | Unavailable]:
         """As `publish`, with an outcome for each record in its place. Raises Unavailable when none of them was sent."""
-        sizes = [len(key) + len(value) + len(headers) for key, value in records]
+        sizes = [len(key) + len(value) + len(headers) for key, value, headers in records]
         self.in_flight.reserve(len(records), sum(sizes))
         if self.watchdog.problem is not None:
             await self._wait_for_start(len(records), sum(sizes))
         answers: list[Answer] = []
         counts: list[int] = []  # records of each answer: one after the other in one batch
         batch = None
-        for (key, value), size in zip(records, sizes, strict=True):
+        for (key, value, headers), size in zip(records, sizes, strict=True):
             if (found := self._batch_for(size)) is not batch:
                 batch = found
                 answers.append(self._answer_of(batch))

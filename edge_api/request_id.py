@@ -1,9 +1,11 @@
-"""What tells of a request beyond its answer: its id, in the row and the logs, and its trace, where there is one."""
+"""What a record's headers tell of its request: its id, its trace where there is one, and under an Idempotency-Key the
+fingerprint of its content."""
 
 import re
 
 from starlette.types import Scope
 
+from edge_api.contract import FINGERPRINT_HEADER
 from edge_api.record_batch import NO_HEADERS, encode_headers
 
 HTTP_HEADER, RECORD_HEADER = b"x-request-id", b"request-id"
@@ -20,9 +22,11 @@ def asked_id(scope: Scope) -> bytes | None:
     return None
 
 
-def record_headers(scope: Scope, request_id: bytes | None) -> bytes:
+def record_headers(scope: Scope, request_id: bytes | None, fingerprint: str = "") -> bytes:
     """Encoded, as Publisher.publish takes them."""
     headers = [(RECORD_HEADER, request_id)] if request_id else []
+    if fingerprint:
+        headers.append((FINGERPRINT_HEADER.encode(), fingerprint.encode()))
     if TRACEPARENT in scope:
         headers.append((TRACEPARENT.encode(), scope[TRACEPARENT]))
     return encode_headers(*headers) if headers else NO_HEADERS

@@ -30,6 +30,13 @@ REQUEST_ID = {
     "schema": {"type": "string"},
 }
 
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key makes the same todo, however often it is sent. Take a random one, a UUID say.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+
 
 def _problem(description: str, **headers: str) -> dict[str, Any]:
     return {
@@ -47,7 +54,7 @@ def _problem(description: str, **headers: str) -> dict[str, Any]:
 
 def _in_common(max_bytes: int, media_types: str) -> Responses:
     return {
-        400: _problem("The body is not JSON in UTF-8."),
+        400: _problem("The body is not JSON in UTF-8, or the Idempotency-Key is none."),
         401: _problem("The token is missing, expired or not valid.", WWW_Authenticate="What is wrong, by RFC 6750."),
         403: _problem("The token lacks the scope `write`.", WWW_Authenticate="The scope that is needed."),
         408: _problem("The body came too slowly."),
@@ -68,7 +75,10 @@ OF_ONE: Responses = _in_common(MAX_BODY_BYTES, JSON) | {
         "description": "Every in-sync replica of Kafka has the todo. It will be stored.",
         "headers": {
             "X-Request-ID": REQUEST_ID,
-            "Location": {"description": "The todo's URL.", "schema": {"type": "string", "format": "uri"}},
+            "Location": {
+                "description": "The receipt's URL, which tells when the todo is stored.",
+                "schema": {"type": "string", "format": "uri"},
+            },
         },
     },
     422: _problem("A field is missing, wrong or unknown; `errors` names each."),
@@ -109,11 +119,11 @@ def add_routes(app: FastPath, settings: Settings, auth: Auth, publisher: Publish
 
 
 def _documentation(content: dict[str, Any], responses: Responses) -> dict[str, Any]:
-    body = {"required": True, "content": content}
+    request = {"parameters": [IDEMPOTENCY_KEY], "requestBody": {"required": True, "content": content}}
     return {
         "status_code": 202,
         "responses": responses,
-        "openapi_extra": {"requestBody": body},
+        "openapi_extra": request,
         "tags": ["todos"],
         "dependencies": [Depends(TOKEN)],
     }

@@ -21,12 +21,19 @@ class NewTodo(TodoFields):
 class Acknowledged(BaseModel):
     """Kafka has the todo on all its in-sync replicas; it appears at `url` as soon as a worker has stored it."""
 
-    id: Annotated[UUID, Field(description="The todo's id, a UUIDv7.")]
+    id: Annotated[UUID, Field(description="The todo's id: a UUIDv7, or under an Idempotency-Key one made of it.")]
     url: Annotated[
         str,
         Field(
             description="Where the todo can be read once it is stored.",
             examples=["http://localhost:7008/api/todos/019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b/"],
+        ),
+    ]
+    receipt: Annotated[
+        str,
+        Field(
+            description="Tells what became of this very request: `?wait=10` waits until it is known, for 10 s at most.",
+            examples=["http://localhost:7008/api/receipts/019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b/2-1234/"],
         ),
     ]
     created_at: datetime

@@ -12,7 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "todoproject.settings")
 wsgi_app = "todoproject.wsgi"
 worker_class = "todoproject.web_worker.PollingThreadWorker"
 workers = 2
-threads = 4
+threads = settings.WEB_THREADS
 keepalive = 5
 control_socket_disable = True
 logconfig_dict = settings.LOGGING

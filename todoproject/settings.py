@@ -46,6 +46,7 @@ if API_AUTH == "open" and not DEBUG:
     raise ImproperlyConfigured("DJANGO_API_AUTH: must be token, unless DJANGO_DEBUG is true")
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
+WEB_THREADS = 16  # of each web process; half of them may wait for receipts
 ROOT_URLCONF = "todoproject.urls"
 WSGI_APPLICATION = "todoproject.wsgi.application"
 USE_TZ = True

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 MORE = 128  # a byte from here on is not the last of its number
 TWO_BYTES = 2**14  # what one or two bytes can hold is below
 NULL = 1  # the length -1
-ONE_HEADER = 2
-PLAIN_HEADERS = (0, ONE_HEADER)
+MOST_HEADERS = 3  # what an edge writes: request id, fingerprint, trace
+PLAIN_HEADERS = range(0, 2 * MOST_HEADERS + 1, 2)
 MOST_RECORDS = TWO_BYTES // 2
 SENSIBLE_TIMES = range(2**62)
 
@@ -69,18 +69,17 @@ def plain_records(batch: Any, partition: int) -> Iterator[KafkaRecord]:  # noqa:
                 position += 1
             value = data[position : position + size // 2]
             position += size // 2
-            headers: tuple[tuple[str, bytes], ...] = ()
-            has_headers = data[position]
+            headers: Sequence[tuple[str, bytes]] = ()
+            twice_headers = data[position]
             position += 1
-            if has_headers == ONE_HEADER:
-                header, position = _short_header(data, position)
-                headers = (header,)
+            if 0 < twice_headers <= 2 * MOST_HEADERS:
+                headers, position = _short_headers(data, position, twice_headers // 2)
             if (
                 position != end
                 or delta != number * 2
                 or length >= TWO_BYTES
                 or time >= TWO_BYTES
-                or has_headers not in PLAIN_HEADERS
+                or twice_headers not in PLAIN_HEADERS
                 or (length | size) % 2
             ):
                 return
@@ -91,12 +90,16 @@ def plain_records(batch: Any, partition: int) -> Iterator[KafkaRecord]:  # noqa:
         return
 
 
-def _short_header(data: bytes, position: int) -> tuple[tuple[str, bytes], int]:
-    """Of a name and a value with less than 64 bytes each. Raises IndexError where there is no such header."""
-    name_size = data[position]
-    name_end = position + 1 + name_size // 2
-    value_size = data[name_end]
-    value_end = name_end + 1 + value_size // 2
-    if name_size >= MORE or value_size >= MORE or (name_size | value_size) % 2 or value_end > len(data):
-        raise IndexError("not a short header")
-    return (data[position + 1 : name_end].decode(), data[name_end + 1 : value_end]), value_end
+def _short_headers(data: bytes, position: int, count: int) -> tuple[list[tuple[str, bytes]], int]:
+    """Of names and values with less than 64 bytes each. Raises IndexError where there are no such headers."""
+    headers = []
+    for _ in range(count):
+        name_size = data[position]
+        name_end = position + 1 + name_size // 2
+        value_size = data[name_end]
+        value_end = name_end + 1 + value_size // 2
+        if name_size >= MORE or value_size >= MORE or (name_size | value_size) % 2 or value_end > len(data):
+            raise IndexError("not a short header")
+        headers.append((data[position + 1 : name_end].decode(), data[name_end + 1 : value_end]))
+        position = value_end
+    return headers, position

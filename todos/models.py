@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from edge_api.contract import DESCRIPTION_MAX, OWNER_MAX, TITLE_MAX
+from edge_api.contract import DESCRIPTION_MAX, FINGERPRINT_LENGTH, OWNER_MAX, TITLE_MAX
 
 
 class TodoQuerySet(models.QuerySet["Todo"]):
@@ -64,6 +64,14 @@ class Todo(models.Model):
         db_default="",
         editable=False,
         help_text="Who sent it: the subject of the token. Empty for a todo made without signing in.",
+    )
+    fingerprint = models.CharField(
+        max_length=FINGERPRINT_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Of the content that came first under its Idempotency-Key; empty without a key.",
     )
 
     objects = TodoQuerySet.as_manager()
@@ -197,6 +205,7 @@ class DeadLetter(SourceModel):
         INVALID = "invalid", "not a valid TodoCreated event"
         REJECTED = "rejected", "refused by the database"
         UNDECODABLE = "undecodable", "not a record in Kafka's format"
+        CONFLICT = "conflict", "another content came first under its Idempotency-Key"
 
     class Status(models.TextChoices):
         OPEN = "open", "open"
@@ -247,6 +256,7 @@ class OffsetLoss(SourceModel):
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "offset losses"
+        indexes = [models.Index(fields=["topic", "partition", "next_offset"], name="offset_loss_by_position")]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(next_offset__gt=models.F("first_offset")), name="offset_loss_not_empty"

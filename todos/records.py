@@ -9,11 +9,19 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from edge_api.contract import InvalidPayload, TodoCreated, id_from_position, parse_json
+from edge_api.contract import (
+    FINGERPRINT_HEADER,
+    FINGERPRINT_LENGTH,
+    InvalidPayload,
+    TodoCreated,
+    id_from_position,
+    parse_json,
+)
 from todos.log import Record, Undecodable
 from todos.models import DeadLetter
 
 REQUEST_HEADER, VALID_REQUEST_ID = "request-id", re.compile(rb"[!-~]{1,128}")  # as the edge writes it
+VALID_FINGERPRINT = re.compile(rb"[0-9a-f]{%d}" % FINGERPRINT_LENGTH)
 # Headers of a redriven record: the dead letter it was, and how often its todo was redriven by now.
 LETTER_HEADER, REPLAYS_HEADER = "dead-letter-id", "dead-letter-replays"
 MAX_TIMESTAMP_MS = 253_370_764_800_000  # the contract's last moment, start of the year 9999
@@ -29,6 +37,7 @@ class TodoRow(NamedTuple):
     source_partition: int
     source_offset: int
     request_id: str = ""
+    fingerprint: str = ""
     owner: str = ""
 
 
@@ -61,10 +70,10 @@ def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
             continue
         todo_id = event.id or id_from_position(topic, partition, record.offset)
         created_at = _in_utc(event.created_at) if event.created_at else time_of(record.timestamp)
-        request_id = _request_id(record.headers) if record.headers else ""
+        told = _told_by(record.headers) if record.headers else ("", "")
         batch.todos.append(
             TodoRow(
-                todo_id, event.title, event.description or "", created_at, partition, record.offset, request_id,
+                todo_id, event.title, event.description or "", created_at, partition, record.offset, *told,
                 event.owner or "",
             )
         )  # fmt: skip
@@ -72,10 +81,14 @@ def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
     return batch
 
 
-def _request_id(headers: Sequence[tuple[str, bytes | None]]) -> str:
-    """Anyone may write headers: what the edge would not have let pass counts as none."""
-    value = dict(headers).get(REQUEST_HEADER) or b""
-    return value.decode() if VALID_REQUEST_ID.fullmatch(value) else ""
+def _told_by(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, str]:
+    """Request id and fingerprint. Anyone may write headers: what the edge would not have written counts as none."""
+    found = dict(headers)
+    request_id, fingerprint = found.get(REQUEST_HEADER) or b"", found.get(FINGERPRINT_HEADER) or b""
+    return (
+        request_id.decode() if VALID_REQUEST_ID.fullmatch(request_id) else "",
+        fingerprint.decode() if VALID_FINGERPRINT.fullmatch(fingerprint) else "",
+    )
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -9,6 +9,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 from pydantic_core import to_json
 
+from todos.conflicts import find_conflicts
 from todos.failures import Failure, SystemicFailure, sort_failure
 from todos.history import NOBODY, Counts, Origin, append, record_batches
 from todos.isolate import Isolated, insert_isolating
@@ -33,13 +34,13 @@ INSERT_TODOS = """
     WITH inserted AS (
         INSERT INTO todos_todo
             (id, title, description, is_done, created_at, stored_at, updated_at,
-             source_partition, source_offset, request_id, owner)
+             source_partition, source_offset, request_id, fingerprint, owner)
         SELECT id::uuid, title, description, false, created_at::timestamptz, now(), now(),
-               source_partition::int, source_offset::bigint, request_id, owner
+               source_partition::int, source_offset::bigint, request_id, fingerprint, owner
         FROM ROWS FROM (json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s),
                         json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s),
-                        json_array_elements_text(%s), json_array_elements_text(%s))
-            AS new (id, title, description, created_at, source_partition, source_offset, request_id, owner)
+                        json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s))
+            AS new (id, title, description, created_at, source_partition, source_offset, request_id, fingerprint, owner)
         ON CONFLICT (id) DO NOTHING
         RETURNING source_partition)
     SELECT source_partition, count(*) FROM inserted GROUP BY source_partition
@@ -51,7 +52,7 @@ class LeaseLost(Exception):
 
 
 class Stored(NamedTuple):
-    """How many todos were new, how many were there before, and how many records are dead letters."""
+    """How many todos were new, how many were there before, and how many records are dead letters, with conflicts."""
 
     todos: int
     duplicates: int
@@ -70,7 +71,8 @@ def store(
     """Store a batch and move the ledger of its partitions to `next_offsets`.
 
     A record that the database refuses becomes a dead letter; when more of the batch than `dead_letter_percent` would
-    become dead letters, none does. Raises LeaseLost, ChainBroken, SystemicFailure or a DatabaseError; then nothing
+    become dead letters, none does. Clients that use an Idempotency-Key twice make conflicts, which do not count there.
+    Raises LeaseLost, ChainBroken, SystemicFailure or a DatabaseError; then nothing
     has happened.
     """
     at_most = _most_dead_letters(len(batch), dead_letter_percent)
@@ -107,13 +109,17 @@ def _store(
             f"{len(letters)} of {len(batch)} records cannot be stored, so none was made a dead letter;"
             f" if that is right, raise dead_letter_percent. The last one: {letters[-1].detail}"
         )
+    duplicates = Counter(todo.source_partition for todo in batch.todos)
+    duplicates.subtract(inserted)
+    duplicates.subtract(batch.todos[place].source_partition for place, _ in rejected)
+    if duplicates.total():
+        conflicts = find_conflicts(topic, batch, without={place for place, _ in rejected})
+        duplicates.subtract(letter.partition for letter in conflicts)
+        letters += conflicts
     for some in _by_statement(letters):
         # A rewound range brings dead letters that are there already; what operators did with them stays.
         DeadLetter.objects.bulk_create(some, ignore_conflicts=True)
     dead = Counter(letter.partition for letter in letters)
-    duplicates = Counter(todo.source_partition for todo in batch.todos)
-    duplicates.subtract(inserted)
-    duplicates.subtract(batch.todos[place].source_partition for place, _ in rejected)
     record_batches(
         topic,
         generations,

@@ -28,10 +28,13 @@ from edge_api.contract.events import (
     record_key,
     validate,
 )
+from edge_api.contract.idempotency import FINGERPRINT_HEADER, FINGERPRINT_LENGTH, fingerprint, id_from_key
 
 __all__ = [
     "DESCRIPTION_MAX",
     "EARLIEST",
+    "FINGERPRINT_HEADER",
+    "FINGERPRINT_LENGTH",
     "LATEST",
     "MAX_BATCH_BYTES",
     "MAX_BATCH_TODOS",
@@ -48,6 +51,8 @@ __all__ = [
     "TodoFields",
     "UnreadablePayload",
     "encode_created",
+    "fingerprint",
+    "id_from_key",
     "id_from_position",
     "is_loopback",
     "load_json",

@@ -33,7 +33,7 @@ def output_of(run: Run, command: str) -> str:
 
 def test_every_command_of_the_readme_works(run: Run) -> None:
     assert POSTED is not None
-    start, post, read, post_batch, test, *others = COMMANDS
+    start, post, read, post_batch, replay, test, *others = COMMANDS
     assert (start, test) == ("make run", "make test")  # the latter is what runs this test
     runner = run.start_until("Ready.", *as_here(run, start).split())
 
@@ -42,10 +42,15 @@ def test_every_command_of_the_readme_works(run: Run) -> None:
     assert answer["url"] == f"http://localhost:{run.web}/api/todos/{answer['id']}/"
     assert eventually(lambda: "Finish pending homeworks" in output_of(run, read), 20)
     assert "Do homework" in output_of(run, f"curl --fail {answer['url']}")
+    receipt = json.loads(output_of(run, f"curl --fail {answer['receipt']}?wait=10"))
+    assert ("stored", answer["url"]) == (receipt["status"], receipt["todo"])
 
     batch = json.loads(output_of(run, post_batch))
     assert [202, 422, 202] == [result["status"] for result in batch["results"]]
     assert "Buy milk" in output_of(run, f"curl --retry 10 --retry-all-errors --fail {batch['results'][2]['url']}")
+
+    ids = re.findall(r'"id":"([^"]+)"', output_of(run, replay))
+    assert (2, 1) == (len(ids), len(set(ids)))
 
     for command in others:
         assert output_of(run, command).strip(), command

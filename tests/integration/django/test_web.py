@@ -15,6 +15,7 @@ import pytest
 from devstack.environment import ROOT
 from devstack.ports import free_port
 from devstack.process import Process
+from todoproject.settings import WEB_THREADS
 from todoproject.web_worker import READ_SECONDS
 
 SILENT = 64  # far more than there are threads
@@ -65,7 +66,7 @@ def test_a_connection_may_speak_late(web_port: int) -> None:
 
 def test_half_a_request_keeps_no_thread(web_port: int) -> None:
     with ExitStack() as stack:
-        halves = [stack.enter_context(socket.create_connection(("127.0.0.1", web_port))) for _ in range(4)]
+        halves = [stack.enter_context(socket.create_connection(("127.0.0.1", web_port))) for _ in range(WEB_THREADS)]
         for half in halves:
             half.sendall(b"GET /")
         for half in halves:

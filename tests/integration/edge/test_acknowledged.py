@@ -32,7 +32,9 @@ def test_the_record_is_where_the_answer_says(kafka: Kafka, start_edge: StartEdge
     assert uuid.UUID(answer["id"]).version == 7
     assert todo.created_at == datetime.fromisoformat(answer["created_at"])
     assert abs(datetime.now(UTC) - datetime.fromisoformat(answer["created_at"])) < timedelta(minutes=1)
-    assert answer["url"] == response.headers["location"] == f"https://todo.example/api/todos/{answer['id']}/"
+    assert f"https://todo.example/api/todos/{answer['id']}/" == answer["url"]
+    receipt = f"https://todo.example/api/receipts/{answer['id']}/{record.partition}-{record.offset}/"
+    assert receipt == answer["receipt"] == response.headers["location"]
     assert set(json.loads(record.value)) == {"type", "version", "id", "title", "description", "created_at"}
 
 
@@ -70,6 +72,8 @@ def test_every_todo_of_a_batch_is_where_its_result_says(kafka: Kafka, start_edge
         assert item == {"title": event.title, "description": event.description}
         assert event.created_at == datetime.fromisoformat(result["created_at"])
         assert result["url"] == f"https://todo.example/api/todos/{event.id}/"
+        place = f"{record.partition}-{record.offset}"
+        assert result["receipt"] == f"https://todo.example/api/receipts/{event.id}/{place}/"
         assert result["status"] == 202
 
 

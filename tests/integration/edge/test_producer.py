@@ -17,7 +17,7 @@ from edge_api.in_flight import Unavailable
 from edge_api.metrics import Metrics
 from edge_api.producer import Outcome, Position, Producer, TooLarge
 from edge_api.publisher import Publisher
-from edge_api.record_batch import RecordBatch
+from edge_api.record_batch import NO_HEADERS, RecordBatch
 from edge_api.settings import EdgeSettings, Settings
 from tests.integration.edge.support import create_topic, read_topic
 
@@ -92,15 +92,15 @@ def test_a_consumer_gets_every_record_of_every_batch(kafka: Kafka) -> None:
 
 def test_a_batch_that_the_topic_finds_too_large_is_not_stored_and_the_next_ones_are_smaller(kafka: Kafka) -> None:
     topic = create_topic(kafka.bootstrap_servers, max_message_bytes=str(SMALL))
-    records = [(b"key", b"v" * 1_000)] * 100
+    pairs = [(b"key", b"v" * 1_000)] * 100
     acknowledged: list[Position] = []
 
     async def scenario() -> None:
         async with running_producer(kafka, topic) as producer:
-            assert isinstance(await send(producer, records), TooLarge)
+            assert isinstance(await send(producer, pairs), TooLarge)
         async with running_publisher(kafka, topic) as publisher:
             for _ in range(10):
-                outcomes = await publisher.publish_all(records)
+                outcomes = await publisher.publish_all([(*pair, NO_HEADERS) for pair in pairs])
                 acknowledged.extend(outcome for outcome in outcomes if isinstance(outcome, Position))
                 refused = [str(outcome) for outcome in outcomes if isinstance(outcome, Unavailable)]
                 if not refused:

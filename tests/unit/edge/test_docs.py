@@ -65,8 +65,14 @@ def test_every_answer_is_described(openapi: dict[str, Any], path: str, good: dic
         assert {media_type: {"schema": schema}} == response["content"]
 
 
-def test_the_todo_s_url_is_described(openapi: dict[str, Any]) -> None:
+def test_the_receipt_s_url_is_described(openapi: dict[str, Any]) -> None:
     assert "Location" in openapi["paths"]["/new/"]["post"]["responses"]["202"]["headers"]
+
+
+@pytest.mark.parametrize("path", ["/new/", "/new/batch/"])
+def test_the_idempotency_key_is_described(openapi: dict[str, Any], path: str) -> None:
+    (parameter,) = openapi["paths"][path]["post"]["parameters"]
+    assert ("Idempotency-Key", "header") == (parameter["name"], parameter["in"])
 
 
 def test_every_path_is_described(openapi: dict[str, Any]) -> None:

@@ -71,6 +71,8 @@ def test_what_the_edge_and_simple_producers_send_is_plain(codec: str) -> None:
     edge = [Draft(event.to_json(), record_key(UUID(int=1)), timestamp=17 + number) for number in range(600)]
 
     assert plain_count(edge, codec) == 600
+    told = ((b"request-id", b"x" * 36), (b"fingerprint", b"0" * 16), (b"traceparent", b"0" * 55))
+    assert plain_count([Draft(b"x", b"key", told, timestamp=17)] * 3, codec) == 3
     assert plain_count([Draft(b'{"title": "x"}', timestamp=17), Draft(b"", timestamp=16)], codec) == 2
 
 
@@ -78,11 +80,11 @@ def test_what_the_edge_and_simple_producers_send_is_plain(codec: str) -> None:
     "draft",
     [
         Draft(None, b"k"),
-        Draft(b"x", raw_headers=((b"h", b"v"),) * 2),
+        Draft(b"x", raw_headers=((b"h", b"v"),) * 4),
         Draft(b"x" * 10_000),
         Draft(b"x", timestamp=2**20),
     ],
-    ids=["no value", "two headers", "a large value", "much later than the first"],
+    ids=["no value", "four headers", "a large value", "much later than the first"],
 )
 def test_what_is_not_plain_ends_the_quick_reading(draft: Draft) -> None:
     assert plain_count([Draft(b"x", timestamp=0), draft, Draft(b"x", timestamp=0)]) == 1

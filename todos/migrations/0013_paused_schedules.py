@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('django_celery_beat', '0019_alter_periodictasks_options'),
-        ('todos', '0010_request_id'),
+        ('todos', '0012_receipts'),
     ]
 
     operations = [
