@@ -1,16 +1,19 @@
-"""What goes around every request: an id for it, a line in the log, and a clear answer while the database is away."""
+"""What goes around every request: an id for it, a line in the log, clear errors, also while the database is away."""
 
 import logging
 import re
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from uuid import uuid4
 
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
+from rest_framework.response import Response
 
 from todoproject.logs import request_id
+from todos.api.problems import problem
 from todos.failures import Failure, sort_failure
 
 logger = logging.getLogger(__name__)
@@ -19,6 +22,11 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 # Printable and short: it goes into logs and headers as it is.
 VALID_ID = re.compile(r"[!-~]{1,128}")
 RETRY_SECONDS = 5
+API = "/api/"
+DETAILS = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this path.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed in an unexpected way.",
+}
 QUIET_PATHS = {"/healthz", "/readyz", "/readyz/pipeline", "/metrics"}  # asked every few seconds by machines
 
 
@@ -52,6 +60,21 @@ def _log(request: HttpRequest, status: int, seconds: float) -> None:
     )
 
 
+class ApiProblems:
+    """Django's own errors under /api/, such as an unknown path, as problems; with DJANGO_DEBUG too."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        is_djangos = not isinstance(response, Response) and response.get("Content-Type", "").startswith("text/html")
+        if response.status_code < HTTPStatus.BAD_REQUEST or not is_djangos or not request.path.startswith(API):
+            return response
+        status = HTTPStatus(response.status_code)
+        return problem(status, DETAILS.get(status, f"{status.description or status.phrase}."))
+
+
 class DatabaseAway:
     """503 with Retry-After, for people as a page that tries again by itself, instead of an error without a cause."""
 
@@ -67,8 +90,8 @@ class DatabaseAway:
         logger.warning("the database does not answer: %s", " ".join(str(exc).split()))
         connection.close()
         headers = {"Retry-After": str(RETRY_SECONDS)}
-        if request.path.startswith("/api/"):
+        if request.path.startswith(API):
             detail = "The database does not answer at the moment."
-            return JsonResponse({"detail": detail}, status=503, headers=headers)
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
         page = render_to_string("database_away.html", {"seconds": RETRY_SECONDS})
         return HttpResponse(page, status=503, headers=headers)

@@ -70,6 +70,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "todoproject.middleware.RequestLog",
+    "todoproject.middleware.ApiProblems",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -150,6 +151,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_PAGINATION_CLASS": "todos.api.pagination.KeysetPagination",
     "DEFAULT_PARSER_CLASSES": ["todos.api.parsers.BoundedJSONParser"],
+    "EXCEPTION_HANDLER": "todos.api.problems.handle",
 }
 
 # --- Kafka

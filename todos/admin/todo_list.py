@@ -1,7 +1,7 @@
 """The list of todos at a price that grows neither with the table nor with the page: no COUNT, no OFFSET, no numbers.
 
-A search by title, and the filter "not done", have no index: one would slow the ingest by a fifth. They look through a
-window of the newest todos, and "older" goes on behind it. The date hierarchy jumps.
+A search by title, and the filter "not done", have no index: they look through a window of the newest todos, and "older"
+goes on behind it. The date hierarchy jumps.
 """
 
 import json
@@ -15,12 +15,11 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
-from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from todos.admin.base import ChangeList
-from todos.keyset import Position, beyond, up_to
+from todos.keyset import Position, Search, beyond, read_page
 from todos.models import Todo
 
 WINDOW = 100_000
@@ -74,26 +73,33 @@ class TodoList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         position = _position(request)
+        if self._is_slow:
+            page = read_page(self.indexed, position, self.list_per_page, search=Search(self._condition, WINDOW))
+        else:
+            page = read_page(self._matching(self.indexed), position, self.list_per_page)
         backwards = position is not None and position.backwards
-        window = self._window(position, backwards)
-        found = beyond(self._matching(self.indexed), position)
-        rows = list((up_to(found, window[1]) if window else found)[: self.list_per_page + 1])
-        page = rows[: self.list_per_page]
-
-        ahead = self._ahead(page, window, backwards, more=len(rows) > len(page))
-        start = window[0] if window else _at(page[0], backwards) if page else None
-        behind = start._replace(backwards=not backwards) if start and position else None
-        self.result_list = page[::-1] if backwards else page
-        self.older, self.newer = map(self._link, (behind, ahead) if backwards else (ahead, behind))
-        self.searched_to = window[1].created_at if window and len(rows) == len(page) else None
-        self._settle(is_whole=not position and not ahead)
+        self.result_list = page.todos[::-1] if backwards else page.todos
+        links = (page.behind, page.ahead) if backwards else (page.ahead, page.behind)
+        self.older, self.newer = map(self._link, links)
+        self.searched_to = page.searched_to
+        self._settle(is_whole=not position and not page.ahead)
 
     def _matching(self, todos: QuerySet[Todo]) -> QuerySet[Todo]:
-        if self._id:
-            return todos.filter(pk=self._id)
-        if self.query:
-            todos = todos.filter(title__icontains=self.query)
-        return todos.filter(is_done=False) if self.params.get(DoneFilter.parameter_name) == "no" else todos
+        return todos.filter(pk=self._id) if self._id else todos.filter(self._condition)
+
+    @property
+    def _condition(self) -> Q:
+        condition = Q(title__icontains=self.query) if self.query else Q()
+        return condition & Q(is_done=False) if self._only_open else condition
+
+    @property
+    def _only_open(self) -> bool:
+        return self.params.get(DoneFilter.parameter_name) == "no"
+
+    @property
+    def _is_slow(self) -> bool:
+        """No index finds the page."""
+        return bool(not self._id and (self.query or self._only_open))
 
     @cached_property
     def _id(self) -> UUID | None:
@@ -101,28 +107,6 @@ class TodoList(ChangeList):
             return UUID(self.query.strip())
         except ValueError:
             return None
-
-    def _window(self, position: Position | None, backwards: bool) -> tuple[Position, Position] | None:
-        """The first and the last todo to look at; None where an index finds the page, or nothing is there."""
-        is_slow = self.query or self.params.get(DoneFilter.parameter_name) == "no"
-        if self._id or not is_slow:
-            return None
-        window = beyond(self.indexed, position)
-        sql, params = window.values_list("created_at", "id")[:WINDOW].query.sql_with_params()
-        order = "DESC" if backwards else "ASC"
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM ({sql}) w ORDER BY created_at {order}, id {order} LIMIT 1", params)  # noqa: S608
-            last = cursor.fetchone()
-        first = next(iter(window[:1]), None)
-        return (_at(first, backwards), Position(last[0], last[1], backwards)) if first and last else None
-
-    def _ahead(
-        self, page: list[Todo], window: tuple[Position, Position] | None, backwards: bool, *, more: bool
-    ) -> Position | None:
-        """Where the window ends, not the list, the next page begins behind the window."""
-        if more:
-            return _at(page[-1], backwards)
-        return window[1] if window and beyond(self.indexed, window[1]).exists() else None
 
     def _link(self, position: Position | None) -> str:
         return self.get_query_string({PAGE_VAR: position.encode()}) if position else ""
@@ -148,10 +132,6 @@ def _position(request: HttpRequest) -> Position | None:
         raise IncorrectLookupParameters(str(exc)) from exc
 
 
-def _at(todo: Todo, backwards: bool) -> Position:
-    return Position(todo.created_at, todo.id, backwards)
-
-
 def planned_rows(todos: QuerySet[Any]) -> int:
     """PostgreSQL's own estimate, which costs no more than a plan."""
     (plan,) = json.loads(todos.order_by().explain(format="json"))
@@ -166,4 +146,4 @@ def each_chunk(todos: QuerySet[Todo]) -> Iterator[list[Todo]]:
     position = None
     while chunk := list(beyond(todos, position)[:CHUNK]):
         yield chunk
-        position = _at(chunk[-1], backwards=False)
+        position = Position(chunk[-1].created_at, chunk[-1].id, backwards=False)

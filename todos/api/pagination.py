@@ -1,15 +1,14 @@
 """Cursor pagination whose price does not depend on the page."""
 
-import binascii
 from typing import Any
 
 from django.db.models import QuerySet
-from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
-from todos.keyset import Position, beyond
+from todos.api.query import OLDEST_FIRST, ListQuery, indexed, search
+from todos.keyset import Position, read_page
 from todos.models import Todo
 
 
@@ -20,39 +19,27 @@ class KeysetPagination(CursorPagination):
     as bulk producers make them.
     """
 
-    page_size = 50
-    page_size_query_param = "page_size"
-    max_page_size = 1000
-    ordering = ("-created_at", "-id")
-
     def paginate_queryset(self, queryset: QuerySet[Todo], request: Request, view: Any = None) -> list[Todo]:  # type: ignore[override]
-        self.request = request
-        size = self.get_page_size(request) or self.page_size
-        position = self._position(request)
-        backwards = position is not None and position.backwards
-        rows = list(beyond(queryset, position)[: size + 1])
-        more, page = len(rows) > size, rows[:size]
-        self.page: list[Todo] = page[::-1] if backwards else page
-        # Where we came from has a page for sure; ahead there is one if a row was left over.
-        self.has_next = bool(page) and (backwards or more)
-        self.has_previous = bool(page) and (more if backwards else position is not None)
+        query = ListQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked, self.request = query.validated_data, request
+        position, upwards = asked.get("cursor"), asked["ordering"] == OLDEST_FIRST
+        todos, size = indexed(queryset, asked), asked["page_size"]
+        page = read_page(todos, position, size, search=search(asked), backwards=upwards)
+        # A list with the oldest first is the same list, read from its other end.
+        turned = position is not None and position.backwards is not upwards
+        self._next, self._previous = (page.behind, page.ahead) if turned else (page.ahead, page.behind)
+        self.has_next, self.has_previous = self._next is not None, self._previous is not None
+        self.page: list[Todo] = page.todos[::-1] if turned else page.todos
         return self.page
 
     def get_next_link(self) -> str | None:
-        return self._link(self.page[-1], backwards=False) if self.has_next else None
+        return self._link(self._next)
 
     def get_previous_link(self) -> str | None:
-        return self._link(self.page[0], backwards=True) if self.has_previous else None
+        return self._link(self._previous)
 
-    def _position(self, request: Request) -> Position | None:
-        cursor = request.query_params.get(self.cursor_query_param)
-        if not cursor:
+    def _link(self, position: Position | None) -> str | None:
+        if position is None:
             return None
-        try:
-            return Position.decode(cursor)
-        except (ValueError, IndexError, binascii.Error):
-            raise NotFound(self.invalid_cursor_message) from None
-
-    def _link(self, todo: Todo, *, backwards: bool) -> str:
-        cursor = Position(todo.created_at, todo.id, backwards).encode()
-        return replace_query_param(self.request.build_absolute_uri(), self.cursor_query_param, cursor)
+        return replace_query_param(self.request.build_absolute_uri(), self.cursor_query_param, position.encode())

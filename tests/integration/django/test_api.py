@@ -99,8 +99,8 @@ def test_a_page_costs_one_query_and_never_counts(
 
 
 @pytest.mark.parametrize("cursor", ["x", "bmlj", "w6k=", "\x00", "a" * 5000, "bjIwMjYtMDEtMDF8eA=="])
-def test_a_foreign_cursor_is_not_found(client: Client, cursor: str) -> None:
-    assert client.get(LIST, {"cursor": cursor}).status_code == 404
+def test_a_foreign_cursor_is_refused(client: Client, cursor: str) -> None:
+    assert 400 == client.get(LIST, {"cursor": cursor}).status_code
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_a_cursor_may_have_any_offset_from_utc(client: Client, todo: Todo, momen
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1969-12-31T00:00:00Z"])
-def test_a_cursor_out_of_range_is_not_found(client: Client, todo: Todo, moment: str) -> None:
-    assert client.get(LIST, {"cursor": cursor_at(moment)}).status_code == 404
+def test_a_cursor_out_of_range_is_refused(client: Client, todo: Todo, moment: str) -> None:
+    assert 400 == client.get(LIST, {"cursor": cursor_at(moment)}).status_code
 
 
 def cursor_at(moment: str) -> str:
@@ -168,7 +168,7 @@ def test_a_bad_value_is_refused_by_name(client: Client, todo: Todo, fields: dict
     response = client.patch(url(todo), fields, content_type="application/json")
 
     assert response.status_code == 400
-    assert list(response.json()) == [at_fault]
+    assert [at_fault] == [error["field"] for error in response.json()["errors"]]
     assert Todo.objects.get().title == "todo 0"
 
 
@@ -194,16 +194,16 @@ def test_what_was_read_can_be_written_back(client: Client, todo: Todo, text: str
 @pytest.mark.parametrize(
     ("body", "at_fault"),
     [
-        ("[" * 50_000, "detail"),
-        ('{"title": ' + "[" * 5_000 + "]" * 5_000 + "}", "detail"),
+        ("[" * 50_000, "body"),
+        ('{"title": ' + "[" * 5_000 + "]" * 5_000 + "}", "body"),
         ('{"title": ' + "[" * 500 + "]" * 500 + "}", "title"),
         ('{"title": 1e999}', "title"),
-        ('{"title": 1' + "0" * 5_000 + "}", "detail"),
+        ('{"title": 1' + "0" * 5_000 + "}", "body"),
     ],
 )
 def test_hostile_json_is_refused(client: Client, todo: Todo, body: str, at_fault: str) -> None:
     response = client.patch(url(todo), body, content_type="application/json")
-    assert (response.status_code, list(response.json())) == (400, [at_fault])
+    assert (400, [at_fault]) == (response.status_code, [error["field"] for error in response.json()["errors"]])
 
 
 @pytest.mark.parametrize(("size", "status"), [(MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413), (3_000_000, 413)])
@@ -211,7 +211,7 @@ def test_the_body_may_be_as_large_as_the_edges(client: Client, todo: Todo, size:
     response = client.patch(url(todo), '{"is_done": true}'.ljust(size), content_type="application/json")
 
     assert response.status_code == status
-    assert (status == 200) or response.json() == {"detail": "The body must be at most 65,536 bytes."}
+    assert (status == 200) or response.json()["detail"] == "The body must be at most 65,536 bytes."
 
 
 def test_delete_is_final(client: Client, todo: Todo) -> None:

@@ -1,0 +1,67 @@
+"""POST /api/todos/bulk/: one thing done to many todos, in one transaction of two statements."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from rest_framework import serializers
+
+from todos.models import Todo
+
+MAX_IDS = 1_000
+IS_DONE = {"done": True, "open": False}
+DELETE = "delete"
+
+
+class IdField(serializers.UUIDField):
+    def to_internal_value(self, data: Any) -> UUID:
+        """REST framework takes numbers too."""
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
+class BulkSerializer(serializers.Serializer):
+    """What to do, and to which todos."""
+
+    action = serializers.ChoiceField([*IS_DONE, DELETE])
+    ids = serializers.ListField(child=IdField(), min_length=1, max_length=MAX_IDS)
+
+
+class BulkResultSerializer(serializers.Serializer):
+    id = serializers.UUIDField()
+    result = serializers.ChoiceField(["changed", "unchanged", "deleted", "not_found"])
+
+
+class BulkAnswerSerializer(serializers.Serializer):
+    """`results` are in the order of the ids."""
+
+    results = BulkResultSerializer(many=True)
+
+
+def act(todos: QuerySet[Todo], action: str, ids: Sequence[UUID]) -> Iterator[dict[str, str]]:
+    results = _delete(todos, ids) if action == DELETE else _mark(todos, ids, is_done=IS_DONE[action])
+    return ({"id": str(todo_id), "result": results.get(todo_id, "not_found")} for todo_id in ids)
+
+
+@transaction.atomic
+def _mark(todos: QuerySet[Todo], ids: Sequence[UUID], *, is_done: bool) -> dict[UUID, str]:
+    found = dict(_locked(todos, ids).values_list("pk", "is_done"))
+    changed = {pk for pk, was_done in found.items() if was_done is not is_done}
+    Todo.objects.filter(pk__in=changed).update(is_done=is_done, updated_at=timezone.now())
+    return {pk: "changed" if pk in changed else "unchanged" for pk in found}
+
+
+@transaction.atomic
+def _delete(todos: QuerySet[Todo], ids: Sequence[UUID]) -> dict[UUID, str]:
+    found = list(_locked(todos, ids).values_list("pk", flat=True))
+    Todo.objects.filter(pk__in=found).delete()
+    return dict.fromkeys(found, "deleted")
+
+
+def _locked(todos: QuerySet[Todo], ids: Sequence[UUID]) -> QuerySet[Todo]:
+    """In one order, so that two of these never wait for each other."""
+    return todos.filter(pk__in=ids).order_by("pk").select_for_update()
