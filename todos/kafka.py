@@ -201,7 +201,7 @@ class KafkaSender:
             raise RecordRefused(f"too large for Kafka: {exc}") from exc
         except KafkaError as exc:
             servers = self.kafka.bootstrap_servers
-            raise LogUnavailable(f"Kafka at {servers} did not acknowledge: {type(exc).__name__}: {exc}") from exc
+            raise LogUnavailable(f"Kafka at {servers} did not acknowledge: {exc}") from exc
         return Position(where.partition, where.offset)
 
     @cached_property
@@ -223,7 +223,7 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except KafkaError as exc:
-        raise LogUnavailable(f"{type(exc).__name__}: {exc}") from exc
+        raise LogUnavailable(str(exc)) from exc  # which begins with the name of its type
 
 
 _of_this_process: KafkaLog | None = None

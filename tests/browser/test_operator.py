@@ -110,7 +110,7 @@ def test_tuning_foretells_saves_and_acts(open_page: OpenPage, stack: Stack) -> N
 def test_pause_and_resume_from_the_first_page(open_page: OpenPage, stack: Stack) -> None:
     page = open_page()
     page.get_by_role("button", name="Pause polling").click()
-    expect(page.get_by_text(f"Paused: {POLL_SCHEDULE}")).to_be_visible()
+    expect(page.get_by_text(f"Paused: {POLL_SCHEDULE}. Beat")).to_be_visible()
     expect(page.get_by_text("No poll is running: polling is paused.")).to_be_visible()
 
     post(stack, "waits in Kafka")

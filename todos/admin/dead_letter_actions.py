@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 
 from todos import dead_letters
 from todos.admin.base import ModelAdmin
+from todos.dead_letter_fields import Change, InvalidChange, edit_field
 from todos.dead_letters import Outcome
 from todos.kafka import KafkaSender
 from todos.log import LogUnavailable
@@ -22,13 +23,46 @@ MAX_SHOWN_REFUSALS = 10
 
 
 class DeadLetterActions(ModelAdmin):
-    actions = ["redrive", "discard", "reopen", "revalidate"]
+    actions = ["redrive", "edit_field", "discard", "reopen", "revalidate"]
 
     @admin.action(description="Redrive: send to Kafka again", permissions=["change"])
     def redrive(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
         with KafkaSender(settings.KAFKA) as sender:
             send = partial(dead_letters.redrive, sender=sender, by=actor(request))
             self._apply(request, letters, "redriven", lambda ids: dead_letters.each(send, dead_letters.paced(ids)))
+
+    @admin.action(description="Set a field of each, and say how many are valid then", permissions=["change"])
+    def edit_field(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> HttpResponse | None:
+        if letters.count() > MAX_SELECTED:
+            self._too_many(request)
+            return None
+        error = ""
+        if "path" in request.POST:
+            try:
+                change = Change(request.POST["path"], request.POST.get("value", ""))
+            except InvalidChange as exc:
+                error = str(exc)
+            else:
+                self._edit_field(request, letters, change)
+                return None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Set a field of dead letters",
+            "opts": self.opts,
+            "letters": letters,
+            "error": error,
+            "path": request.POST.get("path", "title"),
+            "value": request.POST.get("value", ""),
+        }
+        return TemplateResponse(request, "admin/todos/deadletter/edit_field.html", context)
+
+    def _edit_field(self, request: HttpRequest, letters: QuerySet[DeadLetter], change: Change) -> None:
+        ids = list(letters.values_list("pk", flat=True))
+        before = _ready(ids)
+        act = partial(edit_field, change=change, by=actor(request))
+        self._apply(request, letters, "edited", partial(dead_letters.each, act))
+        text = f"Ready to be redriven: {before} of {len(ids)} before, {_ready(ids)} after."
+        self.message_user(request, text, messages.INFO)
 
     @admin.action(description="Discard, with a reason", permissions=["change"])
     def discard(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> HttpResponse | None:
@@ -89,6 +123,10 @@ class DeadLetterActions(ModelAdmin):
     def _too_many(self, request: HttpRequest) -> None:
         text = f"At most {MAX_SELECTED} at a time here; manage.py dead_letters takes any number."
         self.message_user(request, text, messages.ERROR)
+
+
+def _ready(ids: list[int]) -> int:
+    return sum(not outcome.refused for outcome in dead_letters.each(dead_letters.check_redrive, ids))
 
 
 def actor(request: HttpRequest) -> str:

@@ -58,7 +58,7 @@ class Probe(Generic[T]):
         try:
             answer = Answer(ask())
         except Exception as exc:  # noqa: BLE001 - whatever it is, operators must see it and the next try must come
-            answer = Answer(None, str(exc) or type(exc).__name__)
+            answer = Answer(None, str(exc).rstrip(".") or type(exc).__name__)
         with self._changed:
             self._last, self._thread = answer, None
             self._changed.notify_all()

@@ -1,5 +1,6 @@
 """An operator repairs dead letters in the admin, as a browser would send it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.integration.dead_letters.support import Poison, history, nowhere, sen
 from tests.support.topic import Topic
 from todos import dead_letters
 from todos.admin import dead_letter_actions
+from todos.dead_letter_fields import Change, edit_field
 from todos.models import DeadLetter, Todo
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -169,7 +171,7 @@ def test_select_all_discards_only_what_was_shown(admin: Client) -> None:
     ("permission", "page", "actions"),
     [
         ("view", 200, {"revalidate"}),
-        ("change", 200, {"redrive", "discard", "reopen", "revalidate"}),
+        ("change", 200, {"redrive", "edit_field", "discard", "reopen", "revalidate"}),
         ("delete", 403, set()),
     ],
 )
@@ -203,3 +205,34 @@ def test_nobody_deletes_a_dead_letter_or_its_history(admin: Client) -> None:
     assert history(letter) == [("discarded", "admin"), ("reopened", "admin"), ("edited", "admin")]
     assert letter.events.get(pk=event.pk).note == "test data"
     assert not Todo.objects.exists()
+
+
+def test_a_field_of_many_is_set_and_only_what_is_valid_then_is_kept(admin: Client) -> None:
+    values = [b'{"title": ""}', b'{"title": "good"}', b"not JSON", b'{"title": "", "id": "wrong"}', b"[]"]
+    letters = [make(offset, value=value) for offset, value in enumerate(values)]
+    letters.append(make(9, status="discarded", changed_by="x"))
+    assert b'name="path"' in act(admin, "edit_field", *letters).content
+
+    said = told(act(admin, "edit_field", *letters, path="title", value='"Do homework ✓"'))
+
+    assert ("2 edited.", "Ready to be redriven: 1 of 6 before, 2 after.") == (said[0], said[-1])
+    refused = [any(f"t/0/{offset}: " in line for line in said) for offset in (0, 1, 2, 3, 4, 9)]
+    assert [False, False, True, True, True, True] == refused
+    kept = [DeadLetter.objects.get(pk=letter.pk).edited_value for letter in letters]
+    assert [True, True, False, False, False, False] == [value is not None for value in kept]
+    assert {"title": "Do homework ✓"} == json.loads(bytes(kept[0] or b""))
+    assert [("edited", "admin")] == history(letters[0])
+
+
+def test_a_field_that_lies_in_another_is_set() -> None:
+    letter = make(value=b'{"title": "a", "meta": {"source": "x"}}')
+    edit_field(letter.pk, Change("meta.source", "7"), by="me")
+    assert {"title": "a", "meta": {"source": 7}} == json.loads(bytes(DeadLetter.objects.get().edited_value or b""))
+
+
+@pytest.mark.parametrize(("path", "value", "why"), [("a..b", "1", "Field"), ("title", "no quotes", "must be JSON")])
+def test_a_change_that_makes_no_sense_is_asked_for_again(admin: Client, path: str, value: str, why: str) -> None:
+    page = act(admin, "edit_field", make(), path=path, value=value).content.decode()
+    assert why in page
+    assert f'value="{path}"' in page
+    assert DeadLetter.objects.get().edited_value is None
