@@ -49,9 +49,17 @@ class Stack:
     """Started by `edge`, `web`, `worker` and `beat`; `stop` ends all of it, and what the test itself killed too."""
 
     def __init__(
-        self, services: Services, logs: Path, blocker: DjangoDbBlocker, *, partitions: int = 6, template: str = ""
+        self,
+        services: Services,
+        logs: Path,
+        blocker: DjangoDbBlocker,
+        *,
+        partitions: int = 6,
+        template: str = "",
+        auth: str = "open",
     ) -> None:
-        """`template` names a migrated database to copy; without it the new one is migrated here."""
+        """`template` names a migrated database to copy; without it the new one is migrated here. `auth`: open or token."""
+        self._auth = auth
         self.name = f"e2e_{uuid.uuid4().hex[:8]}"
         self.services, self.logs, self._blocker = services, logs, blocker
         self.database_url = services.postgres.database_url(self.name)
@@ -67,6 +75,7 @@ class Stack:
         with self.django():
             if not template:
                 call_command("migrate", verbosity=0)
+            call_command("signing_keys", "make")
             call_command("create_topics", partitions=partitions)
             call_command("create_schedules")
 
@@ -120,7 +129,9 @@ class Stack:
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
             "KAFKA_TOPIC": self.kafka.topic,
             "KAFKA_GROUP": self.kafka.group,
-            "EDGE_AUTH": "open",
+            "EDGE_AUTH": self._auth,
+            "EDGE_JWKS": f"{self.web_url}/.well-known/jwks.json",
+            "DJANGO_API_AUTH": self._auth,
             "EDGE_PORT": str(self.edge_port),
             "EDGE_PUBLIC_API_URL": self.web_url,
             "PYTHONUNBUFFERED": "1",

@@ -13,12 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge_api.contract.tokens import Key, as_jwk
 
+PASSWORD = "correct horse battery"  # of whoever has one in a test
+
 
 class Signer:
     """A key pair of its own, and the document that makes it known."""
 
-    def __init__(self, kid: str = "one") -> None:
-        self.kid, self.private = kid, Ed25519PrivateKey.generate()
+    def __init__(self, kid: str = "one", private: Ed25519PrivateKey | None = None) -> None:
+        self.kid, self.private = kid, private or Ed25519PrivateKey.generate()
 
     def jwks(self, *others: "Signer", until: float = float("inf")) -> bytes:
         keys = [(signer.kid, Key(signer.private.public_key(), until)) for signer in (self, *others)]

@@ -15,13 +15,12 @@ from pytest_django import Settings
 from edge_api.contract.tokens import kid_of, read_jwks, verify
 from tests.integration.commands.support import run
 from tests.support.threads import in_threads
-from tests.support.tokens import bearer
+from tests.support.tokens import PASSWORD, bearer
 from todos.models import Todo
 from todos.tokens import issue, keys
 from todos.tokens.models import RefreshToken, SigningKey
 
 pytestmark = pytest.mark.django_db
-PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +55,7 @@ def test_a_password_gives_a_token_that_whoever_has_the_public_keys_can_verify(cl
     jwks = client.get("/.well-known/jwks.json")
     assert "max-age=5, public" == ", ".join(sorted(jwks["Cache-Control"].split(", ")))
     token = verify(got["access"], read_jwks(jwks.content)[kid_of(got["access"])])
-    assert (str(olga.pk), {"read", "write"}) == (token.owner, token.scopes)
+    assert (str(olga.pk), frozenset({"read", "write"})) == (token.owner, token.scopes)
     assert ("Bearer", 600) == (got["token_type"], got["expires_in"])
     assert 200 == access_of(client, **bearer(got["access"]))
 
