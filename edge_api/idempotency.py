@@ -16,13 +16,14 @@ _VALID_KEY = re.compile(rb"[!-~]{1,255}")
 def asked_key(scope: Scope) -> str | None:
     """The client's, or None where it sent none. Raises Problem for one that cannot be a key: a wrong one that was
     passed over would let a replay make a second todo."""
-    found = [value for name, value in scope["headers"] if name == HTTP_HEADER]
-    if not found:
-        return None
-    if len(found) > 1 or not _VALID_KEY.fullmatch(found[0]):
-        error = FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters, and sent once")
-        raise Problem(HTTPStatus.BAD_REQUEST, "The idempotency key is not valid.", errors=[error])
-    return bytes(found[0]).decode()
+    key = None
+    for name, value in scope["headers"]:
+        if name == HTTP_HEADER:
+            if key is not None or not _VALID_KEY.fullmatch(value):
+                error = FieldError("Idempotency-Key", "must be 1 to 255 visible ASCII characters, and sent once")
+                raise Problem(HTTPStatus.BAD_REQUEST, "The idempotency key is not valid.", errors=[error])
+            key = bytes(value).decode()
+    return key
 
 
 def new_id(owner: str, key: str | None, item: int | None = None) -> str:

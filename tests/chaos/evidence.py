@@ -37,17 +37,19 @@ RECORD_MOVES = """
 
 
 class TopicRecord(NamedTuple):
-    """`id` is None for what can never be a todo; `at` in seconds since 1970."""
+    """`id` is None for what can never be a todo; `at` in seconds since 1970; `fingerprint` where a key made the id."""
 
     position: Position
     id: str | None
     at: float
+    fingerprint: str = ""
 
 
 class Row(NamedTuple):
     id: str
     title: str
     position: Position
+    fingerprint: str = ""
 
 
 @dataclass
@@ -55,7 +57,8 @@ class Evidence:
     journal: Journal
     records: list[TopicRecord]
     rows: list[Row]
-    letters: list[Position]
+    letters: list[Position]  # but for conflicts
+    conflicts: list[Position]
     moves: dict[int, list[tuple[int, int]]]
     ledger: dict[int, int]
     ends: dict[int, int]
@@ -70,10 +73,13 @@ class Evidence:
         self.places = self.row_ids + Counter(todo_id for todo_id in dead_ids if todo_id)
 
     def duplicates(self) -> list[TopicRecord]:
-        """Records of the topic whose todo was in it before."""
+        """Records of the topic whose todo was in it before, conflicts not among them."""
         known: set[str] = set()
         found = []
+        conflicts = set(self.conflicts)
         for record in sorted(self.records, key=lambda record: record.at):
+            if record.position in conflicts:
+                continue
             if record.id in known:
                 found.append(record)
             elif record.id:
@@ -86,12 +92,18 @@ def gather(stack: Stack, journal: Journal) -> Evidence:
     moves: dict[int, list[tuple[int, int]]] = {partition: [] for partition in ends}
     for partition, old, new in stack.rows("SELECT partition, old, new FROM chaos_move ORDER BY n"):
         moves[partition].append((old, new))
-    rows = stack.rows("SELECT id::text, title, source_partition, source_offset FROM todos_todo")
+    rows = stack.rows("SELECT id::text, title, source_partition, source_offset, fingerprint FROM todos_todo")
+    letters: dict[bool, list[Position]] = {True: [], False: []}
+    for partition, offset, is_conflict in stack.rows(
+        "SELECT partition, \"offset\", reason = 'conflict' FROM todos_deadletter"
+    ):
+        letters[is_conflict].append((partition, offset))
     return Evidence(
         journal=journal,
         records=_read_topic(stack, ends),
-        rows=[Row(todo_id, title, (partition, offset)) for todo_id, title, partition, offset in rows],
-        letters=[(at[0], at[1]) for at in stack.rows('SELECT partition, "offset" FROM todos_deadletter')],
+        rows=[Row(todo_id, title, (partition, offset), told) for todo_id, title, partition, offset, told in rows],
+        letters=letters[False],
+        conflicts=letters[True],
         moves=moves,
         ledger=stack.ledger(),
         ends=ends,
@@ -127,4 +139,5 @@ def _topic_record(topic: str, record: Any) -> TopicRecord:
     if record.key != POISON_KEY:
         derived = id_from_position(topic, record.partition, record.offset)
         todo_id = str(json.loads(record.value).get("id") or derived)
-    return TopicRecord((record.partition, record.offset), todo_id, record.timestamp / 1000)
+    fingerprint = (dict(record.headers).get("fingerprint") or b"").decode()
+    return TopicRecord((record.partition, record.offset), todo_id, record.timestamp / 1000, fingerprint)

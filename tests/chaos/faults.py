@@ -156,6 +156,7 @@ def _all() -> Iterator[Fault]:
     yield Fault("locked-table", database_faults.locked, (3.0, 12.0))
     yield Fault("full-disk", database_faults.full_disk, (3.0, 10.0), why_no_disk)
     yield Fault("duplicates", record_faults.duplicates)
+    yield Fault("conflicts", record_faults.conflicts)
     yield Fault("poison", record_faults.poison)
     yield Fault("more-partitions", record_faults.more_partitions)
 

@@ -19,7 +19,7 @@ def _acknowledged_but_lost(it: Evidence) -> Iterator[str]:
 
 def _stored_twice(it: Evidence) -> Iterator[str]:
     yield from (f"{todo_id} stands in {count} places" for todo_id, count in it.places.items() if count > 1)
-    positions = Counter(row.position for row in it.rows) + Counter(it.letters)
+    positions = Counter(row.position for row in it.rows) + Counter(it.letters) + Counter(it.conflicts)
     yield from (f"{count} outcomes of position {position}" for position, count in positions.items() if count > 1)
     titles = Counter(row.title for row in it.rows)
     yield from (f"{count} rows of one POST: {title}" for title, count in titles.items() if count > 1)
@@ -27,9 +27,9 @@ def _stored_twice(it: Evidence) -> Iterator[str]:
 
 def _record_without_outcome(it: Evidence) -> Iterator[str]:
     letters = set(it.letters)
-    for position, todo_id, _ in it.records:
-        if todo_id not in it.row_ids and position not in letters:
-            yield f"{position}: {todo_id or 'poison'}"
+    for record in it.records:
+        if record.id not in it.row_ids and record.position not in letters:
+            yield f"{record.position}: {record.id or 'poison'}"
 
 
 def _unknown_row(it: Evidence) -> Iterator[str]:
@@ -43,6 +43,18 @@ def _unknown_row(it: Evidence) -> Iterator[str]:
 def _dead_letter_of_no_poison(it: Evidence) -> Iterator[str]:
     poison = {record.position for record in it.records if record.id is None}
     yield from (f"{position}: {it.id_at.get(position)}" for position in it.letters if position not in poison)
+
+
+def _wrong_conflict(it: Evidence) -> Iterator[str]:
+    """Those records, and no others, whose todo is stored with another fingerprint."""
+    stored = {row.id: row.fingerprint for row in it.rows}
+    expected = {
+        record.position
+        for record in it.records
+        if record.fingerprint and stored.get(record.id or "") not in (None, "", record.fingerprint)
+    }
+    yield from (f"{position} is one" for position in expected - set(it.conflicts))
+    yield from (f"{position} is none" for position in set(it.conflicts) - expected)
 
 
 def _acknowledged_position_holds_another(it: Evidence) -> Iterator[str]:
@@ -91,6 +103,7 @@ CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "record with no outcome": _record_without_outcome,
     "row that nobody sent": _unknown_row,
     "dead letter of a good record": _dead_letter_of_no_poison,
+    "conflict not told, or told wrongly": _wrong_conflict,
     "acknowledged position holds another record": _acknowledged_position_holds_another,
     "ledger is not at the topic's end": _ledger_behind_or_ahead,
     "gap or overlap in the ledger's moves": _gap_or_overlap_of_moves,

@@ -8,11 +8,12 @@ from io import StringIO
 
 from django.core.management import call_command
 
+from edge_api.contract import TodoFields, fingerprint
 from tests.chaos.world import World, foreign_title
 from tests.e2e.traffic import POISON, Sent, produce
 from tests.support.stack import Stack
 
-DUPLICATES, POISONED = 30, 2 * len(POISON)
+DUPLICATES, POISONED, CONFLICTS = 30, 2 * len(POISON), 10
 MOST_PARTITIONS = 24
 SEND_SECONDS = 60
 
@@ -24,6 +25,17 @@ def duplicates(world: World) -> Iterator[None]:
     again = world.rng.sample(accepted, min(DUPLICATES, len(accepted)))
     partitions = sorted(world.stack.end_offsets())
     _send(world.stack, [(todo.id, todo.title, world.rng.choice([None, *partitions])) for todo in again])
+    yield
+
+
+@contextmanager
+def conflicts(world: World) -> Iterator[None]:
+    """Two contents under one Idempotency-Key, and the first once more: in one partition, where the order is known."""
+    partition = world.rng.choice(sorted(world.stack.end_offsets()))
+    ids = [str(uuid.uuid4()) for _ in range(CONFLICTS)]
+    contents = (foreign_title, str.upper, foreign_title)
+    _send(world.stack, [(todo_id, content(todo_id), partition) for content in contents for todo_id in ids], keyed=True)
+    world.accept(Sent(ids))
     yield
 
 
@@ -47,8 +59,11 @@ def more_partitions(world: World) -> Iterator[None]:
     yield
 
 
-def _send(stack: Stack, todos: Sequence[tuple[str, str, int | None]]) -> None:
-    """Each todo's id and title, with the partition it goes to; None leaves that to its key."""
+def _send(stack: Stack, todos: Sequence[tuple[str, str, int | None]], *, keyed: bool = False) -> None:
+    """Each todo's id and title, with the partition it goes to; None leaves that to its key.
+
+    `keyed` as the edge does under an Idempotency-Key.
+    """
     producer = stack.producer()
     try:
         futures = [
@@ -57,6 +72,7 @@ def _send(stack: Stack, todos: Sequence[tuple[str, str, int | None]]) -> None:
                 json.dumps({"id": todo_id, "title": title}).encode(),
                 key=todo_id.encode(),
                 partition=partition,
+                headers=[("fingerprint", fingerprint(TodoFields(title=title)).encode())] if keyed else [],
             )
             for todo_id, title, partition in todos
         ]

@@ -35,7 +35,7 @@ def run(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_faults_in_random_order_lose_nothing_and_store_nothing_twice(tmp_path: Path) -> None:
-    faults = "poison,duplicates,kill-child,crash-after-commit,immediate-postgres,stop-broker,flush-valkey"
+    faults = "poison,duplicates,conflicts,kill-child,crash-after-commit,immediate-postgres,stop-broker,flush-valkey"
 
     code, report = run(tmp_path, "--seconds", "30", "--hold", "2", "--faults", faults)
 

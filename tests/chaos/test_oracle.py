@@ -14,13 +14,15 @@ EXACT: dict[str, Any] = {
         TopicRecord((0, 1), "b", 2.0),
         TopicRecord((0, 2), "a", 3.0),  # a duplicate
         TopicRecord((1, 0), None, 4.0),  # poison
-        TopicRecord((1, 1), "c", 5.0),  # of a POST that got no 202
+        TopicRecord((1, 1), "c", 5.0, "1"),  # of a POST that got no 202
+        TopicRecord((1, 2), "c", 6.0, "2"),  # another content under its key
     ],
-    "rows": [Row("a", "A", (0, 0)), Row("b", "B", (0, 1)), Row("c", "C", (1, 1))],
+    "rows": [Row("a", "A", (0, 0)), Row("b", "B", (0, 1)), Row("c", "C", (1, 1), "1")],
     "letters": [(1, 0)],
-    "moves": {0: [(0, 2), (2, 3)], 1: [(0, 2)]},
-    "ledger": {0: 3, 1: 2},
-    "ends": {0: 3, 1: 2},
+    "conflicts": [(1, 2)],
+    "moves": {0: [(0, 2), (2, 3)], 1: [(0, 3)]},
+    "ledger": {0: 3, 1: 3},
+    "ends": {0: 3, 1: 3},
     "losses": 0,
     "audit": [],
 }
@@ -53,20 +55,22 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         with_another("rows", Row("other", "D", (0, 1))),
         with_another("letters", (0, 1)),
         with_another("letters", (1, 0)),
+        with_another("letters", (1, 2)),
     ],
-    "record with no outcome": [without("letters", (1, 0)), without("rows", Row("c", "C", (1, 1)))],
+    "record with no outcome": [without("letters", (1, 0)), without("rows", EXACT["rows"][2])],
     "row that nobody sent": [
         with_another("rows", Row("d", "D", (5, 5))),
         {"rows": [*EXACT["rows"][:2], Row("c", "X", (1, 1))]},
     ],
     "dead letter of a good record": [with_another("letters", (1, 1))],
+    "conflict not told, or told wrongly": [{"conflicts": []}, with_another("conflicts", (0, 2))],
     "acknowledged position holds another record": [{"records": [TopicRecord((0, 0), "b", 1.0), *EXACT["records"][1:]]}],
     "manage.py audit proves less": [{"audit": ["offender"]}],
     "ledger is not at the topic's end": [{"ledger": {0: 3, 1: 1}}, {"ledger": {0: 3}}, {"losses": 1}],
     "gap or overlap in the ledger's moves": [
-        {"moves": {0: [(0, 1), (2, 3)], 1: [(0, 2)]}},
-        {"moves": {0: [(0, 2), (1, 3)], 1: [(0, 2)]}},
-        {"moves": {0: [(0, 3), (3, 3)], 1: [(0, 2)]}},
+        {"moves": {0: [(0, 1), (2, 3)], 1: [(0, 3)]}},
+        {"moves": {0: [(0, 2), (1, 3)], 1: [(0, 3)]}},
+        {"moves": {0: [(0, 3), (3, 3)], 1: [(0, 3)]}},
         {"moves": {0: [(0, 3)], 1: [(0, 1)]}},
     ],
     "hole in the topic": [without("records", EXACT["records"][3])],

@@ -58,7 +58,12 @@ def receipt(client: Client, *args: Any, **options: Any) -> dict[str, Any]:
 
 def test_a_stored_todo_is_named(client: Client) -> None:
     make_todos(1)
-    stored = {"status": "stored", "todo": f"http://testserver/api/todos/{ID}/", "reason": None, "errors": []}
+    stored: dict[str, Any] = {
+        "status": "stored",
+        "todo": f"http://testserver/api/todos/{ID}/",
+        "reason": None,
+        "errors": [],
+    }
     assert stored == receipt(client, 0)
     assert stored == receipt(client, 5)  # of a replay
     assert 200 == client.get(stored["todo"]).status_code
@@ -224,4 +229,4 @@ class TestWait:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
                 ' AND pid <> pg_backend_pid() AND query LIKE \'%%"next_offset" FROM "todos_partitionledger"%%\''
             )
-            return cursor.rowcount > 0
+            return bool(cursor.rowcount > 0)
