@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos bench screenshots manage kafka clean
+.PHONY: help install run test chaos containers bench screenshots manage kafka clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: install ## Run all tests, or some: make test ARGS="tests/unit -k title"
 
 chaos: install ## Break everything under load and count: make chaos ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+containers: install ## Build the images and run all of compose.yml, for real; says what it stood in for
+	@$(BIN)/python -m tests.containers
 
 bench: install ## Measure everything beside its baselines, or a part: make bench-edge ARGS=--quick
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -75,7 +78,7 @@ lint: install ## Check style, types, imports, migrations, settings, requirements
 	$(BIN)/python requirements/check.py
 	$(BIN)/python docker/check_compose.py
 	$(BIN)/hadolint docker/*.Dockerfile
-	$(BIN)/shellcheck docker/*.sh .ci/run
+	$(BIN)/shellcheck docker/*.sh tests/containers/stand_ins/*.sh .ci/run
 
 fix: install ## Repair what ruff can repair
 	$(BIN)/ruff check --fix

