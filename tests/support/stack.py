@@ -56,9 +56,9 @@ class Stack:
         *,
         partitions: int = 6,
         template: str = "",
-        auth: str = "open",
+        auth: str = "open",  # or token
     ) -> None:
-        """`template` names a migrated database to copy; without it the new one is migrated here. `auth`: open or token."""
+        """`template` names a migrated database to copy; without it the new one is migrated here."""
         self._auth = auth
         self.name = f"e2e_{uuid.uuid4().hex[:8]}"
         self.services, self.logs, self._blocker = services, logs, blocker
