@@ -9,10 +9,11 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from edge_api.contract import KafkaSettings
-from todos.ingest import Poll, Summary
+from todos.ingest import Poll
 from todos.kafka import KafkaLog
 from todos.models import PartitionLedger
 from todos.options import PollOptions
+from todos.runs import Summary
 
 
 @dataclass
