@@ -21,6 +21,7 @@ class SystemicFailure(Exception):
     """Nothing was stored and nothing dead-lettered; somebody has to look. The message says at what."""
 
 
+STATEMENT_CANCELLED = "57014"  # by the statement time-out, above all
 DATA_CLASSES = {"22", "23"}  # data exception, integrity constraint violation
 DATA_STATES = {"54000"}  # a value too large for an index
 TRANSIENT_CLASSES = {

@@ -14,14 +14,15 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 from django.utils import timezone
 
-from todos.failures import Failure, SystemicFailure, sort_failure
+from todos.breaker import TooManyDeadLetters
+from todos.failures import STATEMENT_CANCELLED, Failure, SystemicFailure, sort_failure, sqlstate
 from todos.history import ChainBroken, Origin, broken_chains
 from todos.leases import Leases, ensure_ledger, made_anew, raise_alarm
-from todos.log import Log, LogUnavailable, OffsetOutOfRange
+from todos.log import Log, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
 from todos.options import PollOptions
 from todos.read_ahead import Batch, ReadAhead
 from todos.records import Sorted
-from todos.runs import record_run
+from todos.runs import Summary, record_run
 from todos.store import LeaseLost, record_loss, store
 from todos.tracing import trace_batch
 
@@ -33,31 +34,7 @@ REFRESH_SECONDS, SHORT_REFRESH_SECONDS = 0.25, 0.05
 DISCOVERY_SECONDS = 10.0
 PUBLISH_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 2.0
-
-
-@dataclass
-class Summary:
-    """What one poll did; counts of records, seconds of time."""
-
-    stored: int = 0
-    duplicates: int = 0
-    dead_letters: int = 0
-    lost: int = 0
-    batches: int = 0
-    failures: int = 0
-    seconds: float = 0.0
-    last_error: str = ""
-
-    @property
-    def records(self) -> int:
-        return self.stored + self.duplicates + self.dead_letters
-
-    def __str__(self) -> str:
-        text = (
-            f"stored {self.stored:,} todos in {self.batches:,} batches and {self.seconds:.1f} s"
-            f" ({self.duplicates:,} duplicates, {self.dead_letters:,} dead letters, {self.lost:,} lost)"
-        )
-        return f"{text}; {self.failures} failures, the last one: {self.last_error}" if self.failures else text
+SEE_REWIND = "Not reading this partition; see manage.py rewind"
 
 
 @dataclass
@@ -76,7 +53,7 @@ class Poll:
         self.leases = Leases(self.log.topic, self.worker)
         self.origin = Origin(self.worker, self.task_id)
         self.partitions: list[int] = []
-        self._unreadable: set[int] = set()
+        self._left: set[int] = set()
         self._being_stored: list[int] = []
         self._unpublished: dict[int, int] = {}
         self._next_discovery = self._next_refresh = self._next_publish = 0.0
@@ -104,10 +81,7 @@ class Poll:
             logger.info("%s: %s", self.worker, exc)
             self._start_over()
             return False
-        except ChainBroken as exc:
-            self._leave_broken_chains(exc)
-            return False
-        except (LogUnavailable, SystemicFailure, DatabaseFailure) as exc:
+        except (LogUnavailable, SystemicFailure, ChainBroken, DatabaseFailure) as exc:
             self._back_off(exc, seconds_left)
             return False
         self._consecutive_failures = 0
@@ -121,7 +95,7 @@ class Poll:
             self._leave_what_was_made_anew()
             self._next_discovery = now + DISCOVERY_SECONDS
         if now >= self._next_refresh:
-            if self.leases.refresh(set(self.partitions) - self._unreadable):
+            if self.leases.refresh(set(self.partitions) - self._left):
                 positions = {partition: lease.next_offset for partition, lease in self.leases.held.items()}
                 self._reader.assign(positions)
                 self._unpublished = positions  # what was given away is its new holder's to publish
@@ -130,9 +104,10 @@ class Poll:
 
     def _leave_what_was_made_anew(self) -> None:
         """The new topic may be longer than the ledger by now: nothing would be out of range."""
-        readable = set(self.partitions) - self._unreadable
+        readable = set(self.partitions) - self._left
         for partition in made_anew(self.log.topic, self.log.identity(), readable):
-            self._leave(partition, "was made anew, and its ledger counts the offsets of the topic before it")
+            text = "was made anew, and its ledger counts the offsets of the topic before it"
+            self._leave(partition, f"{text}. {SEE_REWIND}")
             self._start_over()
 
     def _read_and_store(self, wait_seconds: float) -> bool:
@@ -141,15 +116,43 @@ class Poll:
             return False
         try:
             batch = self._reader.read(wait_seconds)
+            if batch.ranges:
+                self._store(batch)
         except OffsetOutOfRange:
             self._record_losses()
             return False
-        if batch.ranges:
-            self._store(batch)
+        except PartitionUnreadable as exc:
+            self._leave_unreadable(exc)
+            return False
+        except ChainBroken as exc:
+            self._leave_broken_chains(exc)
+            return False
+        if not self._left.isdisjoint(batch.ranges):
+            self._start_over()
         self._publish()
         return len(batch.records) > 0
 
-    def _store(self, batch: Batch) -> None:
+    def _store(self, batch: Batch, *, is_suspect: bool = False) -> None:
+        """At once; where that fails for what is in the batch, in parts, each of which stands or falls alone."""
+        try:
+            self._store_at_once(batch, is_suspect=is_suspect)
+        except TooManyDeadLetters as exc:
+            if is_suspect:
+                self._fail(exc)
+                self._leave(next(iter(batch.ranges)), str(exc))
+            else:
+                for part in batch.by_partition():
+                    self._store(part, is_suspect=True)
+        except DatabaseFailure as exc:
+            parts = batch.smaller()
+            if sqlstate(exc) != STATEMENT_CANCELLED or len(parts) < 2:
+                raise
+            logger.warning("%s: storing %d records took too long, storing fewer", self.worker, len(batch.records))
+            for part in parts:
+                self._store(part, is_suspect=is_suspect)
+
+    def _store_at_once(self, batch: Batch, *, is_suspect: bool) -> None:
+        self.leases.stay_alive()
         self._being_stored, started_ns = list(batch.ranges), time.time_ns()
         for partition, (first, _) in batch.ranges.items():
             if partition not in self.leases.held or self.leases.held[partition].next_offset != first:
@@ -161,6 +164,7 @@ class Poll:
             batch.records,
             next_offsets,
             dead_letter_percent=self.options.dead_letter_percent,
+            is_suspect=is_suspect,
             origin=self.origin,
         )
         trace_batch(self.log.topic, batch.records, result, self.origin, started_ns)
@@ -190,33 +194,45 @@ class Poll:
                 self._leave(
                     partition,
                     f"ends at {span.end}, but the ledger is at {next_offset}:"
-                    " Kafka lost data, or the topic was made anew",
+                    f" Kafka lost data, or the topic was made anew. {SEE_REWIND}",
                 )
         self._start_over()
 
     def _leave_broken_chains(self, exc: ChainBroken) -> None:
         """Someone moved a ledger by hand. The partition waits for an operator; the others go on."""
+        broken = [ledger for ledger in broken_chains(self.log.topic) if ledger.partition in self.leases.held]
+        if not broken:
+            raise exc
         logger.error("%s", exc)
-        for ledger in broken_chains(self.log.topic):
+        for ledger in broken:
             text = f"is at {ledger.next_offset}, but its batches end at {ledger.chain_end}"
-            self._leave(ledger.partition, text)
+            self._leave(ledger.partition, f"{text}. {SEE_REWIND}")
+        self._start_over()
+
+    def _leave_unreadable(self, exc: PartitionUnreadable) -> None:
+        """Its bytes rotted on the broker's disk, so that not even Kafka finds the end of the batch."""
+        self._fail(exc)
+        advice = f"manage.py rewind --partition {exc.partition} --offset {exc.offset + 1} --skip passes over it"
+        self._leave(exc.partition, f"{exc}. If Kafka has no replica to mend it from, {advice}, or over more offsets")
         self._start_over()
 
     def _leave(self, partition: int, text: str) -> None:
-        """This poll goes on without the partition."""
-        text = f"{text}. Not reading this partition; see manage.py rewind"
+        """This poll goes on without the partition; the next one tries again."""
         logger.error("%s/%d %s", self.log.topic, partition, text)
         raise_alarm(self.log.topic, [partition], text)
-        self._unreadable.add(partition)
+        self._left.add(partition)
 
     def _start_over(self) -> None:
         self.leases.forget()
         self._next_refresh = 0.0
 
-    def _back_off(self, exc: Exception, seconds_left: float) -> None:
-        self._consecutive_failures += 1
+    def _fail(self, exc: Exception) -> None:
         self.summary.failures += 1
         self.summary.last_error = f"{type(exc).__name__}: {str(exc).strip()}"
+
+    def _back_off(self, exc: Exception, seconds_left: float) -> None:
+        self._consecutive_failures += 1
+        self._fail(exc)
         if self._consecutive_failures == 1:
             alarm = not isinstance(exc, LogUnavailable) and sort_failure(exc) is not Failure.TRANSIENT
             level = logging.ERROR if alarm else logging.WARNING

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from django.db import connection, transaction
 
+from todos.breaker import TooManyDeadLetters
 from todos.failures import Failure, SystemicFailure, sort_failure, sqlstate
 from todos.records import TodoRow
 
@@ -53,7 +54,7 @@ def _insert_half(
         if len(todos) == 1:
             rejected.append(Rejected(start, describe(exc)))
             if len(rejected) > at_most:
-                raise SystemicFailure(f"more than {at_most} records of a batch are refused: {describe(exc)}") from exc
+                raise TooManyDeadLetters(f"more than {at_most} records of a batch", describe(exc)) from exc
             return Counter()
     middle = len(todos) // 2
     return _insert_half(insert, todos[:middle], start, rejected, at_most) + _insert_half(

@@ -158,6 +158,7 @@ class KafkaLog:
             auto_offset_reset="none",  # 'latest', the default, skips data in silence
             isolation_level="read_committed",  # what a producer aborted was never promised to anybody
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            enable_incremental_fetch_sessions=False,  # each answer tells of each partition, also of a silent one
         )
         kafka_records.install(consumer)
         return consumer

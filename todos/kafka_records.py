@@ -16,10 +16,12 @@ from kafka.errors import CorruptRecordError
 from todos.compression import MAX_UNCOMPRESSED_BYTES
 from todos.kafka_batches import Slice, claimed_end, decode, open_batch, slices_of
 from todos.kafka_plain import KafkaRecord
-from todos.log import Undecodable
+from todos.log import PartitionUnreadable, Undecodable
 
 # A checksum that fails may be the reading's fault, so a batch is read this often before it is given up.
 READS_OF_A_BAD_CHECKSUM = 3
+# Nothing where there should be something is normal for a while: a fetch that is full leaves partitions for later.
+READS_OF_NOTHING = 10
 ABORT = b"\0\0"  # the second number in a marker's key: KIP-98
 Doubts = dict[TopicPartition, tuple[int, int]]
 
@@ -27,7 +29,36 @@ Doubts = dict[TopicPartition, tuple[int, int]]
 def install(consumer: Any) -> None:
     """Let a KafkaConsumer read by this module."""
     doubts: Doubts = {}
-    consumer._fetcher.PartitionRecords = partial(PartitionRecords, end_of_log=consumer.highwater, doubts=doubts)
+    fetcher = consumer._fetcher
+    fetcher.PartitionRecords = partial(PartitionRecords, end_of_log=consumer.highwater, doubts=doubts)
+    fetcher._parse_fetched_data = partial(_parse, fetcher._parse_fetched_data, {})
+
+
+def _parse(parse: Callable[[Any], Any], doubts: Doubts, fetched: Any) -> Any:
+    """Where the length of a batch rotted, the broker itself cannot go on: it answers with an error, or with nothing.
+
+    Raises PartitionUnreadable as soon as it did so often enough.
+    """
+    where, offset, data = fetched.topic_partition, fetched.fetched_offset, fetched.partition_data
+    try:
+        records = parse(fetched)
+    except CorruptRecordError as exc:
+        if _doubt(doubts, where, offset) >= READS_OF_A_BAD_CHECKSUM:
+            raise PartitionUnreadable(where.partition, offset, f"Kafka answers {exc.message}") from exc
+        raise
+    if data.error_code or data.records or data.last_stable_offset <= offset:
+        doubts.pop(where, None)
+    elif _doubt(doubts, where, offset) >= READS_OF_NOTHING:
+        why = f"Kafka answers with nothing, though it goes up to {data.last_stable_offset - 1}"
+        raise PartitionUnreadable(where.partition, offset, why)
+    return records
+
+
+def _doubt(doubts: Doubts, where: TopicPartition, offset: int) -> int:
+    """How often this offset was in doubt by now, without another one in between."""
+    before, reads = doubts.get(where, (offset, 0))
+    doubts[where] = offset, (reads if before == offset else 0) + 1
+    return doubts[where][1]
 
 
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types
@@ -121,10 +152,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
 
     def _read_again(self, where: TopicPartition, base_offset: int, why: str) -> None:
         """Raises CorruptRecordError until this batch was read often enough."""
-        offset, reads = self._doubts.get(where, (base_offset, 0))
-        reads = reads + 1 if offset == base_offset else 1
-        self._doubts[where] = base_offset, reads
-        if reads < READS_OF_A_BAD_CHECKSUM:
+        if _doubt(self._doubts, where, base_offset) < READS_OF_A_BAD_CHECKSUM:
             raise CorruptRecordError(f"{where.topic}/{where.partition}, batch at offset {base_offset}: {why}")
 
     def _end(self, where: TopicPartition, batch: Any, current: Slice, following: Slice | None) -> int:

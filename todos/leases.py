@@ -104,7 +104,7 @@ class Leases:
     def refresh(self, partitions: Iterable[int]) -> bool:
         """Stay alive, and move towards the fair share of `partitions`. True when what is held has changed."""
         before = {partition: lease.epoch for partition, lease in self.held.items()}
-        self._heartbeat()
+        self.stay_alive()
         survey = self._run(SURVEY, known=list(partitions))
         mine = {partition: epoch for partition, epoch, is_mine, _, _ in survey if is_mine}
         self.held = {p: lease for p, lease in self.held.items() if mine.get(p) == lease.epoch}
@@ -123,7 +123,8 @@ class Leases:
         self.held.clear()
         self._next_heartbeat = 0.0
 
-    def _heartbeat(self) -> None:
+    def stay_alive(self) -> None:
+        """Costs nothing as long as no heartbeat is due."""
         if time.monotonic() >= self._next_heartbeat:
             self._run(REGISTER, worker=self.worker, ttl=LEASE_SECONDS)
             self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS

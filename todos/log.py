@@ -9,6 +9,14 @@ class LogUnavailable(Exception):
     """The log cannot be reached now; try again later."""
 
 
+class PartitionUnreadable(LogUnavailable):
+    """Asked again and again, the log does not tell what stands at this offset; other partitions may be fine."""
+
+    def __init__(self, partition: int, offset: int, why: str) -> None:
+        super().__init__(f"offset {offset} of partition {partition} cannot be read: {why}")
+        self.partition, self.offset, self.why = partition, offset, why
+
+
 class OffsetOutOfRange(Exception):
     """Some assigned position is not in the log any more, or not yet."""
 

@@ -56,8 +56,8 @@ class PollOptions(Options):
         ge=1,
         le=100,
         title="Dead letters allowed",
-        description="Stop when more of a batch would become dead letters; 100 never stops.",
-        json_schema_extra={"cost": "Percent of a batch. Lower: a faulty producer stops its partitions sooner."},
+        description="A partition stands still when more of its last records would be dead letters; 100 never stops it.",
+        json_schema_extra={"cost": "Percent of 100 records or more. Lower: a faulty producer stops it sooner."},
     )
 
 

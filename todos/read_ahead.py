@@ -25,6 +25,25 @@ class Batch(NamedTuple):
     records: Sorted
     ranges: dict[int, tuple[int, int]]
 
+    def by_partition(self) -> list["Batch"]:
+        return [self._part(partition, first, end) for partition, (first, end) in self.ranges.items()]
+
+    def smaller(self) -> list["Batch"]:
+        """In order: a batch for each partition, or two halves of one; itself alone where it has no halves."""
+        if len(self.ranges) > 1:
+            return self.by_partition()
+        ((partition, (first, end)),) = self.ranges.items()
+        offsets = sorted(
+            [todo.source_offset for todo in self.records.todos] + [e.offset for e in self.records.dead_letters]
+        )
+        if len(offsets) < 2:
+            return [self]
+        middle = offsets[len(offsets) // 2]
+        return [self._part(partition, first, middle), self._part(partition, middle, end)]
+
+    def _part(self, partition: int, first: int, end: int) -> "Batch":
+        return Batch(self.records.within(partition, range(first, end)), {partition: (first, end)})
+
 
 class ReadAhead:
     """A context manager that ends its thread. Make it in the process that reads."""

@@ -53,6 +53,20 @@ class Sorted:
     def __len__(self) -> int:
         return len(self.todos) + len(self.dead_letters)
 
+    def by_partition(self) -> Counter[int]:
+        """How many records."""
+        return Counter([todo.source_partition for todo in self.todos] + [each.partition for each in self.dead_letters])
+
+    def within(self, partition: int, offsets: range) -> "Sorted":
+        part = Sorted(dead_letters=[e for e in self.dead_letters if e.partition == partition and e.offset in offsets])
+        for todo, source in zip(self.todos, self.sources, strict=True):
+            if todo.source_partition == partition and todo.source_offset in offsets:
+                part.todos.append(todo)
+                part.sources.append(source)
+        values = [source.value for source in part.sources] + [letter.value for letter in part.dead_letters]
+        part.bytes[partition] = sum(len(value or b"") for value in values)
+        return part
+
 
 def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
     batch = Sorted()

@@ -1,8 +1,8 @@
 """Which polls have ended, and how: what tells a pipeline that stands still from one that has nothing to do."""
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseFailure
 from django.db import connection
@@ -11,14 +11,36 @@ from django.utils import timezone
 from todos.history import Origin
 from todos.models import PollRun
 
-if TYPE_CHECKING:
-    from todos.ingest import Summary
-
 logger = logging.getLogger(__name__)
 TRIM_ROWS = 10_000
 
 
-def record_run(topic: str, origin: Origin, started_at: datetime, summary: "Summary") -> None:
+@dataclass
+class Summary:
+    """What one poll did; counts of records, seconds of time."""
+
+    stored: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    lost: int = 0
+    batches: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    last_error: str = ""
+
+    @property
+    def records(self) -> int:
+        return self.stored + self.duplicates + self.dead_letters
+
+    def __str__(self) -> str:
+        text = (
+            f"stored {self.stored:,} todos in {self.batches:,} batches and {self.seconds:.1f} s"
+            f" ({self.duplicates:,} duplicates, {self.dead_letters:,} dead letters, {self.lost:,} lost)"
+        )
+        return f"{text}; {self.failures} failures, the last one: {self.last_error}" if self.failures else text
+
+
+def record_run(topic: str, origin: Origin, started_at: datetime, summary: Summary) -> None:
     """After the poll has given everything back: without a database it is merely not told."""
     counts = ("batches", "stored", "duplicates", "dead_letters", "lost", "failures", "last_error")
     try:

@@ -3,22 +3,24 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 from pydantic_core import to_json
 
+from todos.breaker import most_dead_letters, require_few
 from todos.conflicts import find_conflicts
-from todos.failures import Failure, SystemicFailure, sort_failure
+from todos.failures import Failure, sort_failure
 from todos.history import NOBODY, Counts, Origin, append, record_batches
 from todos.isolate import Isolated, insert_isolating
 from todos.leases import Lease
 from todos.models import Batch, DeadLetter, OffsetLoss
 from todos.records import Sorted, TodoRow, dead_letter
 
-LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "60s"
-BREAKER_MIN_RECORDS = 100
+# Shorter than a lease, which the poll renews between two tries.
+LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "10s"
 # PostgreSQL takes no statement above 1 GiB, and quoting may double what is here.
 MAX_LETTERS_BYTES = 16 << 20
 
@@ -47,6 +49,9 @@ INSERT_TODOS = """
 """
 
 
+Breaker = Callable[[Mapping[int, int], Counter[int], Sequence[DeadLetter]], None]
+
+
 class LeaseLost(Exception):
     """Another worker took a partition over, or an operator moved it. Nothing was stored."""
 
@@ -66,26 +71,26 @@ def store(
     next_offsets: Mapping[int, int],
     *,
     dead_letter_percent: int = 50,
+    is_suspect: bool = False,
     origin: Origin = NOBODY,
 ) -> Stored:
     """Store a batch and move the ledger of its partitions to `next_offsets`.
 
-    A record that the database refuses becomes a dead letter; when more of the batch than `dead_letter_percent` would
-    become dead letters, none does. Clients that use an Idempotency-Key twice make conflicts, which do not count there.
-    Raises LeaseLost, ChainBroken, SystemicFailure or a DatabaseError; then nothing
-    has happened.
+    A record that the database refuses becomes a dead letter; when more than `dead_letter_percent` would become dead
+    letters, none does: see todos.breaker. Clients that use an Idempotency-Key twice make conflicts, which do not count
+    there. Raises LeaseLost, ChainBroken, SystemicFailure or a DatabaseError; then nothing has happened.
     """
-    at_most = _most_dead_letters(len(batch), dead_letter_percent)
+    breaker = partial(require_few, topic, percent=dead_letter_percent, is_suspect=is_suspect)
     try:
         return _store(
-            topic, held, batch, next_offsets, origin, at_most, lambda todos: Isolated(insert_todos(todos), [])
+            topic, held, batch, next_offsets, origin, breaker, lambda todos: Isolated(insert_todos(todos), [])
         )
     except (DatabaseFailure, ValueError) as exc:
         if sort_failure(exc) is not Failure.DATA:
             raise
-    return _store(
-        topic, held, batch, next_offsets, origin, at_most, lambda todos: insert_isolating(insert_todos, todos, at_most)
-    )
+    at_most = most_dead_letters(len(batch), dead_letter_percent)
+    isolate = partial(insert_isolating, insert_todos, at_most=at_most)
+    return _store(topic, held, batch, next_offsets, origin, breaker, isolate)
 
 
 @transaction.atomic(durable=True)
@@ -95,7 +100,7 @@ def _store(
     batch: Sorted,
     next_offsets: Mapping[int, int],
     origin: Origin,
-    at_most: int,
+    breaker: Breaker,
     insert: Callable[[Sequence[TodoRow]], Isolated],
 ) -> Stored:
     started = time.monotonic()
@@ -104,11 +109,8 @@ def _store(
     letters = batch.dead_letters + [
         dead_letter(topic, batch.sources[place], DeadLetter.Reason.REJECTED, why) for place, why in rejected
     ]
-    if len(letters) > at_most:
-        raise SystemicFailure(
-            f"{len(letters)} of {len(batch)} records cannot be stored, so none was made a dead letter;"
-            f" if that is right, raise dead_letter_percent. The last one: {letters[-1].detail}"
-        )
+    if letters:
+        breaker(generations, batch.by_partition(), letters)
     duplicates = Counter(todo.source_partition for todo in batch.todos)
     duplicates.subtract(inserted)
     duplicates.subtract(batch.todos[place].source_partition for place, _ in rejected)
@@ -145,11 +147,6 @@ def _by_statement(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
         size += more
     if some:
         yield some
-
-
-def _most_dead_letters(records: int, percent: int) -> int:
-    """A few bad records in a row are no sign of a general fault; most of a large batch is."""
-    return records if records < BREAKER_MIN_RECORDS else records * percent // 100
 
 
 @transaction.atomic(durable=True)

@@ -12,10 +12,10 @@ from celery import current_task, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 
 from todos.history import trim
-from todos.ingest import Poll, Summary
+from todos.ingest import Poll
 from todos.kafka import close_process_log, process_log
 from todos.options import InvalidOptions, PollOptions, TrimOptions
-from todos.runs import trim_runs
+from todos.runs import Summary, trim_runs
 from todos.tracing import stop_tracing
 
 logger = logging.getLogger(__name__)

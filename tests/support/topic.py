@@ -10,11 +10,12 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from edge_api.contract import KafkaSettings
-from todos.ingest import Poll, Summary
+from todos.ingest import Poll
 from todos.kafka import KafkaLog
 from todos.log import LogUnavailable
 from todos.models import PartitionLedger
 from todos.options import PollOptions
+from todos.runs import Summary
 
 
 @dataclass

@@ -22,10 +22,9 @@ from devstack.ports import free_port
 from tests.support.stack import eventually
 from tests.support.topic import Topic
 from todos.history import NOBODY
-from todos.ingest import Summary
 from todos.models import PartitionLedger, PollRun
 from todos.pipeline.services import close_services
-from todos.runs import record_run
+from todos.runs import Summary, record_run
 from todos.schedules import create_default_schedules
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,11 +12,10 @@ from django.utils import timezone
 from tests.support.topic import Topic, event
 from todos import tasks
 from todos.history import NOBODY
-from todos.ingest import Summary
 from todos.leases import Lease
 from todos.models import Batch, PartitionLedger, PollRun
 from todos.records import Sorted
-from todos.runs import last_end, record_run, trim_runs
+from todos.runs import Summary, last_end, record_run, trim_runs
 from todos.store import LeaseLost, store
 
 pytestmark = pytest.mark.django_db(transaction=True)

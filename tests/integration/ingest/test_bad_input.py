@@ -66,7 +66,7 @@ def test_postgresql_takes_whatever_the_sorting_lets_through(
 
     batch = sort_records("any", records)
 
-    stored = store("any", {0: lease}, batch, {0: end})
+    stored = store("any", {0: lease}, batch, {0: end}, dead_letter_percent=100)
 
     assert sum(stored) == len(records)
     assert_stored("any", batch, records)
@@ -104,7 +104,8 @@ def test_real_kafka_loses_no_record_and_blocks_nothing(topic: Topic, records: li
     offsets = send(topic, records)
     records = [replace(record, offset=offset) for record, offset in zip(records, offsets, strict=True)]
 
-    poll = Poll(topic.logs[0], PollOptions(), "a test", should_stop=lambda: poll.summary.records >= len(records))
+    options = PollOptions(dead_letter_percent=100)
+    poll = Poll(topic.logs[0], options, "a test", should_stop=lambda: poll.summary.records >= len(records))
     summary = poll.run()
 
     assert (summary.records, summary.failures) == (len(records), 0)

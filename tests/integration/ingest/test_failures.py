@@ -106,11 +106,15 @@ def test_a_lease_stolen_in_the_middle_of_a_poll_costs_only_time(
             "ALTER TABLE todos_todo DROP CONSTRAINT no_more",
         ),
         (
+            "ALTER TABLE todos_batch ADD CONSTRAINT no_more CHECK (first_offset IS NULL) NOT VALID",
+            "ALTER TABLE todos_batch DROP CONSTRAINT no_more",
+        ),
+        (
             "ALTER DATABASE {name} SET default_transaction_read_only = on",
             "SET default_transaction_read_only = off;;ALTER DATABASE {name} RESET default_transaction_read_only",
         ),
     ],
-    ids=["missing table", "constraint", "read-only server"],
+    ids=["missing table", "constraint", "history", "read-only server"],
 )
 def test_an_error_of_the_database_dead_letters_nothing(make_topic: MakeTopic, breakage: str, repair: str) -> None:
     topic = make_topic()
@@ -129,7 +133,7 @@ def test_an_error_of_the_database_dead_letters_nothing(make_topic: MakeTopic, br
                 cursor.execute(statement)
         connection.close()
 
-    assert broken.failures > 0
+    assert 0 < broken.failures < 10  # with a pause after each
     assert (broken.records, DeadLetter.objects.count(), topic.ledger()) == (0, 0, {0: 0})
     assert topic.poll().records == 6
     assert {str(todo.id) for todo in Todo.objects.all()} == set(ids)
@@ -158,7 +162,6 @@ def test_a_connection_that_is_cut_again_and_again_loses_nothing(make_topic: Make
         over.set()
         thread.join()
 
-    assert cuts >= 5
     assert poll.summary.dead_letters == 0  # what it stored it cannot always know: a COMMIT's answer may be cut off
     assert {str(todo.id) for todo in Todo.objects.all()} == set(ids)
 
