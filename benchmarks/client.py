@@ -44,6 +44,7 @@ class Job:
     seed: int = 1
     cores: list[int] = field(default_factory=list)
     keep_ids: bool = False
+    token: str = ""
 
 
 @dataclass
@@ -82,6 +83,7 @@ def request_maker(job: Job) -> Callable[[int], bytes]:
     size = len(todo % 0)
     length = size if not job.batch else job.batch * (size + 1) + 1
     head = f"POST {job.path} HTTP/1.1\r\nHost: 127.0.0.1:{job.port}\r\nContent-Type: application/json\r\n"
+    head += f"Authorization: Bearer {job.token}\r\n" if job.token else ""
     start = f"{head}Content-Length: {length}\r\n\r\n".encode()
     if not job.batch:
         single = start + todo

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from statistics import median
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -24,9 +24,10 @@ FLAT = Goal(1.5, at_most=True)
 GENERATED = 9999  # source_partition of the todos that did not come from Kafka
 DAYS = 30.0  # over which they are spread
 GENERATE = """
-    INSERT INTO todos_todo (id, title, description, is_done, created_at, updated_at, source_partition, source_offset)
+    INSERT INTO todos_todo
+        (id, title, description, is_done, created_at, updated_at, source_partition, source_offset, owner)
     SELECT id, 'Do homework ' || n, 'Finish pending homeworks', n %% 10 = 0, uuid_extract_timestamp(id), now(),
-           %(partition)s, n
+           %(partition)s, n, %(owner)s
     FROM (SELECT n, uuidv7((n - %(rows)s) * %(days)s / %(rows)s * interval '1 day') AS id
           FROM generate_series(1, %(rows)s) AS n) AS new
 """
@@ -39,9 +40,9 @@ ROWS_READ = """
 
 
 def generate(stack: Stack, rows: int) -> None:
-    """The table holds just these todos, with ids and times as the edge gives them."""
+    """The table holds just these todos, with ids and times as the edge gives them, all of them the admin's."""
     stack.rows("TRUNCATE todos_todo")
-    stack.rows(GENERATE % {"partition": GENERATED, "rows": rows, "days": DAYS})
+    stack.rows(GENERATE % {"partition": GENERATED, "rows": rows, "days": DAYS, "owner": f"'{admin(stack).pk}'"})
     stack.rows("VACUUM (ANALYZE) todos_todo")  # as autovacuum does in time
 
 
@@ -85,11 +86,16 @@ def pages(stack: Stack) -> dict[str, str]:
 
 def signed_in(stack: Stack) -> Client:
     """Sessions are in the stack's database."""
+    user = admin(stack)
     with stack.django():
-        user, _ = get_user_model().objects.get_or_create(username="admin", is_staff=True, is_superuser=True)
         client = Client(SERVER_NAME="localhost")
         client.force_login(user)
     return client
+
+
+def admin(stack: Stack) -> User:
+    with stack.django():
+        return User.objects.get_or_create(username="admin", is_staff=True, is_superuser=True)[0]
 
 
 class Reader:

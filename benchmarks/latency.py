@@ -38,7 +38,8 @@ class Page(NamedTuple):
 class ListWatcher:
     """Polls the list, newest first, and notes when it first saw each id."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, token: str) -> None:
+        self._headers = {"Authorization": f"Bearer {token}"}
         self.connection = http.client.HTTPConnection("127.0.0.1", port)
         self.seen: dict[str, float] = {}
         self.polls = 0
@@ -69,7 +70,7 @@ class ListWatcher:
             path = self._read(path).next_path
 
     def _read(self, path: str) -> Page:
-        self.connection.request("GET", path)
+        self.connection.request("GET", path, headers=self._headers)
         body = self.connection.getresponse().read()
         now = time.time()
         ids = [found.decode() for found in ID.findall(body)]
@@ -85,9 +86,10 @@ def run(world: World, options: Options) -> tuple[list[Measure], str]:
     stack.worker(concurrency=2)
     stack.beat()
     stack.web()
-    stack.edge()
-    watcher = ListWatcher(stack.web_port)
-    with closing(load.Client(_job(stack, options))) as client:
+    stack.edge(env={"EDGE_AUTH": "token"})
+    token = stack.token(stack.user())
+    watcher = ListWatcher(stack.web_port, token)
+    with closing(load.Client(_job(stack, options, token))) as client:
         watcher.watch(client)
         result = client.result()
     stack.wait_until_drained(seconds=60)
@@ -96,7 +98,7 @@ def run(world: World, options: Options) -> tuple[list[Measure], str]:
     return list(measures(stack, result, watcher, options)), reconciled
 
 
-def _job(stack: Stack, options: Options) -> Job:
+def _job(stack: Stack, options: Options, token: str) -> Job:
     return Job(
         stack.edge_port,
         connections=CONNECTIONS,
@@ -105,6 +107,7 @@ def _job(stack: Stack, options: Options) -> Job:
         rate=options.rate,
         tag="latency",
         keep_ids=True,
+        token=token,
     )
 
 

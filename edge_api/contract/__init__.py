@@ -1,6 +1,7 @@
 """What edge and consumer agree on: the event, the Kafka names and the connection settings.
 
-Imports pydantic and the standard library only, so that either side can be replaced without the other.
+Imports pydantic and the standard library only, so that either side can be replaced without the other. What makes a
+token valid is in `tokens`, which imports PyJWT too.
 """
 
 from edge_api.contract.connection import KafkaSettings

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ import httpx
 import psutil
 import psycopg2
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
@@ -28,9 +30,11 @@ from devstack import Kafka, Postgres, Valkey
 from devstack.kafka import tool_command
 from devstack.ports import free_port
 from devstack.process import Process
+from edge_api.contract.tokens import SCOPES
 from todos.kafka import KafkaLog
 from todos.log import LogUnavailable, Span
 from todos.schedules import POLL_SCHEDULE
+from todos.tokens.issue import access_token
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
@@ -56,9 +60,9 @@ class Stack:
         *,
         partitions: int = 6,
         template: str = "",
-        auth: str = "open",  # or token
+        auth: str = "open",
     ) -> None:
-        """`template` names a migrated database to copy; without it the new one is migrated here."""
+        """`template` names a migrated database to copy; without it one is migrated here. `auth`: open or token."""
         self._auth = auth
         self.name = f"e2e_{uuid.uuid4().hex[:8]}"
         self.services, self.logs, self._blocker = services, logs, blocker
@@ -131,10 +135,10 @@ class Stack:
             "KAFKA_GROUP": self.kafka.group,
             "EDGE_AUTH": self._auth,
             "EDGE_JWKS": f"{self.web_url}/.well-known/jwks.json",
-            "DJANGO_API_AUTH": self._auth,
             "EDGE_PORT": str(self.edge_port),
             "EDGE_PUBLIC_API_URL": self.web_url,
             "PYTHONUNBUFFERED": "1",
+            **({"DJANGO_API_AUTH": "token"} if self._auth == "token" else {}),  # open is for who runs this, with debug
         }
 
     # --- Logs
@@ -173,6 +177,16 @@ class Stack:
             task.expire_seconds = every_seconds
             task.kwargs = json.dumps(json.loads(task.kwargs) | options)
             task.save()
+
+    # --- Users
+
+    def user(self, name: str = "olga") -> User:
+        with self.django():
+            return User.objects.get_or_create(username=name)[0]
+
+    def token(self, user: User) -> str:
+        with self.django():
+            return access_token(user, SCOPES, timedelta(hours=1))
 
     # --- Kafka
 
