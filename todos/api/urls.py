@@ -1,3 +1,5 @@
+from django.urls import path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import DefaultRouter
 
 from todos.api.views import TodoViewSet
@@ -5,4 +7,8 @@ from todos.api.views import TodoViewSet
 router = DefaultRouter()
 router.register("todos", TodoViewSet, basename="todo")
 
-urlpatterns = router.urls
+urlpatterns = [
+    path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="docs"),
+    *router.urls,
+]
