@@ -4,7 +4,9 @@ import http.client
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from datetime import timedelta
 from statistics import median
+from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -75,10 +77,16 @@ def pages(stack: Stack) -> dict[str, str]:
     """Paths by what they show."""
     rows = stack.count("todo")
     created_at, todo_id = stack.rows(MIDDLE, rows // 2)[0]
+    day = {"created_after": (created_at - timedelta(days=1)).isoformat(), "created_before": created_at.isoformat()}
     middle = Position(created_at, todo_id, backwards=False).encode()
     return {
         "API, first page": "/api/todos/",
         "API, page in the middle": f"/api/todos/?cursor={middle}",
+        "API, oldest first": "/api/todos/?ordering=created_at",
+        "API, what is done": "/api/todos/?is_done=true",
+        "API, what is not done": "/api/todos/?is_done=false",
+        "API, a day": f"/api/todos/?{urlencode(day)}",
+        "API, search that finds nothing": "/api/todos/?search=nowhere",
         "admin, list": "/admin/todos/todo/",
         "admin, list of what is done": "/admin/todos/todo/?is_done__exact=1",
     }

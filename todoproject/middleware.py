@@ -7,7 +7,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from uuid import uuid4
 
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseFailure
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from rest_framework.response import Response
@@ -85,7 +86,7 @@ class DatabaseAway:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if not isinstance(exc, DatabaseError) or sort_failure(exc) is not Failure.TRANSIENT:
+        if not isinstance(exc, DatabaseFailure) or sort_failure(exc) is not Failure.TRANSIENT:
             return None
         logger.warning("the database does not answer: %s", " ".join(str(exc).split()))
         connection.close()

@@ -64,6 +64,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",  # the scripts of the API's documentation
     "django_celery_beat",
     "todos",
     "todos.tokens",
@@ -152,6 +154,20 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "todos.api.pagination.KeysetPagination",
     "DEFAULT_PARSER_CLASSES": ["todos.api.parsers.BoundedJSONParser"],
     "EXCEPTION_HANDLER": "todos.api.problems.handle",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Todos",
+    "DESCRIPTION": "Stored todos. New ones come through the edge, which has a document of its own.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {"BulkAction": "todos.api.bulk.ACTIONS", "BulkOutcome": "todos.api.bulk.OUTCOMES"},
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    # Swagger UI would send the document to its makers' validator.
+    "SWAGGER_UI_SETTINGS": {"validatorUrl": None, "deepLinking": True},
 }
 
 # --- Kafka

@@ -14,6 +14,8 @@ from todos.models import Todo
 MAX_IDS = 1_000
 IS_DONE = {"done": True, "open": False}
 DELETE = "delete"
+ACTIONS = [*IS_DONE, DELETE]
+OUTCOMES = ["changed", "unchanged", "deleted", "not_found"]
 
 
 class IdField(serializers.UUIDField):
@@ -27,13 +29,13 @@ class IdField(serializers.UUIDField):
 class BulkSerializer(serializers.Serializer):
     """What to do, and to which todos."""
 
-    action = serializers.ChoiceField([*IS_DONE, DELETE])
+    action = serializers.ChoiceField(ACTIONS)
     ids = serializers.ListField(child=IdField(), min_length=1, max_length=MAX_IDS)
 
 
 class BulkResultSerializer(serializers.Serializer):
     id = serializers.UUIDField()
-    result = serializers.ChoiceField(["changed", "unchanged", "deleted", "not_found"])
+    result = serializers.ChoiceField(OUTCOMES)
 
 
 class BulkAnswerSerializer(serializers.Serializer):

@@ -18,7 +18,7 @@ NO_MOMENT = "Must be ISO 8601 with an offset from UTC, such as 2026-01-31T12:00:
 NEWEST_FIRST, OLDEST_FIRST = "-created_at", "created_at"
 
 
-@extend_schema_field(OpenApiTypes.STR)
+@extend_schema_field({"type": "string", "format": "cursor"})
 class CursorField(serializers.Field):
     def to_internal_value(self, data: Any) -> Position:
         try:

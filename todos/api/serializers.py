@@ -1,5 +1,6 @@
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
@@ -11,9 +12,7 @@ from todos.text import DESCRIPTION, TITLE, InvalidText, Text
 class ContractField(serializers.CharField):
     """Not DRF's own rules, which trim other characters and turn numbers into text."""
 
-    def __init__(self, text: Text, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.text = text
+    text: Text
 
     def run_validation(self, data: Any = empty) -> Any:
         is_empty, data = self.validate_empty_values(data)
@@ -23,6 +22,16 @@ class ContractField(serializers.CharField):
             return self.text.check(data)
         except InvalidText as exc:
             raise serializers.ValidationError(str(exc)) from exc
+
+
+@extend_schema_field(TITLE.adapter.json_schema())
+class TitleField(ContractField):
+    text = TITLE
+
+
+@extend_schema_field(DESCRIPTION.adapter.json_schema())
+class DescriptionField(ContractField):
+    text = DESCRIPTION
 
 
 class StrictBooleanField(serializers.BooleanField):
@@ -35,8 +44,8 @@ class StrictBooleanField(serializers.BooleanField):
 class TodoSerializer(serializers.ModelSerializer[Todo]):
     """A todo; title, description and is_done may be changed."""
 
-    title = ContractField(TITLE, max_length=TITLE_MAX)
-    description = ContractField(DESCRIPTION, max_length=DESCRIPTION_MAX, required=False)
+    title = TitleField(max_length=TITLE_MAX)
+    description = DescriptionField(max_length=DESCRIPTION_MAX, required=False)
     is_done = StrictBooleanField(required=False)
 
     class Meta:

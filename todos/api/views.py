@@ -2,12 +2,14 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema_view
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from todos.api import docs
 from todos.api.bulk import BulkSerializer, act
 from todos.api.etags import check_match, tagged, unless_known
 from todos.api.serializers import TodoSerializer
@@ -17,6 +19,9 @@ from todos.tokens.authentication import asking_owner
 CHANGING = {"update", "partial_update", "destroy"}
 
 
+@extend_schema_view(
+    list=docs.listed, retrieve=docs.read, update=docs.replaced, partial_update=docs.changed, destroy=docs.deleted
+)
 class TodoViewSet(
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
@@ -59,6 +64,7 @@ class TodoViewSet(
     def _check_match(self, todo: Todo | None) -> None:
         check_match(self.request, TodoSerializer(todo).data)
 
+    @docs.bulk
     @action(detail=False, methods=["post"], serializer_class=BulkSerializer, pagination_class=None)
     def bulk(self, request: Request) -> Response:
         """Marks or deletes up to 1,000 todos, all in one transaction; each of them gets a result."""
