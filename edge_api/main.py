@@ -16,11 +16,13 @@ from edge_api.fast_path import FastPath
 from edge_api.metrics import Metrics
 from edge_api.problems import MEDIA_TYPE, RetryLater, install_handlers
 from edge_api.publisher import Publisher
+from edge_api.rate_limit import RateLimits
 from edge_api.routes import add_routes
 from edge_api.schemas import ProblemDetails, Status
 from edge_api.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from edge_api.shared_limits import SharedLimits
     from edge_api.tracing import Tracing
 
 log = logging.getLogger(__name__)
@@ -33,14 +35,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     except ConfigError as exc:
         raise SystemExit(str(exc)) from None
     metrics, tracing = Metrics(), _tracing(settings)
-    publisher = Publisher(settings, metrics)
+    publisher, limits = Publisher(settings, metrics), RateLimits(settings.edge, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         log.info("Starting with %r %r", settings.edge, settings.kafka)  # secrets are masked by their type
+        shared = _shared(limits, settings, metrics)
         await publisher.start()
         yield
         await publisher.stop()
+        if shared:
+            await shared.stop()
         if tracing:
             await asyncio.to_thread(tracing.stop)
 
@@ -57,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     install_handlers(app)
     install_docs(app)
-    add_routes(app, settings, publisher, metrics)
+    add_routes(app, settings, publisher, metrics, limits)
     _add_health(app, publisher, metrics)
     return app
 
@@ -68,6 +73,14 @@ def _tracing(settings: Settings) -> "Tracing | None":
     from edge_api.tracing import Tracing
 
     return Tracing()
+
+
+def _shared(limits: RateLimits, settings: Settings, metrics: Metrics) -> "SharedLimits | None":
+    if settings.edge.redis_url is None or not limits.switched_on:
+        return None
+    from edge_api.shared_limits import SharedLimits
+
+    return SharedLimits(settings.edge.redis_url.get_secret_value(), limits.switched_on, metrics)
 
 
 def _add_health(app: FastAPI, publisher: Publisher, metrics: Metrics) -> None:

@@ -20,6 +20,7 @@ from edge_api.new_todo import now
 from edge_api.problems import Problem, RetryLater, shown
 from edge_api.producer import Position
 from edge_api.publisher import Publisher, Record
+from edge_api.rate_limit import RateLimits
 from edge_api.request_id import HTTP_HEADER, asked_id, record_headers
 from edge_api.schemas import NewTodo
 from edge_api.settings import Settings
@@ -30,17 +31,19 @@ MAX_AT_ONCE = 64
 Outcome = Position | Unavailable
 
 
-def new_batch(settings: Settings, publisher: Publisher, metrics: Metrics) -> Endpoint:
+def new_batch(settings: Settings, publisher: Publisher, metrics: Metrics, limits: RateLimits) -> Endpoint:
     todos_url, topic = f"{settings.edge.public_api_url}/api/todos", settings.kafka.topic
     places = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def create_many(scope: Scope, receive: Receive) -> Response:
         """Each todo is accepted or rejected by itself. Answers when Kafka has acknowledged what is valid, or at the
         latest when the ack time-out is over; what was not confirmed then may be sent again, and nothing else."""
+        limits.of_address(scope)
         if places.locked():
             raise RetryLater("Not stored: too many batches are under way.")
         async with places:
             todos = await read_todos(*await read_body(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON))
+            limits.rest_of_batch(scope, "", len(todos) - 1)
             created_at, request_id = now(), asked_id(scope) or str(uuid7()).encode()
             metrics.rejected += sum(isinstance(todo, Rejected) for todo in todos)
             records = await _records(todos, created_at)

@@ -21,18 +21,20 @@ from edge_api.in_flight import Unavailable
 from edge_api.metrics import Metrics
 from edge_api.problems import Problem, RetryLater
 from edge_api.publisher import Publisher
+from edge_api.rate_limit import RateLimits
 from edge_api.request_id import HTTP_HEADER, asked_id, record_headers
 from edge_api.schemas import NewTodo
 from edge_api.settings import Settings
 
 
-def new_todo(settings: Settings, publisher: Publisher, metrics: Metrics) -> Endpoint:
+def new_todo(settings: Settings, publisher: Publisher, metrics: Metrics, limits: RateLimits) -> Endpoint:
     todos_url, topic = f"{settings.edge.public_api_url}/api/todos", settings.kafka.topic
 
     async def create(scope: Scope, receive: Receive) -> Response:
         """Answers only when Kafka has acknowledged the todo, or at the latest when the ack time-out is over.
 
         The todo's id serves as the id of the request, unless the client sends its own as X-Request-ID."""
+        limits.of_address(scope)
         try:
             _, body = await read_body(scope, receive, MAX_BODY_BYTES, JSON)
             todo, todo_id, created_at = _todo_from(body), str(uuid7()), now()
