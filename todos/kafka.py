@@ -26,7 +26,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from edge_api.contract import KafkaSettings
+from edge_api.contract import KafkaSettings, with_advice
 from todos import kafka_records
 from todos.log import LogUnavailable, OffsetOutOfRange, Position, Record, RecordRefused, Retention, Span
 
@@ -220,7 +220,7 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except KafkaError as exc:
-        raise LogUnavailable(f"{type(exc).__name__}: {exc}") from exc
+        raise LogUnavailable(with_advice(f"{type(exc).__name__}: {exc}")) from exc
 
 
 _of_this_process: KafkaLog | None = None

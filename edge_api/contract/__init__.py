@@ -3,6 +3,7 @@
 Imports pydantic and the standard library only, so that either side can be replaced without the other.
 """
 
+from edge_api.contract.advice import ADVICE_FILTERS, ADVICE_LOGGERS, with_advice
 from edge_api.contract.connection import KafkaSettings
 from edge_api.contract.env import ConfigError, read_env
 from edge_api.contract.events import (
@@ -29,6 +30,8 @@ from edge_api.contract.events import (
 )
 
 __all__ = [
+    "ADVICE_FILTERS",
+    "ADVICE_LOGGERS",
     "DESCRIPTION_MAX",
     "EARLIEST",
     "LATEST",
@@ -52,4 +55,5 @@ __all__ = [
     "read_env",
     "record_key",
     "validate",
+    "with_advice",
 ]
