@@ -59,7 +59,7 @@ clean: ## Remove .venv, the stack's data, caches; .env stays
 UV_COMPILE := $(abspath $(BIN))/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'
 
-.PHONY: lint fix requirements images
+.PHONY: lint fix audit requirements images
 
 # Production's switches, and services that nothing answers for: lint needs none.
 lint: export DJANGO_DEBUG := false
@@ -79,6 +79,16 @@ lint: install ## Check style, types, imports, migrations, settings, requirements
 	$(BIN)/python docker/check_compose.py
 	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/shellcheck docker/*.sh tests/containers/stand_ins/*.sh .ci/run
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+	@$(MAKE) --no-print-directory audit
+
+# Of this version holes are known, wherever an index tells of any.
+ADVISORIES := import json, urllib.request as u; json.load(u.urlopen("https://pypi.org/pypi/django/4.2/json", timeout=5))["vulnerabilities"][0]
+
+audit: install ## Look for known holes in the pinned packages; skipped where PyPI's advisories cannot be had
+	@if $(BIN)/python -c '$(ADVISORIES)' 2>/dev/null; then \
+		$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --require-hashes --requirement requirements/dev.txt; \
+	else echo "audit: SKIPPED, PyPI's advisories cannot be had here"; fi
 
 fix: install ## Repair what ruff can repair
 	$(BIN)/ruff check --fix

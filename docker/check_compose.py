@@ -13,6 +13,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SCALED = ("edge", "worker")
+# Kafka's image renders its configuration into /opt/kafka/config when it starts.
+WRITABLE = {"kafka"}
 Services = dict[str, dict[str, Any]]
 
 
@@ -55,9 +57,11 @@ def problems(services: Services, text: str, hard_limit: timedelta) -> list[str]:
     return [
         *_unhealthy_targets(services),
         *_missing_dockerfiles(services),
+        *_root_images(services),
         *_exposed_ports(services),
         *_fixed_names(services),
         *_fixed_ports(services),
+        *_soft_spots(services),
         *_short_grace(services, hard_limit),
         *_secrets_with_default(text),
     ]
@@ -94,6 +98,12 @@ def _missing_dockerfiles(services: Services) -> list[str]:
     ]
 
 
+def _root_images(services: Services) -> list[str]:
+    dockerfiles = {Path(b["context"]) / b["dockerfile"] for s in services.values() if (b := s.get("build"))}
+    users = {path: re.findall(r"^USER (\d+)", path.read_text(), re.MULTILINE) for path in dockerfiles if path.is_file()}
+    return [f"{path.name} runs as root" for path, found in users.items() if not found or int(found[-1]) == 0]
+
+
 def _exposed_ports(services: Services) -> list[str]:
     return [
         f"{name} publishes port {port['target']} on more than 127.0.0.1"
@@ -109,6 +119,24 @@ def _fixed_names(services: Services) -> list[str]:
 
 def _fixed_ports(services: Services) -> list[str]:
     return [f"{name} publishes a port, so it cannot scale" for name in SCALED if services.get(name, {}).get("ports")]
+
+
+def _soft_spots(services: Services) -> list[str]:
+    """What a container may do that it need not."""
+    return [
+        f"{name} {complaint}"
+        for name, service in services.items()
+        for complaint, is_so in (
+            ("can write to its root file system", not service.get("read_only") and name not in WRITABLE),
+            ("keeps capabilities", service.get("cap_drop") != ["ALL"] or "cap_add" in service),
+            ("may gain privileges", "no-new-privileges:true" not in service.get("security_opt", [])),
+            ("is privileged", service.get("privileged", False)),
+            ("may run as root", str(service.get("user", "")).partition(":")[0] in {"root", "0"}),
+            ("has no limit on processes", not service.get("pids_limit")),
+            ("has no limit on memory", not service.get("mem_limit")),
+        )
+        if is_so
+    ]
 
 
 def _short_grace(services: Services, hard_limit: timedelta) -> list[str]:

@@ -4,6 +4,8 @@ import logging
 import time
 from logging.config import dictConfig
 
+from edge_api.contract import ADVICE_FILTERS, ADVICE_LOGGERS
+
 REPEAT_AFTER_SECONDS = 30.0
 
 
@@ -37,13 +39,14 @@ def configure_logging(level: str, format_name: str) -> None:
                     "timestamp": "time",
                 },
             },
-            "filters": {"once_per_while": {"()": OncePerWhile}},
+            "filters": {"once_per_while": {"()": OncePerWhile}, **ADVICE_FILTERS},
             "handlers": {
                 "all": {"class": "logging.StreamHandler", "formatter": format_name},
                 "thinned": {"class": "logging.StreamHandler", "formatter": format_name, "filters": ["once_per_while"]},
             },
             "root": {"level": level, "handlers": ["all"]},
             "loggers": {
+                **ADVICE_LOGGERS,
                 # kafka-python repeats itself on every reconnect, and at INFO it tells its inner life.
                 "kafka": {"level": "WARNING", "handlers": ["thinned"], "propagate": False},
                 "edge_api.publisher.records": {"handlers": ["thinned"], "propagate": False},

@@ -17,11 +17,13 @@ from edge_api.fast_path import FastPath
 from edge_api.metrics import Metrics
 from edge_api.problems import MEDIA_TYPE, RetryLater, install_handlers
 from edge_api.publisher import Publisher
+from edge_api.rate_limit import RateLimits
 from edge_api.routes import add_routes
 from edge_api.schemas import ProblemDetails, Status
 from edge_api.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from edge_api.shared_limits import SharedLimits
     from edge_api.tracing import Tracing
 
 log = logging.getLogger(__name__)
@@ -34,18 +36,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     except ConfigError as exc:
         raise SystemExit(str(exc)) from None
     metrics, tracing = Metrics(), _tracing(settings)
-    auth, publisher = Auth(settings.edge), Publisher(settings, metrics)
+    auth, publisher, limits = Auth(settings.edge), Publisher(settings, metrics), RateLimits(settings.edge, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         log.info("Starting with %r %r", settings.edge, settings.kafka)  # secrets are masked by their type
         if settings.edge.auth == "open":
             log.warning("EDGE_AUTH is open: whoever reaches this machine may add todos, without signing in")
+        shared = _shared(limits, settings, metrics)
         await auth.start()
         await publisher.start()
         yield
         await publisher.stop()
         await auth.stop()
+        if shared:
+            await shared.stop()
         if tracing:
             await asyncio.to_thread(tracing.stop)
 
@@ -62,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     install_handlers(app)
     install_docs(app)
-    add_routes(app, settings, auth, publisher, metrics)
+    add_routes(app, settings, auth, publisher, metrics, limits)
     _add_health(app, auth, publisher, metrics)
     return app
 
@@ -73,6 +78,14 @@ def _tracing(settings: Settings) -> "Tracing | None":
     from edge_api.tracing import Tracing
 
     return Tracing()
+
+
+def _shared(limits: RateLimits, settings: Settings, metrics: Metrics) -> "SharedLimits | None":
+    if settings.edge.redis_url is None or not limits.switched_on:
+        return None
+    from edge_api.shared_limits import SharedLimits
+
+    return SharedLimits(settings.edge.redis_url.get_secret_value(), limits.switched_on, metrics)
 
 
 def _add_health(app: FastAPI, auth: Auth, publisher: Publisher, metrics: Metrics) -> None:

@@ -32,6 +32,8 @@ class Metrics(Collector):
         self.requests: Counter[tuple[str, int]] = Counter()
         self.accepted = self.rejected = self.unconfirmed = 0
         self.producer_rebuilds = 0
+        self.limited = {"owner": 0, "address": 0}
+        self.limits_shared: bool | None = None  # None: not over Redis at all
         self._acks = [0] * (len(ACK_BUCKETS) + 1)
         self._ack_seconds = 0.0
         self._registry = CollectorRegistry()
@@ -58,6 +60,13 @@ class Metrics(Collector):
         yield todos
         yield self._ack_histogram()
         yield CounterMetricFamily("todo_edge_producer_rebuilds", "Kafka producers given up.", self.producer_rebuilds)
+        limited = CounterMetricFamily("todo_edge_rate_limited", "Requests beyond a rate limit.", labels=["limit"])
+        for who, count in self.limited.items():
+            limited.add_metric([who], count)
+        yield limited
+        if self.limits_shared is not None:
+            text = "1 while the rate limits are those of all edges, 0 while Redis is away."
+            yield GaugeMetricFamily("todo_edge_rate_limits_shared", text, int(self.limits_shared))
         now = self.now()
         yield GaugeMetricFamily("todo_edge_ready", "1 while Kafka can take todos.", int(now.is_ready))
         yield GaugeMetricFamily("todo_edge_in_flight_todos", "Todos that wait for Kafka.", now.todos_in_flight)

@@ -22,6 +22,7 @@ from edge_api.new_todo import now
 from edge_api.problems import Problem, RetryLater, shown
 from edge_api.producer import Position
 from edge_api.publisher import Publisher, Record
+from edge_api.rate_limit import RateLimits
 from edge_api.request_id import HTTP_HEADER, asked_id, record_headers
 from edge_api.schemas import NewTodo
 from edge_api.settings import Settings
@@ -32,7 +33,7 @@ MAX_AT_ONCE = 64
 Outcome = Position | Unavailable
 
 
-def new_batch(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics) -> Endpoint:
+def new_batch(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics, limits: RateLimits) -> Endpoint:
     api_url, topic = f"{settings.edge.public_api_url}/api", settings.kafka.topic
     places = asyncio.Semaphore(MAX_AT_ONCE)
 
@@ -42,12 +43,15 @@ def new_batch(settings: Settings, auth: Auth, publisher: Publisher, metrics: Met
 
         With an Idempotency-Key, send all of the batch again, in the same order: its todos' ids are made of the key and
         of their places, and those that were stored stay as they are."""
+        limits.of_address(scope)
         owner = await auth.owner_of(scope)
+        limits.of_owner(owner)
         if places.locked():
             raise RetryLater("Not stored: too many batches are under way.")
         idempotency_key = asked_key(scope)
         async with places:
             todos = await read_todos(*await read_body(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON))
+            limits.rest_of_batch(scope, owner, len(todos) - 1)
             created_at, request_id = now(), asked_id(scope) or str(uuid7()).encode()
             metrics.rejected += sum(isinstance(todo, Rejected) for todo in todos)
             records = await _records(todos, scope, request_id, owner, idempotency_key, created_at)

@@ -23,12 +23,13 @@ from edge_api.in_flight import Unavailable
 from edge_api.metrics import Metrics
 from edge_api.problems import Problem, RetryLater
 from edge_api.publisher import Publisher
+from edge_api.rate_limit import RateLimits
 from edge_api.request_id import HTTP_HEADER, asked_id, record_headers
 from edge_api.schemas import NewTodo
 from edge_api.settings import Settings
 
 
-def new_todo(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics) -> Endpoint:
+def new_todo(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics, limits: RateLimits) -> Endpoint:
     api_url, topic = f"{settings.edge.public_api_url}/api", settings.kafka.topic
 
     async def create(scope: Scope, receive: Receive) -> Response:
@@ -37,7 +38,9 @@ def new_todo(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metr
         Sent again with the same Idempotency-Key, it is the same todo; another content under that key is not stored, and
         its receipt says so. The todo's id serves as the id of the request, unless the client sends its own as
         X-Request-ID."""
+        limits.of_address(scope)
         owner = await auth.owner_of(scope)
+        limits.of_owner(owner)
         try:
             idempotency_key = asked_key(scope)
             _, body = await read_body(scope, receive, MAX_BODY_BYTES, JSON)

@@ -17,7 +17,7 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from kafka.producer.producer_batch import ProducerBatch
 
-from edge_api.contract import KafkaSettings
+from edge_api.contract import KafkaSettings, with_advice
 from edge_api.record_batch import RecordBatch
 
 # How long Kafka's own delivery time-out lets a record live after its client has got a 503.
@@ -82,7 +82,7 @@ class Producer:
             self._kafka.partitions_for(self._topic)
         except KafkaError:
             if not self._kafka._metadata.brokers():
-                return "Kafka is not reachable"
+                return with_advice("Kafka is not reachable")
             return f"Kafka's topic {self._topic} does not exist or may not be used"
         return None
 

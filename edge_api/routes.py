@@ -14,6 +14,7 @@ from edge_api.new_batch import new_batch
 from edge_api.new_todo import new_todo
 from edge_api.problems import MEDIA_TYPE
 from edge_api.publisher import Publisher
+from edge_api.rate_limit import RateLimits
 from edge_api.schemas import Accepted, BatchResult, NewTodo, ProblemDetails
 from edge_api.settings import Settings
 
@@ -60,6 +61,10 @@ def _in_common(max_bytes: int, media_types: str) -> Responses:
         408: _problem("The body came too slowly."),
         413: _problem(f"The body is larger than {max_bytes:,} bytes."),
         415: _problem(f"The content type is not {media_types}."),
+        429: _problem(
+            "More todos than the rate limit of this owner or address allows.",
+            Retry_After="Seconds until there is room again.",
+        ),
         500: _problem("The edge failed in an unexpected way."),
         503: _problem(
             "Not confirmed by Kafka in time, or not accepted at all; `detail` says which. Retry later: what was not "
@@ -110,8 +115,11 @@ MANY = {
 }
 
 
-def add_routes(app: FastPath, settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics) -> None:
-    one, many = new_todo(settings, auth, publisher, metrics), new_batch(settings, auth, publisher, metrics)
+def add_routes(
+    app: FastPath, settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics, limits: RateLimits
+) -> None:
+    one = new_todo(settings, auth, publisher, metrics, limits)
+    many = new_batch(settings, auth, publisher, metrics, limits)
     app.add_post("/new/", one, summary="Add a todo", **_documentation(ONE, OF_ONE))
     app.add_post("/new", one, include_in_schema=False)
     app.add_post("/new/batch/", many, summary="Add many todos", **_documentation(MANY, OF_MANY))

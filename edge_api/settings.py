@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -13,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     HttpUrl,
+    SecretStr,
     TypeAdapter,
     model_validator,
 )
@@ -47,6 +49,19 @@ def _tracing(value: bool) -> bool:
     return value
 
 
+def _networks(value: str) -> str:
+    """As uvicorn takes them. Its `*` is refused: then everybody could name any address as their own."""
+    for network in value.split(","):
+        ip_network(network.strip())
+    return value
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("redis://", "rediss://")):
+        raise ValueError("must start with redis:// or rediss://")
+    return value
+
+
 class EdgeSettings(BaseModel):
     """Fields are the EDGE_* variables: `port` is EDGE_PORT, and so on."""
 
@@ -61,6 +76,13 @@ class EdgeSettings(BaseModel):
     # The largest batch has to fit in, with what the edge adds to each todo.
     max_in_flight_records: int = Field(20_000, ge=MAX_BATCH_TODOS)
     max_in_flight_bytes: int = Field(64 * 1024 * 1024, ge=2 * MAX_BATCH_BYTES)
+    # Todos a second; 0 is no limit.
+    rate_limit_per_owner: float = Field(0, ge=0, le=1_000_000)
+    rate_limit_per_address: float = Field(0, ge=0, le=1_000_000)
+    rate_limit_burst_seconds: float = Field(10, ge=1, le=3600)
+    redis_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = None
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    max_connections: int = Field(4096, ge=1, le=1_000_000)
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     log_format: Annotated[Literal["line", "json"], BeforeValidator(str.lower)] = "line"
     tracing: Annotated[bool, AfterValidator(_tracing)] = False

@@ -14,6 +14,8 @@ worker_class = "todoproject.web_worker.PollingThreadWorker"
 workers = 2
 threads = settings.WEB_THREADS
 keepalive = 5
+# Beyond them 414 and 431.
+limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 8190
 control_socket_disable = True
 logconfig_dict = settings.LOGGING
 

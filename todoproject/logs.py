@@ -4,6 +4,8 @@ import logging
 from contextvars import ContextVar
 from typing import Any
 
+from edge_api.contract import ADVICE_FILTERS, ADVICE_LOGGERS
+
 FORMATS = ("line", "json")
 # Of the HTTP request that this thread answers.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -41,12 +43,13 @@ def logging_config(level: str, format_name: str) -> dict[str, Any]:
                 "timestamp": "time",
             },
         },
-        "filters": {"request": {"()": RequestFilter}},
+        "filters": {"request": {"()": RequestFilter}, **ADVICE_FILTERS},
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": format_name, "filters": ["request"]},
         },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
+            **ADVICE_LOGGERS,
             # Django's own would mail administrators, and print in its own format.
             "django": {"handlers": [], "propagate": True},
             "gunicorn.error": {"handlers": [], "propagate": True},

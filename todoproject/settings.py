@@ -3,11 +3,14 @@
 Every variable is listed in the README; a missing or wrong one stops the start with its name.
 """
 
+import re
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
 from edge_api.contract import ConfigError, KafkaSettings, read_env
@@ -31,6 +34,13 @@ def _read_bool(name: str, *, default: bool) -> bool:
     if value not in {"true", "false", "1", "0"}:
         raise ImproperlyConfigured(f"{name}: must be true or false")
     return value in {"true", "1"}
+
+
+def _read_rate(name: str) -> str | None:
+    rate = str(env.str(name, default=""))
+    if rate and not re.fullmatch(r"[1-9]\d{0,6}/(second|minute|hour)", rate):
+        raise ImproperlyConfigured(f"{name}: must be a number of requests, as in 600/minute")
+    return rate or None
 
 
 # --- Core
@@ -67,6 +77,8 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",  # the scripts of the API's documentation
     "django_celery_beat",
+    "axes",
+    "csp",
     "todos",
     "todos.tokens",
 ]
@@ -74,6 +86,8 @@ MIDDLEWARE = [
     "todoproject.middleware.RequestLog",
     "todoproject.middleware.ApiProblems",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "todoproject.middleware.PermissionsPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -82,6 +96,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "todoproject.middleware.DatabaseAway",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
     {
@@ -110,14 +125,47 @@ AUTH_PASSWORD_VALIDATORS = [
 SECURE_SSL_REDIRECT = _read_bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
 # Probes, and the edge, come from inside, without TLS.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz(/pipeline)?$", r"^metrics$", r"^\.well-known/jwks\.json$"]
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if _read_bool("DJANGO_BEHIND_PROXY", default=False) else None
-)
+BEHIND_PROXY = _read_bool("DJANGO_BEHIND_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
 SECURE_HSTS_PRELOAD = not DEBUG
-SESSION_COOKIE_SECURE = SECURE_SSL_REDIRECT
-CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
+# Browsers keep a __Host- cookie only for this very host, and only over TLS.
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = (
+    ("__Host-sessionid", "__Host-csrftoken") if SECURE_SSL_REDIRECT else ("sessionid", "csrftoken")
+)
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_SAMESITE = "Lax"  # links to the admin, in an alert say, find who follows them signed in
+X_FRAME_OPTIONS = "DENY"
+# Nothing from other hosts and no script in a page. 'unsafe-eval' is the theme's: Alpine.js makes functions of the
+# expressions in its attributes. So are styles in pages: the theme's colours, and the widths of its bars.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, UNSAFE_EVAL],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- Sign-in: after so many wrong passwords, a user has to wait at this address. Unlock: manage.py axes_reset_username
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # the user alone: then anybody could lock out an operator
+AXES_CLIENT_IP_CALLABLE = "todoproject.sign_in.client_address"
+AXES_LOCKOUT_CALLABLE = "todoproject.sign_in.locked_out"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 
 # --- Database
 DATABASES = {"default": env.db_url_config(_read_url("DATABASE_URL", "postgres", "postgresql", "pgsql"))}
@@ -153,6 +201,10 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_PAGINATION_CLASS": "todos.api.pagination.KeysetPagination",
     "DEFAULT_PARSER_CLASSES": ["todos.api.parsers.BoundedJSONParser"],
+    "NUM_PROXIES": int(BEHIND_PROXY),  # whose X-Forwarded-For is believed
+    # Of an owner, or of an address that is not signed in. Each web process counts for itself.
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"user": _read_rate("DJANGO_API_RATE_LIMIT")},
     "EXCEPTION_HANDLER": "todos.api.problems.handle",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
@@ -168,6 +220,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     # Swagger UI would send the document to its makers' validator.
     "SWAGGER_UI_SETTINGS": {"validatorUrl": None, "deepLinking": True},
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
 }
 
 # --- Kafka

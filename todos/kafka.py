@@ -26,7 +26,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from edge_api.contract import KafkaSettings
+from edge_api.contract import KafkaSettings, with_advice
 from todos import kafka_records
 from todos.log import LogUnavailable, OffsetOutOfRange, Position, Record, RecordRefused, Retention, Span
 
@@ -224,7 +224,7 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except KafkaError as exc:
-        raise LogUnavailable(str(exc)) from exc  # which begins with the name of its type
+        raise LogUnavailable(with_advice(str(exc))) from exc  # which begins with the name of its type
 
 
 _of_this_process: KafkaLog | None = None

@@ -4,6 +4,7 @@ Imports pydantic and the standard library only, so that either side can be repla
 token valid is in `tokens`, which imports PyJWT too.
 """
 
+from edge_api.contract.advice import ADVICE_FILTERS, ADVICE_LOGGERS, with_advice
 from edge_api.contract.connection import KafkaSettings
 from edge_api.contract.env import ConfigError, is_loopback, read_env
 from edge_api.contract.events import (
@@ -32,6 +33,8 @@ from edge_api.contract.events import (
 from edge_api.contract.idempotency import FINGERPRINT_HEADER, FINGERPRINT_LENGTH, fingerprint, id_from_key
 
 __all__ = [
+    "ADVICE_FILTERS",
+    "ADVICE_LOGGERS",
     "DESCRIPTION_MAX",
     "EARLIEST",
     "FINGERPRINT_HEADER",
@@ -61,4 +64,5 @@ __all__ = [
     "read_env",
     "record_key",
     "validate",
+    "with_advice",
 ]

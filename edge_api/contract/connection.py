@@ -1,5 +1,6 @@
 """How both sides reach Kafka: names, addresses and credentials, from KAFKA_* variables."""
 
+import ssl
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -46,6 +47,16 @@ class KafkaSettings(BaseModel):
     def _readable(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
             raise ValueError("no such file")
+        return value
+
+    @field_validator("ssl_cafile")
+    @classmethod
+    def _certificates(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=value)
+            except (ssl.SSLError, UnicodeDecodeError):
+                raise ValueError("holds no certificate in PEM") from None
         return value
 
     @model_validator(mode="after")

@@ -75,6 +75,21 @@ def test_half_a_request_keeps_no_thread(web_port: int) -> None:
     assert is_alive(web_port)
 
 
+def test_headers_are_bounded(web_port: int) -> None:
+    cases = {
+        b"GET /healthz?" + b"x" * 4000 + b" HTTP/1.1\r\n": b"200",
+        b"GET /healthz?" + b"x" * 5000 + b" HTTP/1.1\r\n": b"414",
+        b"GET /healthz HTTP/1.1\r\n" + b"X: 1\r\n" * 98: b"200",
+        b"GET /healthz HTTP/1.1\r\n" + b"X: 1\r\n" * 100: b"431",
+        b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 8000 + b"\r\n": b"200",
+        b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n": b"431",
+    }
+    for request, status in cases.items():
+        with socket.create_connection(("127.0.0.1", web_port), timeout=20) as client:
+            client.sendall(request + b"Host: localhost\r\nConnection: close\r\n\r\n")
+            assert status == client.recv(4096).split()[1], request[:80]
+
+
 def test_the_image_serves_likewise() -> None:
     dockerfile = (ROOT / "docker" / "django.Dockerfile").read_text()
     (config,) = re.findall(r"--config (\S+)", procfile_line())

@@ -1,6 +1,9 @@
 """Invented requests to a real edge before real Kafka: from its own OpenAPI document, and of any bytes at all."""
 
+import contextlib
 import json
+import re
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -113,6 +116,61 @@ def test_any_lines_are_judged_one_by_one_and_every_202_stands_in_kafka(
 
     assert {202, 207, 422} == statuses.keys()
     assert_stored(acknowledged, topic, kafka)
+
+
+NAMES = st.sampled_from(
+    (
+        b"Content-Type Content-Length Transfer-Encoding Content-Encoding Expect Connection Upgrade X-Request-ID "
+        b"traceparent Host Authorization Idempotency-Key X-Forwarded-For Cookie"
+    ).split()
+)
+VALUES = st.sampled_from(
+    b"application/json|application/x-ndjson; charset=\xff|18|-1|1e3|99999999999999999999|chunked|gzip, chunked|"
+    b"100-continue|close|Upgrade, HTTP2-Settings|h2c|websocket|Bearer ||\xff".split(b"|")
+)
+HEADER = st.tuples(NAMES | st.binary(max_size=20), VALUES | st.binary(max_size=100))
+TARGETS = st.sampled_from([b"/new/", b"/new/batch/", b"/new", b"/healthz", b"*", b"http://[", b"/%ff", b"edge:443"])
+
+
+def ask(edge: EdgeProcess, request: bytes) -> list[int]:
+    """The statuses that came until the connection was closed. One that waits for more is told that this was all."""
+    answers = b""
+    with socket.create_connection(("127.0.0.1", httpx.URL(edge.url).port or 0), timeout=0.2) as client:
+        client.sendall(request)
+        with contextlib.suppress(ConnectionResetError):
+            while True:
+                try:
+                    piece = client.recv(65_536)
+                except TimeoutError:
+                    client.settimeout(15)
+                    client.shutdown(socket.SHUT_WR)
+                    continue
+                if not piece:
+                    break
+                answers += piece
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+
+
+def test_any_headers_get_an_answer_that_is_no_failure(edge: EdgeProcess) -> None:
+    """Over the bare socket; behind a request that is whole, which has to get its answer too."""
+    seen: Counter[int] = Counter()
+
+    @settings(settings.default, max_examples=150)
+    @given(
+        method=st.sampled_from([b"POST", b"POST", b"GET", b"HEAD", b"CONNECT", b"PRI"]) | st.binary(max_size=5),
+        target=TARGETS | st.binary(max_size=30),
+        headers=st.lists(HEADER, max_size=8),
+        body=st.just(b'{"title": "hello"}') | st.binary(max_size=50),
+    )
+    def post(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        lines = [method + b" " + target + b" HTTP/1.1", *[name + b": " + value for name, value in headers]]
+        first, *others = ask(edge, b"GET /healthz HTTP/1.1\r\n\r\n" + b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        assert 200 == first
+        assert all(status < 500 for status in others)
+        seen.update(others)
+
+    post()
+    assert {404, 415} <= seen.keys()
 
 
 def assert_stored(acknowledged: dict[str, bytes], topic: str, kafka: Kafka) -> None:

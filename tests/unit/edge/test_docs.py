@@ -57,8 +57,9 @@ def test_the_body_of_a_batch_shows_its_limits_and_both_forms(openapi: dict[str, 
 )
 def test_every_answer_is_described(openapi: dict[str, Any], path: str, good: dict[str, str]) -> None:
     responses = openapi["paths"][path]["post"]["responses"]
-    assert {*good, "400", "401", "403", "408", "413", "415", "422", "500", "503"} == set(responses)
-    assert "Retry-After" in responses["503"]["headers"]
+    assert {*good, "400", "401", "403", "408", "413", "415", "422", "429", "500", "503"} == set(responses)
+    for status in ("429", "503"):
+        assert "Retry-After" in responses[status]["headers"]
     for status, response in responses.items():
         media_type = "application/json" if status in good else "application/problem+json"
         schema = {"$ref": f"#/components/schemas/{good.get(status, 'ProblemDetails')}"}

@@ -27,6 +27,10 @@ OPEN = {"EDGE_AUTH": "open"}
         ("EDGE_ACK_TIMEOUT_SECONDS", "nan"),
         ("EDGE_MAX_IN_FLIGHT_RECORDS", "999"),  # a batch of 1,000 would never fit in
         ("EDGE_MAX_IN_FLIGHT_BYTES", "1048576"),
+        ("EDGE_RATE_LIMIT_PER_OWNER", "-1"),
+        ("EDGE_REDIS_URL", "localhost:6379"),
+        ("EDGE_TRUSTED_PROXIES", "*"),
+        ("EDGE_TRUSTED_PROXIES", "192.0.2.1, proxy"),
         ("EDGE_LOG_LEVEL", "LOUD"),
         ("EDGE_AUTH", "none"),
         ("EDGE_JWKS", "/not/there.json"),

@@ -71,12 +71,26 @@ def test_a_switched_off_healthcheck_is_none(tree: Path, healthcheck: str) -> Non
         ("${DJANGO_SECRET_KEY:?", "${DJANGO_SECRET_KEY:-changeme", "DJANGO_SECRET_KEY has a default"),
         ("condition: service_healthy", "condition: service_heathy", "condition value must be one of"),
         ("    restart: always\n", "    restrat: always\n", "restrat"),
+        ("  read_only: true\n", "", "edge can write to its root file system"),
+        ("  cap_drop: [ALL]\n", "  cap_drop: [NET_RAW]\n", "web keeps capabilities"),
+        ("  cap_drop: [ALL]\n", "  cap_drop: [ALL]\n  cap_add: [NET_ADMIN]\n", "web keeps capabilities"),
+        ('  security_opt: ["no-new-privileges:true"]\n', "", "worker may gain privileges"),
+        ("  init: true\n", "  init: true\n  privileged: true\n", "beat is privileged"),
+        ("    user: postgres\n", "    user: root\n", "postgres may run as root"),
+        ("  pids_limit: 200\n", "", "redis has no limit on processes"),
+        ("    mem_limit: 2g  #", "    #", "kafka has no limit on memory"),
         ("services:\n", "services: [\n", "compose.yml"),
     ],
 )
 def test_a_fault_in_compose_is_named(tree: Path, old: str, new: str, complaint: str) -> None:
     replace(tree / "compose.yml", old, new)
     assert complaint in complaints(tree)
+
+
+@pytest.mark.parametrize("user", ["", "USER 0:0\n", "USER 10001:10001\nUSER 0\n"])
+def test_an_image_that_runs_as_root_fails(tree: Path, user: str) -> None:
+    replace(tree / "docker" / "edge.Dockerfile", "USER 10001:10001\n", user)
+    assert "edge.Dockerfile runs as root" in complaints(tree)
 
 
 def test_a_longer_task_needs_a_longer_grace(tree: Path) -> None:

@@ -1,0 +1,29 @@
+"""Who guesses passwords has to wait: what django-axes asks of this project."""
+
+from contextlib import suppress
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """Behind a proxy the last address of X-Forwarded-For: what it saw. Those before are the client's own words."""
+    forwarded = request.headers.get("X-Forwarded-For", "") if settings.BEHIND_PROXY else ""
+    for text in (forwarded.rpartition(",")[2].strip(), request.META.get("REMOTE_ADDR", "")):
+        with suppress(ValueError):
+            return str(ip_address(text))
+    return None
+
+
+def locked_out(request: HttpRequest, _response: HttpResponse | None = None, _credentials: Any = None) -> HttpResponse:
+    minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
+    status, headers = HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(minutes * 60)}
+    if not request.path.startswith("/api/"):
+        return HttpResponse(render_to_string("locked_out.html", {"minutes": minutes}), status=status, headers=headers)
+    detail = f"Too many attempts with wrong passwords; try again in {minutes} minutes."
+    problem: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    return JsonResponse(problem, status=status, headers=headers, content_type="application/problem+json")
