@@ -22,6 +22,14 @@ def _base_url(value: str) -> str:
     return str(url).rstrip("/")  # in ASCII, and safe in JSON and in a header
 
 
+def _origins(value: str) -> str:
+    for origin in filter(None, value.split(",")):
+        url = _HTTP_URL.validate_python(origin)
+        if str(url) != f"{origin}/":
+            raise ValueError("must be origins such as https://todo.example, separated by commas")
+    return value
+
+
 def _tracing(value: bool) -> bool:
     """FastAPI brings a part of OpenTelemetry, but not the part that sends."""
     if value and find_spec("opentelemetry.sdk") is None:
@@ -41,6 +49,7 @@ class EdgeSettings(BaseModel):
     # The largest batch has to fit in, with what the edge adds to each todo.
     max_in_flight_records: int = Field(20_000, ge=MAX_BATCH_TODOS)
     max_in_flight_bytes: int = Field(64 * 1024 * 1024, ge=2 * MAX_BATCH_BYTES)
+    cors_origins: Annotated[str, AfterValidator(_origins)] = ""  # separated by commas
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     log_format: Annotated[Literal["line", "json"], BeforeValidator(str.lower)] = "line"
     tracing: Annotated[bool, AfterValidator(_tracing)] = False
