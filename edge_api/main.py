@@ -65,6 +65,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the Host that the client made up
     )
+    if settings.edge.cors_origins:
+        app.allow_origins(settings.edge.cors_origins.split(","))
     install_handlers(app)
     install_docs(app)
     add_routes(app, settings, auth, publisher, metrics, limits)

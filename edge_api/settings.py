@@ -42,6 +42,14 @@ def _jwks(value: str) -> str:
     return value
 
 
+def _origins(value: str) -> str:
+    for origin in filter(None, value.split(",")):
+        url = _HTTP_URL.validate_python(origin)
+        if str(url) != f"{origin}/":
+            raise ValueError("must be origins such as https://todo.example, separated by commas")
+    return value
+
+
 def _tracing(value: bool) -> bool:
     """FastAPI brings a part of OpenTelemetry, but not the part that sends."""
     if value and find_spec("opentelemetry.sdk") is None:
@@ -83,6 +91,7 @@ class EdgeSettings(BaseModel):
     redis_url: Annotated[SecretStr | None, AfterValidator(_redis_url)] = None
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     max_connections: int = Field(4096, ge=1, le=1_000_000)
+    cors_origins: Annotated[str, AfterValidator(_origins)] = ""  # separated by commas
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     log_format: Annotated[Literal["line", "json"], BeforeValidator(str.lower)] = "line"
     tracing: Annotated[bool, AfterValidator(_tracing)] = False

@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",  # the scripts of the API's documentation
@@ -84,6 +85,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "todoproject.middleware.RequestLog",
+    "corsheaders.middleware.CorsMiddleware",  # around the next one, whose answers need its headers too
     "todoproject.middleware.ApiProblems",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -208,6 +210,13 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "todos.api.problems.handle",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
+# Pages of other origins that may use the API; no cookie goes with their requests.
+CORS_ALLOWED_ORIGINS = env.list("DJANGO_CORS_ORIGINS", default=[])
+if any(not urlsplit(origin).scheme or urlsplit(origin).path for origin in CORS_ALLOWED_ORIGINS):
+    raise ImproperlyConfigured("DJANGO_CORS_ORIGINS: must be origins such as https://todo.example, separated by commas")
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "if-match", "if-none-match", "x-request-id"]
+CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "X-Request-ID"]
 SPECTACULAR_SETTINGS = {
     "TITLE": "Todos",
     "DESCRIPTION": "Stored todos. New ones come through the edge, which has a document of its own.",

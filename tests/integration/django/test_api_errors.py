@@ -80,3 +80,13 @@ def test_no_more_errors_than_help(client: Client, todo: Todo) -> None:
     body = {"action": "done", "ids": ["x"] * 100}
     answer = client.post(f"{LIST}bulk/", body, content_type="application/json")
     assert_problem(answer, 400, *(f"ids.{number}" for number in range(20)))
+
+
+@pytest.mark.django_db
+def test_other_origins_only_where_they_are_named(client: Client, settings: Settings) -> None:
+    headers = {"origin": "https://todo.example"}
+    assert "access-control-allow-origin" not in client.get(LIST, headers=headers).headers
+    settings.CORS_ALLOWED_ORIGINS = ["https://todo.example"]
+    for url in (LIST, "/api/nothing/"):
+        assert "https://todo.example" == client.get(url, headers=headers)["Access-Control-Allow-Origin"]
+    assert "access-control-allow-origin" not in client.get("/healthz", headers=headers).headers
