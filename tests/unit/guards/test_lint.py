@@ -31,7 +31,8 @@ DEPLOY = ("check", "--deploy", "--fail-level", "WARNING")
         "requirements/check.py",
         "docker/check_compose.py",
         "hadolint docker/*.Dockerfile",
-        "shellcheck docker/*.sh .ci/run",
+        "docker.check_k8s",
+        "shellcheck docker/*.sh tests/containers/stand_ins/*.sh .ci/run",
     ],
 )
 def test_make_lint_runs_it(guard: str) -> None:
