@@ -1,7 +1,8 @@
-"""One node of Apache Kafka (KRaft), or the noida-db wheel's broker where Java or the jars cannot be had."""
+"""Apache Kafka (KRaft), one node or several, or the noida-db wheel's broker where Java or the jars cannot be had."""
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +32,13 @@ class Kafka(Service):
 
     start_seconds = 90
 
+    def __init__(
+        self, directory: Path, port: int = 0, *, node: int = 1, quorum: Mapping[int, int] | None = None
+    ) -> None:
+        """`quorum`: the controller's port of each node of the cluster; without it this is the only one."""
+        super().__init__(directory, port)
+        self.node, self.quorum = node, quorum or {node: free_port()}
+
     @property
     def bootstrap_servers(self) -> str:
         return f"{HOST}:{self.port}"
@@ -44,7 +52,7 @@ class Kafka(Service):
             return self._stand_in()
         data = self.directory / "apache"
         properties = self.directory / "server.properties"
-        properties.write_text(_properties(self.bootstrap_servers, data))
+        properties.write_text(_properties(f"{HOST}:{self.port}", data, self.node, self.quorum))
         if not (data / "meta.properties").is_file():
             _format(java, properties)
         return Process("Kafka", [*java, "kafka.Kafka", str(properties)], log=self.directory / "kafka.log")
@@ -89,30 +97,33 @@ def _java() -> list[str]:
     return [str(java), *JVM, *LOGGING, "-cp", jars.classpath()]
 
 
-def _properties(address: str, data: Path) -> str:
-    controller = f"{HOST}:{free_port()}"
+def _properties(address: str, data: Path, node: int, quorum: Mapping[int, int]) -> str:
+    replicas = min(len(quorum), 3)
+    enough = max(replicas - 1, 1)
     settings = {
         "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@{controller}",
+        "node.id": node,
+        "controller.quorum.voters": ",".join(f"{other}@{HOST}:{port}" for other, port in quorum.items()),
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{address},CONTROLLER://{controller}",
+        "listeners": f"PLAINTEXT://{address},CONTROLLER://{HOST}:{quorum[node]}",
         "advertised.listeners": f"PLAINTEXT://{address}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": data,
         "auto.create.topics.enable": "false",
+        "default.replication.factor": replicas,
+        "min.insync.replicas": enough,
         "group.initial.rebalance.delay.ms": 0,
         # After a SIGKILL the controller waits for this long before it lets the broker back in; the default is 9000.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
         "offsets.topic.num.partitions": 1,
-        "offsets.topic.replication.factor": 1,
+        "offsets.topic.replication.factor": replicas,
         "transaction.state.log.num.partitions": 1,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": enough,
         "share.coordinator.state.topic.num.partitions": 1,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": enough,
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 

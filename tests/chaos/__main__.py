@@ -17,7 +17,7 @@ import tests.conftest  # noqa: F401 - Django's settings, before the imports belo
 from devstack.interrupts import Interrupted, Interrupts
 from devstack.process import ServiceError
 from tests.chaos.campaign import drain, run_faults
-from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.faults import DEFAULT, FAULTS, KILL_ONE_OF_THREE, Fault
 from tests.chaos.progress import Ticker
 from tests.chaos.report import Report, findings, machine, show, tabulate, versions
 from tests.chaos.table import markdown
@@ -72,9 +72,11 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
     for name, reason in skipped.items():
         console.print(f"not done here: {name}: {reason}", highlight=False)
     wants_disk = any(fault.name == "full-disk" for fault in faults)
+    wants_brokers = any(fault.name == KILL_ONE_OF_THREE for fault in faults)
+    env = BROKEN if options.broken else {}
     with (
         Ticker(console, options.seconds) as ticker,
-        running_world(folder, options.seed, env=BROKEN if options.broken else {}, wants_disk=wants_disk) as world,
+        running_world(folder, options.seed, env=env, wants_disk=wants_disk, wants_brokers=wants_brokers) as world,
     ):
         ticker.watch(world.journal)
         injections = list(
@@ -123,7 +125,7 @@ def _possible(chosen: Sequence[Fault]) -> tuple[list[Fault], dict[str, str]]:
 
 
 def _faults(text: str) -> list[Fault]:
-    names = list(FAULTS) if text == "all" else text.split(",")
+    names = [fault.name for fault in DEFAULT] if text == "all" else text.split(",")
     if unknown := [name for name in names if name not in FAULTS]:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: unknown; there are {', '.join(FAULTS)}")
     return [FAULTS[name] for name in names]
@@ -149,7 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=_positive, default=50.0, help="POSTs per second; default: 50")
     parser.add_argument("--hold", type=_positive, metavar="SECONDS", help="hold each fault so long; default: random")
     parser.add_argument("--patience", type=_positive, default=PATIENCE, help=f"seconds to recover; default: {PATIENCE}")
-    parser.add_argument("--faults", type=_faults, default=list(FAULTS.values()), help=f"all, or {','.join(FAULTS)}")
+    parser.add_argument(
+        "--faults", type=_faults, default=DEFAULT, help=f"default: all that one broker can have; of {','.join(FAULTS)}"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--table", type=_report, nargs="+", metavar="FILE", help="only print such reports as one table")
     parser.add_argument("--broken", action="store_true", help="move the ledger outside the transaction: must fail")

@@ -3,6 +3,7 @@ operator would repair. Meanwhile it is held for a random time from the range in 
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import NamedTuple
@@ -11,14 +12,19 @@ import psutil
 import redis
 
 from tests.chaos import database_faults, record_faults
-from tests.chaos.world import World, running, why_no_disk
+from tests.chaos.world import World, running, why_no_brokers, why_no_disk
 from tests.support.stack import eventually
 
 STOP_SECONDS = 40.0
 # A running poll stores every quarter of a second under load; a dead poll's partitions are free after 15 s.
 POINT_SECONDS = 60.0
+# A new leader: the broker's session of 3 s, sometimes a new controller first; all in a noisy machine.
+ONE_BROKER_SECONDS = 60.0
 # Longer than a lease and than the edge's time-outs, but not always.
 FREEZE_SECONDS = (3.0, 18.0)
+
+# The only fault that needs three brokers, and so starts them; all others strike at one.
+KILL_ONE_OF_THREE = "kill-one-of-three"
 
 Strike = Callable[[World], AbstractContextManager[None]]
 
@@ -58,6 +64,19 @@ def _end_service(kind: str, *, kill: bool) -> Strike:
         service.start()
 
     return strike
+
+
+@contextmanager
+def _kill_one_of_three(world: World) -> Iterator[None]:
+    """The other two go on: before the third is back, todos are acknowledged and stored."""
+    broker = world.one_broker()
+    broker.kill()
+    killed_at = time.time()
+    try:
+        eventually(lambda: world.journal.first_visible(killed_at), seconds=ONE_BROKER_SECONDS, what="todos to go on")
+        yield
+    finally:
+        broker.start()
 
 
 def _freeze_service(kind: str) -> Strike:
@@ -143,6 +162,7 @@ def _all() -> Iterator[Fault]:
         yield Fault(f"kill-{kind}", _end_service(kind, kill=True), (0.0, 8.0))
         yield Fault(f"stop-{kind}", _end_service(kind, kill=False), (0.0, 8.0))
         yield Fault(f"freeze-{kind}", _freeze_service(kind), FREEZE_SECONDS)
+    yield Fault(KILL_ONE_OF_THREE, _kill_one_of_three, (0.0, 8.0), why_no_brokers)
     yield Fault("flush-valkey", _flush_valkey)
     for point in ("before-insert", "before-commit", "after-commit"):
         yield Fault(f"crash-{point}", _strike_at(point, signal.SIGKILL))
@@ -162,3 +182,4 @@ def _all() -> Iterator[Fault]:
 
 
 FAULTS = {fault.name: fault for fault in _all()}
+DEFAULT = [fault for fault in FAULTS.values() if fault.name != KILL_ONE_OF_THREE]

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
+from devstack.jars import find_java
 from tests.support.run import eventually, processes_of
 from tests.support.stack import ROOT
 
@@ -45,6 +47,16 @@ def test_faults_in_random_order_lose_nothing_and_store_nothing_twice(tmp_path: P
     assert every["acknowledged"] == every["stored"] > 200
     assert 0 == every["lost"] == every["stored_twice"]
     assert 4 <= len({injection["fault"] for injection in report["injections"]})
+
+
+@pytest.mark.skipif(find_java() is None, reason="three brokers need Apache Kafka, and so Java")
+def test_one_of_three_brokers_may_die(tmp_path: Path) -> None:
+    code, report = run(tmp_path, "--seconds", "1", "--hold", "1", "--faults", "kill-one-of-three")
+
+    assert {} == report["violations"]
+    assert 0 == code
+    assert 0 < report["lines"][0]["acknowledged"]
+    assert report["lines"][-1]["acknowledged"] == report["lines"][-1]["stored"]
 
 
 def test_a_ledger_outside_the_transaction_is_found_out(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ import psutil
 from pytest_django import DjangoDbBlocker
 
 from devstack import Kafka, Postgres, Valkey
+from devstack.brokers import Brokers
+from devstack.jars import find_java
 from devstack.process import Process
 from devstack.service import Service
 from tests.chaos.background import Supervisor, Watcher
@@ -66,6 +68,10 @@ class World:
         }
         return services[kind]
 
+    def one_broker(self) -> Service:
+        kafka = self.services.kafka
+        return self.rng.choice(kafka.nodes) if isinstance(kafka, Brokers) else kafka
+
     def accept(self, sent: Sent) -> None:
         """Todos that another producer put into Kafka count as acknowledged too."""
         for todo_id in sent.ids:
@@ -78,9 +84,12 @@ def running(process: Process) -> psutil.Process:
 
 
 @contextmanager
-def running_world(folder: Path, seed: int, *, env: dict[str, str], wants_disk: bool) -> Iterator[World]:
-    """Ends everything, whatever happens."""
-    services = Services(Postgres(folder / "postgres"), Valkey(folder / "valkey"), Kafka(folder / "kafka"))
+def running_world(
+    folder: Path, seed: int, *, env: dict[str, str], wants_disk: bool, wants_brokers: bool
+) -> Iterator[World]:
+    """Ends everything, whatever happens. `wants_brokers`: three in place of one."""
+    kafka = Brokers(folder / "kafka") if wants_brokers else Kafka(folder / "kafka")
+    services = Services(Postgres(folder / "postgres"), Valkey(folder / "valkey"), kafka)
     (points := folder / "points").mkdir()
     with ExitStack() as ending:
         disk = _mount_disk(folder / "disk", ending) if wants_disk else None
@@ -110,6 +119,10 @@ def _start_programs(stack: Stack, env: dict[str, str]) -> None:
         stack.worker(worker, app="tests.chaos.faulty_worker", env=env)
     for beat in BEATS:
         stack.beat(beat)
+
+
+def why_no_brokers() -> str | None:
+    return None if find_java() else "three brokers need Apache Kafka, and so Java"
 
 
 def why_no_disk() -> str | None:

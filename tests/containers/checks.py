@@ -16,8 +16,8 @@ T = TypeVar("T")
 Say = Callable[[str], None]
 EDGES, WORKERS = 3, 4
 JVM = "kafka"
-# A JVM that was told to end says so by its exit code.
-CLEAN = {JVM: {143}}
+# Those end by the signal itself, after all is done: 128 + SIGTERM.
+CLEAN = {JVM: {143}, "edge": {143}}
 # Clients first, so that nothing waits for what is gone.
 ORDER = ("proxy", "edge", "beat", "worker", "web", "prometheus", "redis", "kafka", "postgres")
 MUST_LACK = {"todo-edge": ("django", "celery", "psycopg2"), "todo-django": ("fastapi", "uvicorn")}
