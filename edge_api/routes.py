@@ -102,9 +102,10 @@ MANY = {
 
 def add_routes(app: FastPath, settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics) -> None:
     one, many = new_todo(settings, auth, publisher, metrics), new_batch(settings, auth, publisher, metrics)
-    app.add_post("/new/", one, summary="Add a todo", **_documentation(ONE, OF_ONE))
+    guard: dict[str, Any] = {} if settings.edge.auth == "open" else {"dependencies": [Depends(TOKEN)]}
+    app.add_post("/new/", one, summary="Add a todo", **guard, **_documentation(ONE, OF_ONE))
     app.add_post("/new", one, include_in_schema=False)
-    app.add_post("/new/batch/", many, summary="Add many todos", **_documentation(MANY, OF_MANY))
+    app.add_post("/new/batch/", many, summary="Add many todos", **guard, **_documentation(MANY, OF_MANY))
     app.add_post("/new/batch", many, include_in_schema=False)
 
 
@@ -115,5 +116,4 @@ def _documentation(content: dict[str, Any], responses: Responses) -> dict[str, A
         "responses": responses,
         "openapi_extra": {"requestBody": body},
         "tags": ["todos"],
-        "dependencies": [Depends(TOKEN)],
     }
