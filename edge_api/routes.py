@@ -120,9 +120,10 @@ def add_routes(
 ) -> None:
     one = new_todo(settings, auth, publisher, metrics, limits)
     many = new_batch(settings, auth, publisher, metrics, limits)
-    app.add_post("/new/", one, summary="Add a todo", **_documentation(ONE, OF_ONE))
+    guard: dict[str, Any] = {} if settings.edge.auth == "open" else {"dependencies": [Depends(TOKEN)]}
+    app.add_post("/new/", one, summary="Add a todo", **guard, **_documentation(ONE, OF_ONE))
     app.add_post("/new", one, include_in_schema=False)
-    app.add_post("/new/batch/", many, summary="Add many todos", **_documentation(MANY, OF_MANY))
+    app.add_post("/new/batch/", many, summary="Add many todos", **guard, **_documentation(MANY, OF_MANY))
     app.add_post("/new/batch", many, include_in_schema=False)
 
 
@@ -133,5 +134,4 @@ def _documentation(content: dict[str, Any], responses: Responses) -> dict[str, A
         "responses": responses,
         "openapi_extra": request,
         "tags": ["todos"],
-        "dependencies": [Depends(TOKEN)],
     }

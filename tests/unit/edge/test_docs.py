@@ -11,7 +11,9 @@ from fastapi import FastAPI
 from fastapi.openapi.models import OpenAPI
 
 from edge_api.contract import DESCRIPTION_MAX, MAX_BATCH_TODOS, TITLE_MAX, parse_json
+from edge_api.main import create_app
 from edge_api.schemas import NewTodo
+from edge_api.settings import EdgeSettings, Settings
 
 
 @pytest.fixture
@@ -74,6 +76,15 @@ def test_the_receipt_s_url_is_described(openapi: dict[str, Any]) -> None:
 def test_the_idempotency_key_is_described(openapi: dict[str, Any], path: str) -> None:
     (parameter,) = openapi["paths"][path]["post"]["parameters"]
     assert ("Idempotency-Key", "header") == (parameter["name"], parameter["in"])
+
+
+def test_the_token_is_described_where_one_is_needed(settings: Settings, openapi: dict[str, Any]) -> None:
+    edge = EdgeSettings(auth="token", jwks="http://localhost/jwks.json")
+    guarded = create_app(Settings(edge, settings.kafka)).openapi()
+    for path in ("/new/", "/new/batch/"):
+        assert [{"token": []}] == guarded["paths"][path]["post"]["security"]
+        assert "security" not in openapi["paths"][path]["post"]
+    assert "bearer" == guarded["components"]["securitySchemes"]["token"]["scheme"]
 
 
 def test_every_path_is_described(openapi: dict[str, Any]) -> None:
