@@ -36,7 +36,7 @@ def _leave_the_parents_group(**_: Any) -> None:
 
 @worker_process_init.connect
 def _keep_garbage_collection_short(**_: Any) -> None:
-    """What is there from the start, a third of a drain's time, need not be looked through again and again."""
+    """What is there from the start need not be looked through again and again."""
     gc.freeze()
 
 
