@@ -9,7 +9,6 @@ import pytest
 from edge_api.contract.tokens import InvalidToken, Token, kid_of, read_jwks, verify
 from tests.support.tokens import Signer
 
-NOW = int(time.time())
 SIGNER = Signer()
 
 
@@ -22,20 +21,21 @@ def verdict(token: str, signer: Signer = SIGNER, until: float = float("inf")) ->
 
 
 def test_a_good_token_tells_owner_scopes_and_end() -> None:
-    token = SIGNER.token("7", scope="read write", exp=NOW + 60)
-    assert Token("7", frozenset({"read", "write"}), NOW + 65) == verdict(token)
-    assert Token("7", frozenset(), NOW + 65) == verdict(SIGNER.token(scope=None, exp=NOW + 60))
-    assert Token("7", frozenset({"read"}), NOW + 20) == verdict(SIGNER.token(scope="read"), until=NOW + 20)
+    now = int(time.time())
+    token = SIGNER.token("7", scope="read write", exp=now + 60)
+    assert Token("7", frozenset({"read", "write"}), now + 65) == verdict(token)
+    assert Token("7", frozenset(), now + 65) == verdict(SIGNER.token(scope=None, exp=now + 60))
+    assert Token("7", frozenset({"read"}), now + 20) == verdict(SIGNER.token(scope="read"), until=now + 20)
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"exp": NOW - 60}, "has expired"),
+        ({"exp": 1}, "has expired"),
         ({"aud": "others"}, "is not valid: it is meant for others"),
         ({"aud": ["todo", "others"]}, "is not valid: it is meant for others"),
         ({"iss": "others"}, "is not valid: it comes from others"),
-        ({"iat": NOW + 60}, "is not valid: it is from the future"),
+        ({"iat": 2**40}, "is not valid: it is from the future"),
         *(({name: None}, "is not valid: a claim is missing") for name in ("iss", "aud", "sub", "exp", "iat")),
         ({"exp": "soon"}, "is not valid: it is not signed by us"),
         *(({"sub": sub}, "is not valid: its subject or scope is none of ours") for sub in ("", "a\0b", "x" * 256)),
@@ -52,7 +52,7 @@ def test_nobody_else_can_sign() -> None:
     assert {"is not signed with EdDSA and a named key"} == {verdict(token) for token in wrong}
     assert "is not valid: it is not signed by us" == verdict(Signer().token())
     assert "is signed with a key that is unknown or retired" == verdict(Signer("two").token())
-    assert "is signed with a key that is unknown or retired" == verdict(SIGNER.token(), until=NOW - 1)
+    assert "is signed with a key that is unknown or retired" == verdict(SIGNER.token(), until=1)
     head, body, signature = SIGNER.token().split(".")
     assert "is not valid: it is not signed by us" == verdict(f"{head}.{body}.{SIGNER.token('8').split('.')[2]}")
     assert "is not valid: it is not signed by us" == verdict(f"{head}.{SIGNER.token('8').split('.')[1]}.{signature}")
