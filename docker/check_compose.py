@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SCALED = ("edge", "worker")
 # Kafka's image renders its configuration into /opt/kafka/config when it starts.
-WRITABLE = {"kafka"}
+WRITABLE = {"kafka", "kafka-2", "kafka-3"}
 Services = dict[str, dict[str, Any]]
 
 

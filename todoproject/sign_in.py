@@ -6,8 +6,10 @@ from ipaddress import ip_address
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+
+from todos.api.problems import problem
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -25,5 +27,4 @@ def locked_out(request: HttpRequest, _response: HttpResponse | None = None, _cre
     if not request.path.startswith("/api/"):
         return HttpResponse(render_to_string("locked_out.html", {"minutes": minutes}), status=status, headers=headers)
     detail = f"Too many attempts with wrong passwords; try again in {minutes} minutes."
-    problem: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return JsonResponse(problem, status=status, headers=headers, content_type="application/problem+json")
+    return problem(status, detail, headers=headers)

@@ -7,8 +7,6 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import QuerySet
-
 from edge_api.contract import FieldError, InvalidPayload, TodoCreated, parse_json, record_key
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Todo
 
@@ -46,11 +44,13 @@ def next_offset(topic: str, partition: int) -> int:
     return ledger.values_list("next_offset", flat=True).first() or 0
 
 
-def find_receipt(place: Place, visible: QuerySet[Todo]) -> Receipt:
-    """`visible` are the todos that whoever asks may see."""
+def find_receipt(place: Place, owner: str) -> Receipt | None:
+    """None where it is of a todo of another owner. What is not stored is known to whoever knows its id."""
     # The ledger first: what it covers was committed with it, so the rows that are read after it are there.
     is_decided = place.offset < next_offset(place.topic, place.partition)
-    todo = visible.filter(id=place.todo_id).first()
+    todo = Todo.objects.filter(id=place.todo_id).first()
+    if todo and todo.owner != owner:
+        return None
     if todo and (todo.source_partition, todo.source_offset) == place[2:]:
         return Receipt(Status.STORED, todo)
     if not is_decided:  # a conflict, perhaps, though there is a todo

@@ -1,6 +1,6 @@
 """What the OpenAPI document says beyond what the code itself tells: errors, headers, examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, TypeVar
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
@@ -27,14 +27,18 @@ TODO = {
 }
 ERRORS = {
     400: "A parameter, a field or the body is wrong; `errors` names each.",
+    401: "Nobody is signed in, or the token is not good (any more).",
+    403: "The token lacks the scope, or the session its CSRF token.",
     404: "There is no such todo.",
     406: "Nothing that Accept asks for can be given.",
     412: "The todo has changed: its ETag is not in If-Match any more.",
     413: f"The body is larger than {MAX_BODY_BYTES:,} bytes.",
     415: "The content type is not application/json.",
+    429: "Too many requests; Retry-After says when to try again.",
     500: "The service failed in an unexpected way.",
     503: "The database does not answer at the moment; Retry-After says when to try again.",
 }
+ALWAYS = {401, 403, 406, 429, 500, 503}
 
 
 class FieldProblem(serializers.Serializer):
@@ -52,19 +56,26 @@ class ProblemDetails(serializers.Serializer):
     errors = FieldProblem(many=True, help_text=f"{MAX_ERRORS} at most.")  # type: ignore[assignment]
 
 
-def _documented(success: dict[int, Any], *errors: int, **options: Any) -> Callable[[F], F]:
-    codes = sorted({*errors, 406, 500, 503})
-    problems = {(code, MEDIA_TYPE): OpenApiResponse(ProblemDetails, ERRORS[code]) for code in codes}
+def documented(
+    success: dict[int, Any],
+    *errors: int,
+    always: Set[int] = ALWAYS,
+    texts: dict[int, str] | None = None,
+    **options: Any,
+) -> Callable[[F], F]:
+    """`texts` say something else of an error than it usually means."""
+    meanings, codes = ERRORS | (texts or {}), sorted(always | {*errors})
+    problems = {(code, MEDIA_TYPE): OpenApiResponse(ProblemDetails, meanings[code]) for code in codes}
     return extend_schema(responses=success | problems, **options)
 
 
-def _header(name: str, text: str, **options: Any) -> OpenApiParameter:
+def header(name: str, text: str, **options: Any) -> OpenApiParameter:
     return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=text, **options)
 
 
-IF_MATCH = _header("If-Match", "The ETag as it was read: the change is made only if the todo has not changed since.")
-IF_NONE_MATCH = _header("If-None-Match", "An ETag that is known: 304 if the todo still has it.")
-ETAG = _header("ETag", "Changes whenever the todo does.", response=[200, 304])
+IF_MATCH = header("If-Match", "The ETag as it was read: the change is made only if the todo has not changed since.")
+IF_NONE_MATCH = header("If-None-Match", "An ETag that is known: 304 if the todo still has it.")
+ETAG = header("ETag", "Changes whenever the todo does.", response=[200, 304])
 ONE = OpenApiExample("A todo", TODO, response_only=True)
 CHANGE = OpenApiExample("A change", {"is_done": True}, request_only=True)
 WHOLE = OpenApiExample("A whole todo", {"title": "Do homework", "description": "", "is_done": True}, request_only=True)
@@ -72,7 +83,7 @@ EDITED = {200: TodoSerializer}
 BAD = {400, 404, 412, 413, 415}
 GUARDED = "With `If-Match` it is done only if nobody has changed the todo since it was read; without, in any case."
 
-listed = _documented(
+listed = documented(
     {200: TodoSerializer(many=True)},
     400,
     summary="Find todos",
@@ -84,7 +95,7 @@ listed = _documented(
     parameters=[ListQuery],
     examples=[ONE],
 )
-read = _documented(
+read = documented(
     {200: TodoSerializer, 304: OpenApiResponse(description="The client knows it already.")},
     404,
     summary="Read a todo",
@@ -92,17 +103,17 @@ read = _documented(
     parameters=[IF_NONE_MATCH, ETAG],
     examples=[ONE],
 )
-replaced = _documented(
+replaced = documented(
     EDITED, *BAD, summary="Replace a todo", description=GUARDED, parameters=[IF_MATCH, ETAG], examples=[ONE, WHOLE]
 )
-changed = _documented(
+changed = documented(
     EDITED, *BAD, summary="Change a todo", description=GUARDED, parameters=[IF_MATCH, ETAG], examples=[ONE, CHANGE]
 )
-deleted = _documented(
+deleted = documented(
     {204: OpenApiResponse(description="It is gone.")}, 404, 412, summary="Delete a todo", description=GUARDED,
     parameters=[IF_MATCH],
 )  # fmt: skip
-bulk = _documented(
+bulk = documented(
     {200: BulkAnswerSerializer},
     400,
     413,

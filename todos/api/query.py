@@ -1,6 +1,7 @@
-"""What GET /api/todos/ may be asked, and the todos that are meant by it."""
+"""What may be asked in a URL, and the todos that are meant by it."""
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -15,6 +16,7 @@ from todos.models import Todo
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 WINDOW = 10_000  # todos that one page of a search looks at: some 10 ms
 NO_MOMENT = "Must be ISO 8601 with an offset from UTC, such as 2026-01-31T12:00:00Z; a + is %2B in a URL."
+LONGEST_WAIT_SECONDS = 10
 NEWEST_FIRST, OLDEST_FIRST = "-created_at", "created_at"
 
 
@@ -58,8 +60,29 @@ class SearchField(serializers.CharField):
         return str(data)
 
 
-class ListQuery(serializers.Serializer):
-    """Every parameter of the list; another one, or one given twice, is refused."""
+class SecondsField(serializers.FloatField):
+    def to_internal_value(self, data: Any) -> float:
+        """What is not a number is neither too small nor too large."""
+        seconds = float(super().to_internal_value(data))
+        if not isfinite(seconds):
+            self.fail("invalid")
+        return seconds
+
+
+class Query(serializers.Serializer):
+    """Every parameter there is; another one, or one given twice, is refused."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        known = {*self.fields, "format"}  # the latter is REST framework's own
+        strange = {name: "Is no parameter here." for name in data if name not in known}
+        twice = {name: "Must be given once." for name in data if len(data.getlist(name)) > 1}
+        if strange or twice:
+            raise serializers.ValidationError(strange | twice)
+        return super().to_internal_value(data.dict())
+
+
+class ListQuery(Query):
+    """Of GET /api/todos/."""
 
     is_done = SwitchField(required=False, help_text="Only what is done, or what is not.")
     created_after = MomentField(required=False, help_text="Created at this moment or later.")
@@ -78,13 +101,11 @@ class ListQuery(serializers.Serializer):
     )
     cursor = CursorField(required=False, help_text="From `next` or `previous` of another page.")
 
-    def to_internal_value(self, data: Any) -> Any:
-        known = {*self.fields, "format"}  # the latter is REST framework's own
-        strange = {name: "Is no parameter of this list." for name in data if name not in known}
-        twice = {name: "Must be given once." for name in data if len(data.getlist(name)) > 1}
-        if strange or twice:
-            raise serializers.ValidationError(strange | twice)
-        return super().to_internal_value(data.dict())
+
+class ReceiptQuery(Query):
+    wait = SecondsField(
+        default=0, min_value=0, max_value=LONGEST_WAIT_SECONDS, help_text="Seconds to wait at most until it is known."
+    )
 
 
 def indexed(todos: QuerySet[Todo], asked: dict[str, Any]) -> QuerySet[Todo]:

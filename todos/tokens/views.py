@@ -1,52 +1,30 @@
 """/api/token/, /api/token/refresh/ and the public keys."""
 
-from typing import Any
-
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
-from rest_framework import serializers
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from edge_api.contract.tokens import SCOPES, as_jwk
+from edge_api.contract.tokens import as_jwk
+from todos.tokens import docs
 from todos.tokens.authentication import CHALLENGE
 from todos.tokens.issue import ACCESS_LIFETIME, Pair, RefreshRefused, refresh, sign_in
 from todos.tokens.keys import NoKey, known_keys
+from todos.tokens.serializers import Credentials, OldToken
 
 JWKS_SECONDS = 5  # as often as an edge asks
 
 
 class Unsigned(APIException):
     status_code = 503
+    wait = 60  # seconds
     default_detail = "No token can be signed at the moment: an operator has to make a key."
-
-
-class Credentials(serializers.Serializer[Any]):
-    username = serializers.CharField(max_length=150)
-    password = serializers.CharField(max_length=1_000, trim_whitespace=False, write_only=True)
-    scope = serializers.CharField(default=" ".join(SCOPES), help_text="read, write or both, separated by a space.")
-
-    def validate_scope(self, scope: str) -> str:
-        if not set(scope.split()) <= set(SCOPES):
-            raise serializers.ValidationError(f"Must be of {', '.join(SCOPES)}.")
-        return scope
-
-
-class OldToken(serializers.Serializer[Any]):
-    refresh = serializers.CharField(max_length=200)
-
-
-class Tokens(serializers.Serializer[Any]):
-    access = serializers.CharField(help_text="For the header Authorization: Bearer …, of the edge and of the API.")
-    refresh = serializers.CharField(help_text="Good for one more pair, once.")
-    token_type = serializers.CharField()
-    expires_in = serializers.IntegerField(help_text="Seconds that the access token is good for.")
 
 
 class _TokenView(APIView):
@@ -64,6 +42,7 @@ class _TokenView(APIView):
 class TokenView(_TokenView):
     """Sign in with a name and a password: a token for ten minutes, and one to get the next with."""
 
+    @docs.signed_in
     def post(self, request: Request) -> Response:
         asked = Credentials(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -80,6 +59,7 @@ class TokenView(_TokenView):
 class RefreshView(_TokenView):
     """The next pair of tokens. A refresh token that is used twice ends all that came from its sign-in."""
 
+    @docs.refreshed
     def post(self, request: Request) -> Response:
         asked = OldToken(data=request.data)
         asked.is_valid(raise_exception=True)

@@ -27,7 +27,7 @@ async def allowed(client: httpx.AsyncClient, origin: str) -> list[str | None]:
 
 
 def test_only_the_origins_that_are_named(silent_kafka: str, run: Callable[..., None]) -> None:
-    edge = EdgeSettings(cors_origins=f"{OURS},http://localhost:3000")
+    edge = EdgeSettings(auth="open", cors_origins=f"{OURS},http://localhost:3000")
 
     async def scenario(client: httpx.AsyncClient) -> None:
         assert [OURS] * 4 == await allowed(client, OURS)

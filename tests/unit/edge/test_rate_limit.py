@@ -108,7 +108,7 @@ def test_every_address_has_a_bucket(address: object) -> None:
 
 
 def test_what_is_off_limits_nobody() -> None:
-    limits = RateLimits(EdgeSettings(), Metrics())
+    limits = RateLimits(EdgeSettings(auth="open"), Metrics())
     assert [] == limits.switched_on
     for _ in range(1000):
         limits.of_address({"client": ("192.0.2.7", 1)})

@@ -1,0 +1,29 @@
+"""What goes into and comes out of /api/token/."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from edge_api.contract.tokens import SCOPES
+
+
+class Credentials(serializers.Serializer[Any]):
+    username = serializers.CharField(max_length=150)
+    password = serializers.CharField(max_length=1_000, trim_whitespace=False, write_only=True)
+    scope = serializers.CharField(default=" ".join(SCOPES), help_text="read, write or both, separated by a space.")
+
+    def validate_scope(self, scope: str) -> str:
+        if not set(scope.split()) <= set(SCOPES):
+            raise serializers.ValidationError(f"Must be of {', '.join(SCOPES)}.")
+        return scope
+
+
+class OldToken(serializers.Serializer[Any]):
+    refresh = serializers.CharField(max_length=200)
+
+
+class Tokens(serializers.Serializer[Any]):
+    access = serializers.CharField(help_text="For the header Authorization: Bearer …, of the edge and of the API.")
+    refresh = serializers.CharField(help_text="Good for one more pair, once.")
+    token_type = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="Seconds that the access token is good for.")
