@@ -15,7 +15,7 @@ from edge_api.settings import load_settings
 
 VERSION = "1.33"
 PODS = {"Deployment", "Job"}
-# No schema of Kubernetes knows them: see `_scaler`.
+# No schema of Kubernetes knows them: see `_worker`.
 CUSTOM = {"keda.sh/v1alpha1"}
 Document = dict[str, Any]
 ByName = dict[tuple[str, str], Document]
