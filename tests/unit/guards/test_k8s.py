@@ -37,6 +37,16 @@ def test_the_manifests_pass(manifests: Path) -> None:
         ("migrate.yml", "requests: {", "claims: [], request: {", "Job migrate"),
         ("worker.yml", "consumerGroup: todo", "consumerGroup: other", "ScaledObject worker: reads"),
         ("worker.yml", "terminationGracePeriodSeconds: 100", "terminationGracePeriodSeconds: 60", "killed after 60 s"),
+        ("settings.yml", "http://web/", "web/", "EDGE_JWKS: no such file"),
+        ("settings.yml", "EDGE_AUTH: token", "EDGE_AUTH: open", "EDGE_AUTH: must be token"),
+        ("settings.yml", "todo.example,web", "todo.example", "DJANGO_ALLOWED_HOSTS lacks web"),
+        ("network.yml", "{app: web}", "{app: beat}", "NetworkPolicy: no egress of edge to web"),
+        (
+            "network.yml",
+            "{podSelector: {matchLabels: {app: edge}}}",
+            "{podSelector: {}}",
+            "no ingress of web from edge",
+        ),
         ("kustomization.yml", "  - beat.yml\n", "", "kustomization.yml and the folder differ: beat.yml"),
     ],
 )
