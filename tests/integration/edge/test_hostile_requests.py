@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case
 from schemathesis.checks import negative_data_rejection
@@ -156,6 +156,8 @@ def test_any_headers_get_an_answer_that_is_no_failure(edge: EdgeProcess) -> None
     seen: Counter[int] = Counter()
 
     @settings(settings.default, max_examples=150)
+    @example(b"GET", b"/nowhere", [], b"")
+    @example(b"POST", b"/new/", [(b"Content-Type", b"text/plain")], b"")
     @given(
         method=st.sampled_from([b"POST", b"POST", b"GET", b"HEAD", b"CONNECT", b"PRI"]) | st.binary(max_size=5),
         target=TARGETS | st.binary(max_size=30),
