@@ -6,20 +6,17 @@ from rest_framework import serializers
 
 from edge_api.contract.tokens import SCOPES
 
+BOTH = " ".join(SCOPES)
+
 
 class Credentials(serializers.Serializer[Any]):
-    username = serializers.CharField(max_length=150)
+    username = serializers.CharField(max_length=150, trim_whitespace=False)
     password = serializers.CharField(max_length=1_000, trim_whitespace=False, write_only=True)
-    scope = serializers.CharField(default=" ".join(SCOPES), help_text="read, write or both, separated by a space.")
-
-    def validate_scope(self, scope: str) -> str:
-        if not set(scope.split()) <= set(SCOPES):
-            raise serializers.ValidationError(f"Must be of {', '.join(SCOPES)}.")
-        return scope
+    scope = serializers.ChoiceField([*SCOPES, BOTH], default=BOTH, help_text="What the token shall be good for.")
 
 
 class OldToken(serializers.Serializer[Any]):
-    refresh = serializers.CharField(max_length=200)
+    refresh = serializers.CharField(max_length=200, trim_whitespace=False)
 
 
 class Tokens(serializers.Serializer[Any]):

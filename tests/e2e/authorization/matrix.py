@@ -14,14 +14,15 @@ from django.urls import get_resolver
 from edge_api.main import create_app
 from edge_api.settings import load_settings
 from tests.support.stack import Stack
-from tests.support.tokens import Signer, bearer
+from tests.support.tokens import PASSWORD, Signer, bearer
 
 CSRF = "c" * 32
 BODIES: dict[str, Any] = {
     "/new/": {"title": "x"},
     "/new/batch/": [{"title": "x"}],
     "/api/todos/{id}/": {"title": "x"},
-    "/api/token/": {"username": "olga", "password": "wrong"},
+    "/api/todos/bulk/": {"action": "done", "ids": [str(uuid.UUID(int=0))]},
+    "/api/token/": {"username": "olga", "password": PASSWORD},
     "/api/token/refresh/": {"refresh": "wrong"},
 }
 Headers = dict[str, str]

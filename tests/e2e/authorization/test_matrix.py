@@ -72,6 +72,7 @@ def test_only_the_routes_that_are_meant_to_be_are_for_everybody(asked: dict[Rout
             f"web {path}"
             for path in ("/.well-known/jwks.json", "/api/auth/login/", "/api/auth/logout/", "/favicon.ico")
         ),
+        *(f"web {path}" for path in ("/api/docs/", "/api/openapi.json")),
         *(f"web {path}" for path in ("/healthz", "/metrics", "/readyz", "/readyz/pipeline")),
     } == public - {"web /api/token/", "web /api/token/refresh/"}
 

@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from tests.support.stack import eventually
 from tests.support.threads import in_thread
@@ -22,7 +24,7 @@ from todos.ledger_watch import LedgerWatch
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Todo
 
 pytestmark = pytest.mark.django_db
-TOPIC = settings.KAFKA.topic
+TOPIC = django_settings.KAFKA.topic
 ID = UUID(int=1)  # of the first todo that make_todos makes
 Reason = DeadLetter.Reason
 
@@ -133,7 +135,29 @@ def test_what_is_no_receipt_is_not_found(client: Client, path: str) -> None:
 @pytest.mark.parametrize("wait", ["-1", "10.1", "nan", "inf", "soon", ""])
 def test_a_wait_that_is_none_is_refused(client: Client, wait: str) -> None:
     response = client.get(url(0), {"wait": wait})
-    assert (400, ["wait"]) == (response.status_code, list(response.json()))
+    problem = response.json()
+    assert (400, ["wait"]) == (problem["status"], [error["field"] for error in problem["errors"]])
+
+
+def test_a_receipt_is_for_the_owner_of_its_todo(client: Client) -> None:
+    """Not "deleted", which would be a lie; before the ledger has passed it neither."""
+    user = User.objects.create_user("olga")
+    make_todos(1)
+    Todo.objects.update(owner=str(user.pk))
+    assert [404, 404] == [client.get(url(offset)).status_code for offset in (0, 10)]
+    client.force_login(user)
+    assert ["stored", "pending"] == [receipt(client, offset)["status"] for offset in (0, 10)]
+
+
+def test_what_is_not_stored_is_for_whoever_knows_its_id(client: Client) -> None:
+    letter(3, Reason.REJECTED)
+    client.force_login(User.objects.create_user("olga"))
+    assert ["rejected", "pending"] == [receipt(client, offset)["status"] for offset in (3, 10)]
+
+
+def test_a_receipt_needs_the_api_s_permission(client: Client, settings: Settings) -> None:
+    settings.API_AUTH = "token"
+    assert 401 == client.get(url(0)).status_code
 
 
 def test_every_row_is_found_by_an_index(client: Client) -> None:
