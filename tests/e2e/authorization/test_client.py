@@ -1,0 +1,45 @@
+"""The example of a client that the documentation shows, in front of a stack that wants tokens."""
+
+import importlib.util
+import sys
+from types import ModuleType
+
+import pytest
+from django.contrib.auth.models import User
+
+from devstack.environment import ROOT
+from tests.support.stack import Stack
+from tests.support.tokens import PASSWORD
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("example_client", ROOT / "docs" / "examples" / "client.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_example_client_does_what_it_says(example: ModuleType, stack: Stack, users: dict[str, User]) -> None:
+    with example.Client(stack.edge_url, stack.web_url) as client:
+        with pytest.raises(example.Refused, match="401"):
+            client.create("nobody's")
+        client.sign_in("ivan", PASSWORD)
+        first, again = (client.create("Buy milk", key="once") for _ in range(2))
+        assert first.id == again.id
+        assert ["stored", "stored"] == [client.wait(accepted).status for accepted in (first, again)]
+        others = {client.create(f"Buy bread {number}").id for number in range(3)}
+        assert {"stored"} == {client.wait(client.create("Buy eggs")).status}
+        assert others <= {todo.id for todo in client.list(search="bread", page_size=1, is_done="false")}
+
+        read = client.read(first.url)
+        done = client.change(read, is_done=True)
+        assert (False, True) == (read.is_done, done.is_done)
+        with pytest.raises(example.Refused, match="412"):
+            client.change(read, title="too late")
+
+        client._access = "expired"  # as in ten minutes
+        assert done == client.read(first.url)
