@@ -3,11 +3,12 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import django
+import psycopg2
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -87,3 +88,11 @@ def kafka(services: Path) -> Iterator[Kafka]:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(postgres: Postgres) -> None:
     """pytest-django makes its test database after this."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, postgres: Postgres) -> Iterator[None]:
+    """PostgreSQL notices late, on a busy machine, that a program which a test killed is gone."""
+    yield
+    with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'test%'")
