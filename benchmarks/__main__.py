@@ -34,8 +34,10 @@ def main() -> int:
     interrupts.install()
     console = Console(width=None if sys.stdout.isatty() else 140)
     try:
-        for part in arguments.parts or PARTS:
-            _run(part, arguments, console)
+        parts = arguments.parts or list(PARTS)
+        measures = {part: _run(part, arguments, console) for part in parts}
+        if len(parts) > 1:
+            report.show_all(measures, console)
     except Interrupted:
         console.print("interrupted: everything is stopped")
         return 130
@@ -47,7 +49,7 @@ def main() -> int:
     return 0
 
 
-def _run(part: str, arguments: argparse.Namespace, console: Console) -> None:
+def _run(part: str, arguments: argparse.Namespace, console: Console) -> list[Measure]:
     """Writes nothing when it does not reconcile."""
     options = options_of(arguments)
     busy = psutil.cpu_percent(interval=1)  # nothing of ours runs yet
@@ -71,6 +73,7 @@ def _run(part: str, arguments: argparse.Namespace, console: Console) -> None:
     path = report.result_path(arguments.results, quick=arguments.quick)
     report.save(path, part, about | {"measures": [measure.as_json() for measure in measures]})
     console.print(f"  written: {path}", highlight=False)
+    return measures
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -30,15 +30,29 @@ PACKAGES = (
 
 
 def show(part: str, measures: Sequence[Measure], console: Console) -> None:
-    table = Table(box=SIMPLE, title=part)
+    console.print(_table(part, measures))
+    for measure in measures:
+        if measure.note:
+            console.print(f"  {measure.name}: {measure.note}", highlight=False, markup=False)
+
+
+def show_all(measures: Mapping[str, Sequence[Measure]], console: Console) -> None:
+    """All parts in one table."""
+    table = _table("all", [])
+    for of_part in measures.values():
+        for measure in of_part:
+            table.add_row(*_row(measure))
+        table.add_section()
+    console.print(table)
+
+
+def _table(title: str, measures: Sequence[Measure]) -> Table:
+    table = Table(box=SIMPLE, title=title)
     for heading in ("measure", "ours", "baseline", "ratio (spread)", "goal", "met"):
         table.add_column(heading, justify="left" if heading in ("measure", "met") else "right")
     for measure in measures:
         table.add_row(*_row(measure))
-    console.print(table)
-    for measure in measures:
-        if measure.note:
-            console.print(f"  {measure.name}: {measure.note}", highlight=False, markup=False)
+    return table
 
 
 def _row(measure: Measure) -> list[str]:
