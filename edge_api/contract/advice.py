@@ -30,7 +30,7 @@ class KafkaAdvice(logging.Filter):
             advice = next((advice for words, advice in _ADVICE.items() if words in said), "")
             if "disconnected" in said and "SASL" in _protocol(args[0]):
                 advice = _CLOSED
-            if "Timeout" not in said:  # it says nothing of why
+            if "Timeout" not in said and "TimedOut" not in said:  # they say nothing of why
                 KafkaAdvice.latest = advice
             record.msg = with_advice(record.msg)
         return True

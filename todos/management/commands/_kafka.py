@@ -22,10 +22,13 @@ def opened_log(kafka: KafkaSettings | None = None) -> Iterator[KafkaLog]:
 
 @contextmanager
 def quiet_kafka() -> Iterator[None]:
-    logger = logging.getLogger("kafka")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Its filters go on to see what it logs: the advice about TLS and SASL comes from there."""
+    logger, nowhere = logging.getLogger("kafka"), logging.NullHandler()
+    before = logger.propagate
+    logger.addHandler(nowhere)
+    logger.propagate = False
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.propagate = before
+        logger.removeHandler(nowhere)
