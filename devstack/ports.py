@@ -6,13 +6,14 @@ import socket
 HOST = "127.0.0.1"
 # Below Linux's ephemeral range (32768 up): no outgoing connection can take the port while its service is down.
 LOWEST, HIGHEST = 15_000, 32_000
+_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Raises OSError when a hundred tries found none."""
+    """One that no other call gets while this process lives. Raises OSError when a hundred tries found none."""
     for _ in range(100):
         port = random.randint(LOWEST, HIGHEST)  # noqa: S311 - spreads runs apart, guards nothing
-        if not is_taken(port):
+        if not is_taken(port) and _claim(port):
             return port
     raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
 
@@ -32,3 +33,15 @@ def accepts(port: int) -> bool:
     """Whether something listens on 127.0.0.1:port."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
+
+
+def _claim(port: int) -> bool:
+    """By holding UDP's port of the same number: other processes see it, and it ends with this one, however it ends."""
+    claim = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        claim.bind((HOST, port))
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True

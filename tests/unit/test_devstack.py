@@ -243,6 +243,21 @@ def test_a_free_port_is_below_the_ephemeral_range_and_a_listener_takes_it() -> N
     assert not accepts(port)
 
 
+def test_a_port_goes_to_one_process_only_though_nobody_listens_on_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "from devstack.ports import free_port; print(free_port(), flush=True); input()"
+    ours = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        theirs = int(other.stdout.readline())
+        tries = iter([ours, theirs, LOWEST - 1])
+        monkeypatch.setattr("devstack.ports.random.randint", lambda *_: next(tries))
+        assert free_port() == LOWEST - 1
+        other.stdin.write("\n")
+
+
 def test_every_locked_jar_has_a_checksum_and_the_pinned_version() -> None:
     locked = jars.locked_jars()
     assert len({jar.path for jar in locked}) == len(locked) > 30
