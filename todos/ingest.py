@@ -21,7 +21,7 @@ from todos.leases import Leases, ensure_ledger, made_anew, raise_alarm
 from todos.log import Log, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
 from todos.options import PollOptions
 from todos.read_ahead import Batch, ReadAhead
-from todos.records import Sorted
+from todos.records import Sorted, TooNew
 from todos.runs import Summary, record_run
 from todos.store import LeaseLost, record_loss, store
 from todos.tracing import trace_batch
@@ -118,6 +118,8 @@ class Poll:
             batch = self._reader.read(wait_seconds)
             if batch.ranges:
                 self._store(batch)
+            for partition, record in batch.records.too_new.items():
+                self._leave_too_new(partition, record)
         except OffsetOutOfRange:
             self._record_losses()
             return False
@@ -127,7 +129,7 @@ class Poll:
         except ChainBroken as exc:
             self._leave_broken_chains(exc)
             return False
-        if not self._left.isdisjoint(batch.ranges):
+        if not self._left.isdisjoint(batch.ranges.keys() | batch.records.too_new):
             self._start_over()
         self._publish()
         return len(batch.records) > 0
@@ -215,6 +217,11 @@ class Poll:
         advice = f"manage.py rewind --partition {exc.partition} --offset {exc.offset + 1} --skip passes over it"
         self._leave(exc.partition, f"{exc}. If Kafka has no replica to mend it from, {advice}, or over more offsets")
         self._start_over()
+
+    def _leave_too_new(self, partition: int, record: TooNew) -> None:
+        """While old and new workers run side by side, a new one takes the partition over when this poll ends."""
+        advice = f"manage.py rewind --partition {partition} --offset {record.offset + 1} --skip would give it up"
+        self._leave(partition, f"waits for a newer worker: {record}. {advice}")
 
     def _leave(self, partition: int, text: str) -> None:
         """This poll goes on without the partition; the next one tries again."""
