@@ -35,9 +35,10 @@ def _measures(contenders: Contenders, job: Job, rounds: int) -> Iterator[Measure
 
 def _saturation(contenders: Contenders, job: Job, rounds: int) -> Generator[Measure, None, tuple[float, float]]:
     """A closed loop. Returns our rate and that of the bare endpoint."""
-    ours, bare, naive = [], [], []
+    ours, guarded, bare, naive = [], [], [], []
     for number in range(rounds):
         ours.append(contenders.ours(replace(job, tag=f"closed {number}")))
+        guarded.append(contenders.guarded(replace(job, tag=f"guarded {number}")).rate)
         bare.append(contenders.bare(job).rate)
         naive.append(contenders.naive(job).rate)
     rates = [result.rate for result in ours]
@@ -50,6 +51,7 @@ def _saturation(contenders: Contenders, job: Job, rounds: int) -> Generator[Meas
         f" {1e6 / median(rates):.1f}, 21 to 25 of them inside uvicorn (see benchmarks/README.md, Profiles)"
     )
     yield Measure("single POST, saturated", "todos/s", rates, naive, "naive", Goal(NAIVE_GOAL), note)
+    yield Measure("the same with tokens and limits", "todos/s", guarded, rates, "without")
     return median(rates), median(bare)
 
 
