@@ -85,9 +85,18 @@ class Stack:
 
     # --- Processes
 
-    def edge(self, *, command: tuple[str, ...] = ("-m", "edge_api"), env: Mapping[str, str] | None = None) -> Process:
-        edge = self._start("edge", *command, env=env)
-        edge.wait_ready(lambda: answers(f"{self.edge_url}/readyz"), seconds=START_SECONDS)
+    def edge(
+        self,
+        name: str = "edge",
+        *,
+        command: tuple[str, ...] = ("-m", "edge_api"),
+        env: Mapping[str, str] | None = None,
+        port: int = 0,
+    ) -> Process:
+        """A second one needs a name and a port of its own."""
+        port = port or self.edge_port
+        edge = self._start(name, *command, env=dict(env or {}) | {"EDGE_PORT": str(port)})
+        edge.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/readyz"), seconds=START_SECONDS)
         return edge
 
     def web(self) -> Process:
