@@ -71,7 +71,9 @@ def children(drain: Drain, wanted: Wanted) -> int:
 def primary_rate(drain: Drain, wanted: Wanted) -> float:
     """Rows a second at which one PostgreSQL primary is full: its processors, or its disk."""
     written = drain.heap + drain.indexes + drain.wal
-    return wanted.utilisation * min(wanted.primary_cores / drain.postgres, wanted.primary_disk * MEGA / written)
+    left = 1 / wanted.utilisation - 1  # of each busy second of a child
+    row = drain.postgres + left * drain.small_cores / drain.rate
+    return wanted.utilisation * min(wanted.primary_cores / row, wanted.primary_disk * MEGA / written)
 
 
 def _processes(intake: Intake, drain: Drain, wanted: Wanted) -> Iterator[Need]:
@@ -86,7 +88,11 @@ def _processes(intake: Intake, drain: Drain, wanted: Wanted) -> Iterator[Need]:
     yield Need("partitions", max(PARTITIONS, PARTITIONS_PER_CHILD * workers), "", how)
     yield Need("beat", 1, "", "a tick costs nothing; a second beat only doubles the ticks")
     yield from _schedule(workers)
-    yield Need("PostgreSQL, all primaries", rate * drain.postgres / wanted.utilisation, "cores", "rate x a row's time")
+    small = (workers - rate / drain.rate) * drain.small_cores
+    how = (
+        f"rate x a row's time, and {drain.small_cores:.2f} for each child that has no backlog: it stores few rows often"
+    )
+    yield Need("PostgreSQL, all primaries", (rate * drain.postgres + small) / wanted.utilisation, "cores", how)
     full = primary_rate(drain, wanted)
     how = (
         f"rate / {full:,.0f} rows/s, where {wanted.primary_cores} cores or {wanted.primary_disk:g} MB/s are {busy} busy"

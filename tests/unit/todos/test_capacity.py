@@ -37,7 +37,7 @@ def test_a_rate_needs_what_its_formulas_say(costs: Costs) -> None:
     assert 3 == found["worker children"]  # 100,000 / (80,000 x 0.5) = 2.5
     assert 12 == found["partitions"]
     assert 6.2 == pytest.approx(found["Kafka, all brokers"])  # 100,000 x (3 x 10 + 1) us / 0.5
-    assert 1.6 == pytest.approx(found["PostgreSQL, all primaries"])
+    assert 2.475 == pytest.approx(found["PostgreSQL, all primaries"])  # (100,000 x 8 us + (3 - 1.25) x 0.25) / 0.5
     assert 1 == found["PostgreSQL primaries"]  # of 16 cores and 500 MB/s: 312,500 rows/s
     assert 20 * 5 == found["connections, edges to Kafka"]  # to three brokers
     assert 3 == found["connections, workers to PostgreSQL"]
