@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/api.md, in order, on a copy of the project with its own ports."""
+"""Every command of the README, docs/api.md and docs/scaling.md, in order, on a copy of the project with own ports."""
 
 import json
 import os
@@ -10,8 +10,8 @@ import sys
 from devstack.environment import ROOT
 from tests.support.run import Run, eventually, processes_of
 
-README, API = (ROOT / "README.md").read_text(), (ROOT / "docs" / "api.md").read_text()
-COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", README + API, re.DOTALL)).splitlines()
+README, *DOCS = ((ROOT / name).read_text() for name in ("README.md", "docs/api.md", "docs/scaling.md"))
+COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", "".join([README, *DOCS]), re.DOTALL)).splitlines()
 POSTED = re.search(r"```json\n(.*?)```", README, re.DOTALL)
 # The installed environment of this very test run; a clone would make its own.
 MAKE = f"make --old-file={sys.prefix}/installed VENV={sys.prefix} "

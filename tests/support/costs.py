@@ -1,5 +1,6 @@
 """Costs that are easy to reckon with, as `make bench-scaling` would write them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.measures import Measure
@@ -17,7 +18,7 @@ TIMES = ("edge", "worker", "postgres", "kafka", "rest")
 
 
 def measures() -> list[dict[str, Any]]:
-    stages: list[tuple[str, tuple[str, ...], dict[str, int]]] = [
+    stages: list[tuple[str, tuple[str, ...], Mapping[str, float]]] = [
         ("single", Intake._fields, SINGLE),
         ("batch", Intake._fields, BATCH),
         ("drain", Drain._fields, DRAIN),

@@ -101,7 +101,7 @@ def read(path: Path) -> Results:
 
 def newest(folder: Path) -> Results:
     """Of the newest file that has them. Raises NoCosts."""
-    for path in sorted(folder.glob("????-??-??.json"), reverse=True):
-        if f'"{PART}"' in path.read_text():
+    for path in sorted(folder.glob("*.json"), reverse=True):
+        if not path.stem.endswith("-quick") and f'"{PART}"' in path.read_text():
             return read(path)
     raise NoCosts(f"{folder}: no results of make bench-{PART}; --results names a file that has them")

@@ -1,6 +1,5 @@
 """Django's image holds all files that its commands need."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -30,9 +29,7 @@ def copy_to(image: Path) -> None:
 
 def test_capacity_finds_its_costs_there(tmp_path: Path) -> None:
     copy_to(tmp_path)
-    services = {"DATABASE_URL": "postgres://nobody@localhost:1/none", "REDIS_URL": "redis://localhost:1/0"}
-    env = os.environ | services | {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "only for tests"}
     command = [sys.executable, "manage.py", "capacity", "--todos-per-second", "5000"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "5,000 todos a second" in done.stdout
