@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos containers bench screenshots manage kafka postgres clean
+.PHONY: help install run test chaos containers bench simulate screenshots manage kafka postgres clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: install ## Measure everything beside its baselines, or a part: make bench
 
 bench-%: install
 	@$(BIN)/python -m benchmarks $* $(ARGS)
+
+simulate: install ## Reckon with a million todos a second and a host that dies: make simulate ARGS=--help
+	@$(BIN)/python -m benchmarks.simulate $(ARGS)
 
 screenshots: install ## Make the pictures of docs/screenshots again
 	@$(BIN)/python -m pytest tests/browser/screenshots.py

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import psutil
 from rich.console import Console
 
-from benchmarks import drain, edge, growth, latency, report
+from benchmarks import drain, edge, growth, latency, report, scaling, tables
 from benchmarks.measures import Measure
 from benchmarks.options import Options, add_arguments, options_of
 from benchmarks.world import NotReconciled, World, running_world
@@ -22,6 +22,8 @@ PARTS: dict[str, Callable[[World, Options], tuple[list[Measure], str]]] = {
     "drain": drain.run,
     "latency": latency.run,
     "growth": growth.run,
+    "scaling": scaling.run,
+    "tables": tables.run,
 }
 
 BUSY_PERCENT = 10

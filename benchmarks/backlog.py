@@ -18,6 +18,7 @@ SAMPLE_SECONDS = 0.25
 PATIENCE_SECONDS = 60
 SLOWEST = 1000  # rows per second; a slower drain counts as stuck
 FIRST_POLL = "SELECT min(started_at) FROM todos_poller"
+WAL = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"
 LEDGER = "SELECT partition, next_offset, moved_at FROM todos_partitionledger WHERE topic = %s"
 
 
@@ -56,7 +57,7 @@ def drain(stack: Stack, *, concurrency: int = 1, max_records: int) -> Drained:
     checkpoint(stack)
     beat = stack.beat()
     try:
-        _watch(_Watch(stack.database_url, stack.kafka.topic), worker, ends, drained)
+        _watch(Watch(stack.database_url, stack.kafka.topic), worker, ends, drained)
     finally:
         beat.stop()
         worker.stop()
@@ -68,7 +69,7 @@ def checkpoint(stack: Stack) -> None:
     query(stack.database_url, "CHECKPOINT")
 
 
-class _Watch:
+class Watch:
     """One connection for all samples: a new one each time would cost PostgreSQL more than the query."""
 
     def __init__(self, database_url: str, topic: str) -> None:
@@ -86,6 +87,10 @@ class _Watch:
         moves = [moved_at for _, _, moved_at in rows if moved_at]
         return {partition: offset for partition, offset, _ in rows}, max(moves, default=datetime.min)  # noqa: DTZ901
 
+    def wal(self) -> int:
+        """Bytes that were ever written to PostgreSQL's log."""
+        return int(self._rows(WAL)[0][0])
+
     def _rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         with self._database.cursor() as cursor:
             cursor.execute(sql, params)
@@ -95,7 +100,7 @@ class _Watch:
         self._database.close()
 
 
-def _watch(watch: _Watch, worker: Process, ends: dict[int, int], drained: Drained) -> None:
+def _watch(watch: Watch, worker: Process, ends: dict[int, int], drained: Drained) -> None:
     began = time.monotonic()
     deadline = began + PATIENCE_SECONDS + drained.rows / SLOWEST
     first_poll: datetime | None = None

@@ -7,14 +7,20 @@ from typing import Any, Literal
 
 @dataclass
 class Goal:
-    """`of` the ratio to the baseline, or of our own value."""
+    """`of` the ratio to the baseline, of our own value, or of the error: how far the ratio is from 1, in percent."""
 
     limit: float
-    of: Literal["ratio", "ours"] = "ratio"
+    of: Literal["ratio", "ours", "error"] = "ratio"
     at_most: bool = False
 
     def __str__(self) -> str:
-        return f"{'ratio ' if self.of == 'ratio' else ''}{'≤' if self.at_most else '≥'} {self.limit:,g}"
+        name = {"ratio": "ratio ", "ours": "", "error": "error % "}[self.of]
+        return f"{name}{'≤' if self.at_most else '≥'} {self.limit:,g}"
+
+
+def within(percent: float) -> Goal:
+    """Of the baseline, which is a prediction."""
+    return Goal(percent, "error", at_most=True)
 
 
 @dataclass
@@ -43,6 +49,10 @@ class Measure:
         return median(self.ratios) if self.baseline else None
 
     @property
+    def error(self) -> float | None:
+        return None if self.ratio is None else abs(self.ratio - 1) * 100
+
+    @property
     def met(self) -> bool | None:
         """None without a goal."""
         if self.goal is None:
@@ -53,7 +63,7 @@ class Measure:
     def towards_goal(self) -> float:
         """What is measured as a part of what is wanted; 1 is just met, from either side."""
         assert self.goal is not None  # noqa: S101 - for mypy
-        measured = self.value if self.goal.of == "ours" else self.ratio
+        measured = {"ours": self.value, "ratio": self.ratio, "error": self.error}[self.goal.of]
         assert measured is not None, self.name  # noqa: S101
         return measured / self.goal.limit
 

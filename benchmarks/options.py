@@ -18,6 +18,7 @@ class Options(NamedTuple):
     naive_rows: int = 5_000
     growth_rows: int = 10_000_000
     growth_backlog: int = 200_000
+    scaling_rows: int = 400_000
     latency_seconds: float = 600.0
     rate: float = 500.0
     max_records: int = PollOptions().max_records
@@ -30,6 +31,7 @@ QUICK = Options(
     naive_rows=1_000,
     growth_rows=1_000_000,
     growth_backlog=50_000,
+    scaling_rows=50_000,
     latency_seconds=60.0,
 )
 

@@ -1,4 +1,4 @@
-"""Every command of the README and of three pages of docs/, in order, on a copy of the project with its own ports."""
+"""Every command of the README and of the pages of docs/, in order, on a copy of the project with its own ports."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from devstack.environment import ROOT
 from tests.support.run import Run, eventually, processes_of
 
 README = (ROOT / "README.md").read_text()
-PAGES = [(ROOT / "docs" / name).read_text() for name in ("api.md", "lifecycle.md", "runbook.md")]
+PAGES = [(ROOT / "docs" / name).read_text() for name in ("api.md", "lifecycle.md", "runbook.md", "scaling.md")]
 COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", "".join([README, *PAGES]), re.DOTALL)).splitlines()
 # They say nothing when all is well.
 SILENT = "make postgres"

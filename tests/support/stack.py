@@ -96,6 +96,7 @@ class Stack:
         command: tuple[str, ...] = ("-m", "edge_api"),
         env: Mapping[str, str] | None = None,
     ) -> Process:
+        """A second one needs a name and a port of its own."""
         port = port or self.edge_port
         edge = self._start(name, *command, env={"EDGE_PORT": str(port), **(env or {})})
         edge.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/readyz"), seconds=START_SECONDS)

@@ -1,0 +1,45 @@
+"""What one machine can do at most: the law of the busiest resource, with every party that shares the cores.
+
+A stage is as fast as its processes allow, each of which works on one todo at a time, or as the cores allow, which all
+parties share: whichever is less.
+"""
+
+from todos.capacity.costs import Drain, Intake
+
+PRECISION = 1e-6
+
+
+def intake_rate(intake: Intake, *, edges: int, cores: float) -> float:
+    """Todos a second that the edge takes while nobody stores."""
+    return min(edges * intake.rate, cores / intake.demand)
+
+
+def drain_rate(drain: Drain, *, children: int, partitions: int, cores: float) -> float:
+    """Rows a second from a backlog. A child without a partition has nothing to do."""
+    return min(min(children, partitions) * drain.rate, cores / drain.demand)
+
+
+def through_rate(intake: Intake, drain: Drain, *, edges: int, children: int, partitions: int, cores: float) -> float:
+    """Todos a second that are taken and stored, all of it on the same cores.
+
+    Where those do not suffice, everything takes longer by one factor, which is looked for. A child that is not full
+    stores what little there is, again and again, and costs more than its rows.
+    """
+    working = min(children, partitions)
+    transaction = drain.small_cores * drain.small  # core-seconds; the rest of its time it waits
+
+    def rate(slower: float) -> float:
+        return min(edges * intake.rate, working * drain.rate) / slower
+
+    def used(slower: float) -> float:
+        left = working - rate(slower) * slower / drain.rate
+        often = left / (transaction * slower + drain.small - transaction)
+        return rate(slower) * (intake.demand + drain.demand) + often * transaction
+
+    low, high = 1.0, 1000.0
+    if used(low) <= cores:
+        return rate(low)
+    while high - low > PRECISION:
+        middle = (low + high) / 2
+        low, high = (middle, high) if used(middle) > cores else (low, middle)
+    return rate(high)
