@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos containers bench simulate screenshots manage kafka clean
+.PHONY: help install run test chaos containers bench simulate screenshots manage kafka postgres clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ manage: install ## Use the running stack: make manage ARGS=pipeline_status
 	@$(BIN)/python -m devstack exec python manage.py $(ARGS)
 
 kafka: install ## Kafka's own tools: make kafka ARGS="kafka-consumer-groups --describe --group todo"
+	@$(BIN)/python -m devstack tool $(ARGS)
+
+postgres: install ## PostgreSQL's own tools: make postgres ARGS="pg_dump --format custom --file FILE"
 	@$(BIN)/python -m devstack tool $(ARGS)
 
 clean: ## Remove .venv, the stack's data, caches; .env stays

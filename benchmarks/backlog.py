@@ -26,12 +26,14 @@ LEDGER = "SELECT partition, next_offset, moved_at FROM todos_partitionledger WHE
 class Drained:
     """Seconds from the first poll's start to the last move of the ledger, by PostgreSQL's clock.
 
-    `memory` is the resident set of the largest child in MiB, by the seconds since the first sample.
+    `memory` is the resident set of the largest child in MiB, by the seconds since the first sample. `busy_cores` are
+    the machine's, whoever used them.
     """
 
     rows: int
     seconds: float = 0.0
     memory: list[tuple[float, float]] = field(default_factory=list)
+    busy_cores: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -103,7 +105,8 @@ def _watch(watch: Watch, worker: Process, ends: dict[int, int], drained: Drained
     deadline = began + PATIENCE_SECONDS + drained.rows / SLOWEST
     first_poll: datetime | None = None
     while True:
-        first_poll = first_poll or watch.first_poll()
+        if first_poll is None and (first_poll := watch.first_poll()):
+            psutil.cpu_percent()  # counts from here
         if first_poll:
             drained.memory.append((time.monotonic() - began, max(map(_resident, children(worker)), default=0.0)))
         ledger, moved_at = watch.ledger()
@@ -112,6 +115,7 @@ def _watch(watch: Watch, worker: Process, ends: dict[int, int], drained: Drained
         if time.monotonic() > deadline:
             raise NotReconciled(f"the backlog was not drained in time: {ledger} of {ends}")
         time.sleep(SAMPLE_SECONDS)
+    drained.busy_cores = psutil.cpu_percent() / 100 * len(CORES)
     watch.close()
     drained.seconds = (moved_at - first_poll).total_seconds()
 

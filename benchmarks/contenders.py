@@ -1,5 +1,6 @@
 """The HTTP servers of the edge's measures, each one a fresh process on the same core, and what they told the client."""
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,9 @@ from benchmarks.world import EDGE_CORES, OTHER_CORES, NotReconciled, World, run_
 from devstack.environment import ROOT
 from devstack.ports import free_port
 from devstack.process import Process
+from edge_api.contract.tokens import as_jwk
 from tests.support.stack import Stack, answers, eventually
+from todos.tokens.keys import known_keys
 
 NAIVE_CONNECTIONS = 32  # it has 40 threads, beyond which requests only queue
 
@@ -28,15 +31,29 @@ class Contenders:
         self.stack, self.naive_stack, self.producer_stack = world.stack(), world.stack(), world.stack()
         self.acknowledged: Counter[Stack] = Counter()
 
-    def ours(self, job: Job) -> Result:
+    def ours(self, job: Job, env: Mapping[str, str] | None = None) -> Result:
         """Raises NotReconciled unless each todo was acknowledged with an id of its own."""
-        with self._edge() as port:
+        with self._edge(env) as port:
             result = load.run(replace(job, port=port, cores=OTHER_CORES))
         todos = result.sent * (job.batch or 1)
         if not todos == result.ids == result.distinct_ids:
             raise NotReconciled(f"{todos} todos sent, {result.ids} ids, {result.distinct_ids} of them different")
         self.acknowledged[self.stack] += todos
         return result
+
+    def guarded(self, job: Job) -> Result:
+        """Our edge as it stands in production: whoever sends is signed in, and counted by both limits and by Redis."""
+        with self.stack.django():
+            keys = [as_jwk(kid, key) for kid, key in known_keys().items()]
+        (keys_file := self.world.folder / "jwks.json").write_text(json.dumps({"keys": keys}))
+        env = {
+            "EDGE_AUTH": "token",
+            "EDGE_JWKS": str(keys_file),
+            "EDGE_RATE_LIMIT_PER_OWNER": "1000000",
+            "EDGE_RATE_LIMIT_PER_ADDRESS": "1000000",
+            "EDGE_REDIS_URL": self.stack.redis_url,
+        }
+        return self.ours(replace(job, token=self.stack.token(self.stack.user())), env)
 
     def bare(self, job: Job) -> Result:
         with self._baseline("bare", {}) as port:
@@ -74,10 +91,10 @@ class Contenders:
         return f"{todos:,} acknowledged = in Kafka = stored"
 
     @contextmanager
-    def _edge(self) -> Iterator[int]:
+    def _edge(self, env: Mapping[str, str] | None = None) -> Iterator[int]:
         try:
             with started_on(EDGE_CORES):
-                edge = self.stack.edge()
+                edge = self.stack.edge(env=env)
             yield self.stack.edge_port
         finally:
             edge.stop()

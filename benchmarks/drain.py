@@ -16,14 +16,13 @@ import psycopg2
 from benchmarks.backlog import Drained, checkpoint, drain, fill
 from benchmarks.measures import Goal, Measure
 from benchmarks.options import Options
-from benchmarks.stats import serial_limit, slope
-from benchmarks.world import NotReconciled, World, run_module
+from benchmarks.stats import growth_percent, serial_limit
+from benchmarks.world import CORES, NotReconciled, World, run_module
 from tests.support.stack import Stack
 
 TABLES = "todos_todo, todos_batch, todos_partitionledger, todos_poller, todos_deadletter, todos_offsetloss"
 EXACT = "SELECT count(*), count(DISTINCT (source_partition, source_offset)) FROM todos_todo"
 BUFFER = 1 << 20
-SETTLED = 1 / 3  # of a drain: imports, connections and buffers are made by then
 FLAT_PERCENT = 5.0
 
 
@@ -75,31 +74,30 @@ class Bench:
             copy, read = self.copy(), self.read()
             limit.append(serial_limit(copy, read))
             parts.append((copy, read))
-            two.append(self.ours(2).rate)
+            two.append(self.ours(2))
         rates = [drained.rate for drained in one]
         note = "serial limit of one COPY at {:,.0f} rows/s and kafka-python alone at {:,.0f}".format(
             *(median(side) for side in zip(*parts, strict=True))
         )
         yield Measure("one child", "rows/s", rates, limit, "serial limit", Goal(0.6), note)
-        yield Measure("two children", "rows/s", two, rates, "one child", Goal(1.0))
+        busy = f"busy cores of {len(CORES)}, all programs: {_busy(one):.2f} with one child, {_busy(two):.2f} with two"
+        yield Measure("two children", "rows/s", [drained.rate for drained in two], rates, "one child", Goal(1.0), busy)
         yield from memory(one)
         yield Measure("one child", "rows/s", [median(rates)], [self.naive()], "naive consumer")
 
 
 def memory(drains: list[Drained]) -> Iterator[Measure]:
     most = [max(size for _, size in drained.memory) for drained in drains]
-    growth = [_growth_percent(drained) for drained in drains]
+    growth = [growth_percent([size for _, size in drained.memory]) for drained in drains]
     yield Measure("most memory of the child", "MiB", most)
-    note = "of the trend from a third of the drain to its end"
+    note = "the most in the last third of the drain beside the most in the third before"
     raw = {"memory_mib": [[(round(at, 1), round(size, 1)) for at, size in each.memory] for each in drains]}
     goal = Goal(FLAT_PERCENT, "ours", at_most=True)
     yield Measure("growth of the child's memory", "%", growth, goal=goal, note=note, raw=raw)
 
 
-def _growth_percent(drained: Drained) -> float:
-    settled = [(at, size) for at, size in drained.memory if at >= SETTLED * drained.memory[-1][0] and size]
-    start = settled[0][1] if settled else 1.0
-    return slope(settled) * (settled[-1][0] - settled[0][0]) / start * 100 if settled else 0.0
+def _busy(drains: list[Drained]) -> float:
+    return median(drained.busy_cores for drained in drains)
 
 
 def empty(stack: Stack) -> None:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 
-def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Of the straight line that fits best (least squares); 0 for fewer than two different x."""
-    if not points:
-        return 0.0
-    mean_x = sum(x for x, _ in points) / len(points)
-    mean_y = sum(y for _, y in points) / len(points)
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+def growth_percent(sizes: Sequence[float]) -> float:
+    """The crest of the last third above that of the third before; 0 for fewer than three.
+
+    Crests, because the size goes up and down with every batch. The first third is for imports, connections, buffers.
+    """
+    third = len(sizes) // 3
+    return (max(sizes[2 * third :]) / max(sizes[third : 2 * third]) - 1) * 100 if third else 0.0
 
 
 def serial_limit(*rates: float) -> float:

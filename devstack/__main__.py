@@ -5,8 +5,7 @@ import errno
 import os
 import sys
 
-from devstack import environment
-from devstack.kafka import tool_command
+from devstack import environment, kafka, postgres
 from devstack.process import ServiceError
 from devstack.run import run
 
@@ -19,7 +18,7 @@ def main() -> None:
     actions.add_parser("run", help="start the services, then the programs of the Procfile")
     execute = actions.add_parser("exec", help="run a command in the environment of the running stack")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
-    tool = actions.add_parser("tool", help="run one of Kafka's own tools, as: tool kafka-topics --list")
+    tool = actions.add_parser("tool", help="run one of Kafka's or PostgreSQL's own tools, as: tool kafka-topics --list")
     tool.add_argument("command", nargs=argparse.REMAINDER, metavar="TOOL ...")
     chosen = parser.parse_args()
     if chosen.action != "run" and not chosen.command:
@@ -39,8 +38,10 @@ def main() -> None:
 
 def _replace_by(command: list[str], *, is_tool: bool) -> None:
     env = environment.load_running()
-    if is_tool:
-        command = tool_command(command[0], env["KAFKA_BOOTSTRAP_SERVERS"], *command[1:])
+    if is_tool and command[0] in postgres.TOOLS:
+        command, env = postgres.tool_command(*command), env | postgres.tool_env(env["DATABASE_URL"])
+    elif is_tool:
+        command = kafka.tool_command(command[0], env["KAFKA_BOOTSTRAP_SERVERS"], *command[1:])
     try:
         os.execvpe(command[0], command, env)  # noqa: S606 - the caller's own command
     except FileNotFoundError:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import psycopg2
 
@@ -15,6 +16,7 @@ from devstack.process import Process, ServiceError
 from devstack.service import Service
 
 DATABASE = USER = "todos"
+TOOLS = ("createdb", "dropdb", "pg_dump", "pg_restore", "psql")
 
 
 class Postgres(Service):
@@ -66,6 +68,19 @@ class Postgres(Service):
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {DATABASE}")
         connection.close()
+
+
+def tool_command(tool: str, *arguments: str) -> list[str]:
+    """One of PostgreSQL's own TOOLS, of the server's version: an older one refuses to dump a newer server."""
+    return [str(_binary(tool)), *arguments]
+
+
+def tool_env(database_url: str) -> dict[str, str]:
+    """Libpq's own variables, which tell all TOOLS where the database is."""
+    url = urlsplit(database_url)
+    named = {"PGHOST": url.hostname, "PGPORT": url.port, "PGUSER": url.username, "PGPASSWORD": url.password}
+    named["PGDATABASE"] = url.path.removeprefix("/")
+    return {name: unquote(str(value)) for name, value in named.items() if value}
 
 
 def _initialise(data: Path) -> None:

@@ -20,7 +20,7 @@ from django.db import connection
 from todos.history import broken_chains
 from todos.log import Log, LogUnavailable, Record, Span
 from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Todo
-from todos.records import sort_records
+from todos.records import TooNew, sort_records
 
 CHUNK_RECORDS = 5_000
 SILENCE_SECONDS, RETRY_SECONDS = 15.0, 0.2
@@ -32,6 +32,13 @@ GAPS = """
         FROM todos_batch WHERE topic = %s AND partition = %s) chain
     WHERE first_offset IS DISTINCT FROM end_before ORDER BY 1, 2
 """
+
+
+class TooNewToJudge(Exception):
+    """A newer worker stored it."""
+
+    def __init__(self, partition: int, record: TooNew) -> None:
+        super().__init__(f"partition {partition}: {record}")
 
 
 class Kind(StrEnum):
@@ -79,7 +86,10 @@ class Audit:
         self._missing: list[int] = []
 
     def run(self, first: int | None = None, end: int | None = None) -> PartitionAudit:
-        """From `first`, included, the log's own start by default, up to `end`, the log's own end by default."""
+        """From `first`, included, the log's own start by default, up to `end`, the log's own end by default.
+
+        Raises LogUnavailable, OffsetOutOfRange, TooNewToJudge.
+        """
         ledger = PartitionLedger.objects.filter(**self._where).values_list("next_offset", flat=True).first() or 0
         span = self.log.spans([self.partition])[self.partition]  # after the ledger, so never behind it
         self._losses = list(OffsetLoss.objects.filter(**self._where).values_list("first_offset", "next_offset"))
@@ -144,6 +154,8 @@ class Audit:
 
     def _sort(self, records: Sequence[Record]) -> None:
         batch = sort_records(self.log.topic, records)
+        if batch.too_new:
+            raise TooNewToJudge(self.partition, batch.too_new[self.partition])
         todos = Todo.objects.filter(id__in=[todo.id for todo in batch.todos])
         places = {id_: place for id_, *place in todos.values_list("id", "source_partition", "source_offset")}
         letters = dict(

@@ -21,7 +21,7 @@ from todos.leases import Leases, ensure_ledger, made_anew, raise_alarm
 from todos.log import Log, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
 from todos.options import PollOptions
 from todos.read_ahead import Batch, ReadAhead
-from todos.records import Sorted
+from todos.records import Sorted, TooNew
 from todos.runs import Summary, record_run
 from todos.store import LeaseLost, record_loss, store
 from todos.tracing import trace_batch
@@ -54,6 +54,7 @@ class Poll:
         self.origin = Origin(self.worker, self.task_id)
         self.partitions: list[int] = []
         self._left: set[int] = set()
+        self._has_given_up = False
         self._being_stored: list[int] = []
         self._unpublished: dict[int, int] = {}
         self._next_discovery = self._next_refresh = self._next_publish = 0.0
@@ -64,13 +65,18 @@ class Poll:
         deadline = started + self.options.time_budget_seconds
         idle_until = started + self.options.timeout_ms / 1000
         with ReadAhead(self.log, self.options.max_records) as self._reader, self.leases:
-            while not self.should_stop() and (now := time.monotonic()) < min(deadline, idle_until):
+            while not self._is_over() and (now := time.monotonic()) < min(deadline, idle_until):
                 if self._step(min(deadline, idle_until) - now):
                     idle_until = time.monotonic() + self.options.timeout_ms / 1000
             self._publish(at_once=True)
+        while self._has_given_up and not self.should_stop() and time.monotonic() < min(deadline, idle_until):
+            time.sleep(REFRESH_SECONDS)  # whoever is free takes the next tick, and shall not be this one again
         self.summary.seconds = time.monotonic() - started
         record_run(self.log.topic, self.origin, started_at, self.summary)
         return self.summary
+
+    def _is_over(self) -> bool:
+        return self._has_given_up or self.should_stop()
 
     def _step(self, seconds_left: float) -> bool:
         """One read and one transaction, or one failure. True when records came."""
@@ -112,12 +118,15 @@ class Poll:
 
     def _read_and_store(self, wait_seconds: float) -> bool:
         if not self.leases.held:
+            self._has_given_up = bool(self._left)  # a newer worker, or the next poll, may do better
             time.sleep(wait_seconds)  # others hold everything: stand by
             return False
         try:
             batch = self._reader.read(wait_seconds)
             if batch.ranges:
                 self._store(batch)
+            for partition, record in batch.records.too_new.items():
+                self._leave_too_new(partition, record)
         except OffsetOutOfRange:
             self._record_losses()
             return False
@@ -127,7 +136,7 @@ class Poll:
         except ChainBroken as exc:
             self._leave_broken_chains(exc)
             return False
-        if not self._left.isdisjoint(batch.ranges):
+        if not self._left.isdisjoint(batch.ranges.keys() | batch.records.too_new):
             self._start_over()
         self._publish()
         return len(batch.records) > 0
@@ -215,6 +224,12 @@ class Poll:
         advice = f"manage.py rewind --partition {exc.partition} --offset {exc.offset + 1} --skip passes over it"
         self._leave(exc.partition, f"{exc}. If Kafka has no replica to mend it from, {advice}, or over more offsets")
         self._start_over()
+
+    def _leave_too_new(self, partition: int, record: TooNew) -> None:
+        """While old and new workers run side by side, a new one takes the partition over at once."""
+        advice = f"manage.py rewind --partition {partition} --offset {record.offset + 1} --skip would give it up"
+        self._leave(partition, f"waits for a newer worker: {record}. {advice}")
+        self.leases.give_back([partition])
 
     def _leave(self, partition: int, text: str) -> None:
         """This poll goes on without the partition; the next one tries again."""

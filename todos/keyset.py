@@ -69,7 +69,7 @@ def read_page(
     search: Search | None = None,
     backwards: bool = False,
 ) -> Page:
-    """`todos` have an index in the list's order; `backwards` is the direction where there is no position."""
+    """`todos` are newest first, and have an index for it; `backwards` is the direction where there is no position."""
     backwards = position.backwards if position else backwards
     todos_ahead = beyond(todos, position, backwards=backwards)
     window = todos_ahead[: search.window] if search else None
@@ -89,7 +89,7 @@ def _search(window: QuerySet[Todo], condition: Q, size: int) -> Sequence[Todo]:
 
     A range of created_at instead of the subquery would be the planner's to judge, and it might read the whole table.
     """
-    found = Todo.objects.filter(condition).order_by(*window.query.order_by)[:size]
+    found = _ordered(Todo.objects.filter(condition), like=window)[:size]
     (inner, inner_params), (sql, params) = window.query.sql_with_params(), found.query.sql_with_params()
     sql = sql.replace(f"FROM {TABLE} ", f"FROM ({inner}) {TABLE} ", 1)
     return list(Todo.objects.raw(sql, [*inner_params, *params]))
@@ -112,9 +112,15 @@ def _if_followed(todos: QuerySet[Todo], end: Position | None) -> Position | None
 
 def beyond(queryset: QuerySet[Todo], position: Position | None, *, backwards: bool = False) -> QuerySet[Todo]:
     """The todos after the position, or before it, nearest first; without a position all, from one end."""
-    backwards = position.backwards if position else backwards
-    side, order = ("gt", ("created_at", "id")) if backwards else ("lt", ("-created_at", "-id"))
-    return (queryset.filter(_side(position, side, f"id__{side}")) if position else queryset).order_by(*order)
+    if position:
+        backwards, side = position.backwards, "gt" if position.backwards else "lt"
+        queryset = queryset.filter(_side(position, side, f"id__{side}"))
+    return queryset.reverse() if backwards else queryset
+
+
+def _ordered(todos: QuerySet[Todo], *, like: QuerySet[Todo]) -> QuerySet[Todo]:
+    todos = todos.order_by(*(like.query.order_by or Todo._meta.ordering))
+    return todos if like.query.standard_ordering else todos.reverse()
 
 
 def _side(place: Position, side: str, same_moment: str) -> Q:

@@ -36,7 +36,8 @@ SURVEY = """
     WHERE l.topic = %(topic)s AND l.partition = ANY(%(known)s)
     ORDER BY l.partition
 """
-# A row that another worker is storing into is locked, so it is never taken in mid-transaction.
+# A row that another worker is storing into is locked, so it is never taken in mid-transaction. What is mine
+# comes first, then any: where some wait for a newer worker, each of its polls shall find others.
 TAKE = """
     UPDATE todos_partitionledger SET holder = %(me)s, epoch = epoch + 1
     WHERE id IN (
@@ -44,7 +45,7 @@ TAKE = """
         WHERE l.topic = %(topic)s AND l.partition = ANY(%(wanted)s)
           AND (l.holder = %(me)s OR NOT EXISTS (
               SELECT FROM todos_poller p WHERE p.id = l.holder AND p.expires_at > now()))
-        ORDER BY l.partition LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+        ORDER BY l.holder IS DISTINCT FROM %(me)s, random() LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     RETURNING partition, next_offset, epoch
 """
 GIVE_BACK = """
@@ -111,7 +112,7 @@ class Leases:
 
         share = math.ceil(len(survey) / survey[0][4]) if survey else 0
         # Also what is mine without a lease that I know of, since a failure.
-        self._give_back(sorted(mine, key=lambda partition: (partition not in self.held, partition))[share:])
+        self.give_back(sorted(mine, key=lambda partition: (partition not in self.held, partition))[share:])
         free = [partition for partition, _, _, may_take, _ in survey if may_take and partition not in self.held]
         self._take(free, share - len(self.held))
         # Rounded down: who only misses what nobody can have need not hurry.
@@ -129,7 +130,7 @@ class Leases:
             self._run(REGISTER, worker=self.worker, ttl=LEASE_SECONDS)
             self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
 
-    def _give_back(self, partitions: list[int]) -> None:
+    def give_back(self, partitions: list[int]) -> None:
         if partitions:
             self._run(GIVE_BACK, partitions=partitions)
             for partition in partitions:

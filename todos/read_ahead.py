@@ -88,6 +88,10 @@ class ReadAhead:
     def _read(self, wait_seconds: float) -> Batch:
         read = self._log.poll(timeout_ms=int(wait_seconds * 1000), max_records=self._max_records)
         ends = {partition: records[-1].offset + 1 for partition, records in read.items()} or self._log.positions()
+        batch = sort_records(self._log.topic, (record for records in read.values() for record in records))
+        ends |= {partition: record.offset for partition, record in batch.too_new.items()}
         ranges = {p: (self._positions[p], end) for p, end in ends.items() if end > self._positions[p]}
         self._positions |= ends
-        return Batch(sort_records(self._log.topic, (record for records in read.values() for record in records)), ranges)
+        if batch.too_new:  # what stands behind it must not be taken for what follows
+            self._assign({p: end for p, end in self._positions.items() if p not in batch.too_new})
+        return Batch(batch, ranges)

@@ -12,9 +12,11 @@ from uuid import UUID
 from edge_api.contract import (
     FINGERPRINT_HEADER,
     FINGERPRINT_LENGTH,
+    VERSION,
     InvalidPayload,
     TodoCreated,
     id_from_position,
+    newer_version,
     parse_json,
 )
 from todos.log import Record, Undecodable
@@ -41,13 +43,27 @@ class TodoRow(NamedTuple):
     owner: str = ""
 
 
+class TooNew(NamedTuple):
+    """A newer release wrote it, and a newer worker will read all of it."""
+
+    offset: int
+    version: int
+
+    def __str__(self) -> str:
+        return f"offset {self.offset} holds version {self.version} of TodoCreated, and version {VERSION} is read here"
+
+
 @dataclass
 class Sorted:
-    """A batch of records, each of them either a todo or a dead letter. `sources` are the todos' records, in order."""
+    """A batch of records, each of them either a todo or a dead letter. `sources` are the todos' records, in order.
+
+    Of a partition in `too_new`, the record there and all behind it are left out.
+    """
 
     todos: list[TodoRow] = field(default_factory=list)
     sources: list[Record] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    too_new: dict[int, TooNew] = field(default_factory=dict)
     bytes: Counter[int] = field(default_factory=Counter)  # of the values, by partition
 
     def __len__(self) -> int:
@@ -72,6 +88,8 @@ def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
     batch = Sorted()
     for record in records:
         value, partition = record.value or b"", record.partition
+        if batch.too_new and partition in batch.too_new:
+            continue
         batch.bytes[partition] += len(value)
         if isinstance(record, Undecodable):
             batch.dead_letters.append(dead_letter(topic, record, DeadLetter.Reason.UNDECODABLE, record.why))
@@ -79,6 +97,10 @@ def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
         try:
             event = parse_json(TodoCreated, value)
         except InvalidPayload as exc:
+            if (version := newer_version(value)) is not None:
+                batch.too_new[partition] = TooNew(record.offset, version)
+                batch.bytes[partition] -= len(value)
+                continue
             reason = DeadLetter.Reason.INVALID if value else DeadLetter.Reason.EMPTY
             batch.dead_letters.append(dead_letter(topic, record, reason, str(exc) if value else "body: no value"))
             continue

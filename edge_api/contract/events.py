@@ -1,7 +1,9 @@
 """The event `TodoCreated`, version 1: the value of every record in the topic, as JSON in UTF-8.
 
-Adding an optional field keeps the version; anything else needs version 2 beside version 1. Readers ignore
-fields they do not know. Golden examples: examples/todo-created/v1/{valid,invalid}/.
+Readers ignore fields that they do not know, so an optional field keeps the version if losing it does no harm. A field
+that is to be kept, though it is optional, needs the next version, as any other change does. A reader takes every
+version up to its own, and leaves a newer one in the log for a newer reader: it neither stores a part of it nor calls it
+invalid. For that, every version keeps the fields of `Envelope`. Golden examples: examples/todo-created/.
 """
 
 import json
@@ -12,6 +14,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import from_json, to_json
 
+VERSION = 1  # the newest that is read here, and the one that is written
 TITLE_MAX = 255
 DESCRIPTION_MAX = 10_000
 OWNER_MAX = 255
@@ -76,6 +79,8 @@ Description = Annotated[
     Field(description=f"Up to {DESCRIPTION_MAX:,} characters; no U+0000.", json_schema_extra=_NO_NUL_SCHEMA),
 ]
 Owner = Annotated[str, StringConstraints(min_length=1, max_length=OWNER_MAX), _Storable]
+TodoId = Annotated[UUID, AfterValidator(_not_nil)]
+CreatedAt = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 
 
 class TodoFields(BaseModel):
@@ -92,12 +97,23 @@ class TodoCreated(TodoFields):
 
     type: Literal["TodoCreated"] = "TodoCreated"
     version: Literal[1] = 1
-    id: Annotated[UUID, AfterValidator(_not_nil)] | None = None
+    id: TodoId | None = None
     owner: Owner | None = None
-    created_at: Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)] | None = None
+    created_at: CreatedAt | None = None
 
     def to_json(self) -> bytes:
         return self.model_dump_json(exclude_none=True).encode()
+
+
+class Envelope(BaseModel):
+    """What the edge writes in every version: by it an old reader tells a newer event from a foreign producer's slip."""
+
+    model_config = ConfigDict(strict=True)
+
+    type: Literal["TodoCreated"]
+    version: int
+    id: TodoId
+    created_at: CreatedAt
 
 
 def encode_created(todo: TodoFields, todo_id: str, created_at: str, owner: str = "") -> bytes:
@@ -111,6 +127,15 @@ def encode_created(todo: TodoFields, todo_id: str, created_at: str, owner: str =
 
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def newer_version(payload: bytes) -> int | None:
+    """The version of an event that a newer release wrote; None for everything else."""
+    try:
+        version = parse_json(Envelope, payload).version
+    except InvalidPayload:
+        return None
+    return version if version > VERSION else None
 
 
 def parse_json(model: type[Model], payload: bytes) -> Model:

@@ -17,7 +17,7 @@ import tests.conftest  # noqa: F401 - Django's settings, before the imports belo
 from devstack.interrupts import Interrupted, Interrupts
 from devstack.process import ServiceError
 from tests.chaos.campaign import drain, run_faults
-from tests.chaos.faults import DEFAULT, FAULTS, KILL_ONE_OF_THREE, Fault
+from tests.chaos.faults import FAULTS, KILL_ONE_OF_THREE, Fault
 from tests.chaos.progress import Ticker
 from tests.chaos.report import Report, findings, machine, show, tabulate, versions
 from tests.chaos.table import markdown
@@ -125,7 +125,7 @@ def _possible(chosen: Sequence[Fault]) -> tuple[list[Fault], dict[str, str]]:
 
 
 def _faults(text: str) -> list[Fault]:
-    names = [fault.name for fault in DEFAULT] if text == "all" else text.split(",")
+    names = list(FAULTS) if text == "all" else text.split(",")
     if unknown := [name for name in names if name not in FAULTS]:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: unknown; there are {', '.join(FAULTS)}")
     return [FAULTS[name] for name in names]
@@ -151,9 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=_positive, default=50.0, help="POSTs per second; default: 50")
     parser.add_argument("--hold", type=_positive, metavar="SECONDS", help="hold each fault so long; default: random")
     parser.add_argument("--patience", type=_positive, default=PATIENCE, help=f"seconds to recover; default: {PATIENCE}")
-    parser.add_argument(
-        "--faults", type=_faults, default=DEFAULT, help=f"default: all that one broker can have; of {','.join(FAULTS)}"
-    )
+    parser.add_argument("--faults", type=_faults, default="all", help=f"default: all; of {','.join(FAULTS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--table", type=_report, nargs="+", metavar="FILE", help="only print such reports as one table")
     parser.add_argument("--broken", action="store_true", help="move the ledger outside the transaction: must fail")

@@ -1,18 +1,24 @@
-"""PostgreSQL is shut down hard, slow, locked or full."""
+"""PostgreSQL is shut down hard, slow, locked or full; or the database is lost, and an older dump comes back."""
 
 import signal
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psutil
 import psycopg2
 
+from devstack.postgres import tool_command
 from tests.chaos.world import TABLESPACE_BYTES, World, resize_disk, running
-from tests.support.stack import eventually
+from tests.support.stack import create_database, eventually, query
 
 SHUTDOWN_SECONDS = 20.0
 FULL_SECONDS = 30.0
 SLOW_SECONDS = 1.5
+TODOS_SINCE_DUMP, SINCE_DUMP_SECONDS = 50, 60.0
 
 MAKE_SLOW = f"""
     CREATE OR REPLACE FUNCTION chaos_slow() RETURNS trigger LANGUAGE plpgsql AS
@@ -69,3 +75,32 @@ def full_disk(world: World) -> Iterator[None]:
         yield
     finally:
         resize_disk(world.disk, TABLESPACE_BYTES)
+
+
+@contextmanager
+def restore(world: World) -> Iterator[None]:
+    """Dumped under load; when more todos are stored the database is lost, and restored from the dump as it was then.
+
+    Nothing is stopped meanwhile: a restore in one transaction shows workers either no tables, or all there was.
+    """
+    stack, admin_url = world.stack, world.services.postgres.database_url("postgres")
+    with tempfile.TemporaryDirectory() as folder:
+        dump = Path(folder, "todo.dump")
+        _tool("pg_dump", "--format=custom", f"--file={dump}", stack.database_url)
+        dumped_at = time.time()
+        eventually(
+            lambda: world.journal.visible(dumped_at) >= TODOS_SINCE_DUMP,
+            seconds=SINCE_DUMP_SECONDS,
+            what=f"{TODOS_SINCE_DUMP} todos since the dump",
+        )
+        query(admin_url, f"DROP DATABASE {stack.name} WITH (FORCE)")
+        yield
+        create_database(world.services.postgres, stack.name)
+        _tool("pg_restore", "--single-transaction", "--exit-on-error", f"--dbname={stack.database_url}", str(dump))
+    stored = stack.rows("SELECT id::text FROM todos_todo")
+    world.journal.unsee({todo_id for (todo_id,) in stored})
+
+
+def _tool(name: str, *arguments: str) -> None:
+    done = subprocess.run(tool_command(name, *arguments), capture_output=True, text=True, check=False)
+    assert not done.returncode, f"{name}: {done.stderr}"

@@ -23,7 +23,7 @@ ONE_BROKER_SECONDS = 60.0
 # Longer than a lease and than the edge's time-outs, but not always.
 FREEZE_SECONDS = (3.0, 18.0)
 
-# The only fault that needs three brokers, and so starts them; all others strike at one.
+# Needs three brokers, and so starts them; all other faults of the run then strike at the three together.
 KILL_ONE_OF_THREE = "kill-one-of-three"
 
 Strike = Callable[[World], AbstractContextManager[None]]
@@ -174,6 +174,7 @@ def _all() -> Iterator[Fault]:
     yield Fault("terminate-sessions", database_faults.terminate_sessions)
     yield Fault("slow-database", database_faults.slow, (5.0, 10.0))
     yield Fault("locked-table", database_faults.locked, (3.0, 12.0))
+    yield Fault("restore", database_faults.restore, (0.0, 5.0))
     yield Fault("full-disk", database_faults.full_disk, (3.0, 10.0), why_no_disk)
     yield Fault("duplicates", record_faults.duplicates)
     yield Fault("conflicts", record_faults.conflicts)
@@ -182,4 +183,3 @@ def _all() -> Iterator[Fault]:
 
 
 FAULTS = {fault.name: fault for fault in _all()}
-DEFAULT = [fault for fault in FAULTS.values() if fault.name != KILL_ONE_OF_THREE]

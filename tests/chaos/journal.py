@@ -58,6 +58,14 @@ class Journal:
                 self.seen[todo_id] = now
                 del self._waiting[todo_id]
 
+    def unsee(self, stored: set[str]) -> None:
+        """The database was set back: what is not among these waits again."""
+        with self._lock:
+            for todo_id in self.seen.keys() - stored:
+                del self.seen[todo_id]
+                self._waiting[todo_id] = self.accepted[todo_id].at
+            self._waiting = dict(sorted(self._waiting.items(), key=lambda waiting: waiting[1]))
+
     def stalled_for(self) -> float:
         with self._lock:
             now = time.time()
@@ -72,6 +80,11 @@ class Journal:
         with self._lock:
             fresh = (at for todo_id, at in self.seen.items() if at > since and self.accepted[todo_id].at > since)
             return min(fresh, default=None)
+
+    def visible(self, since: float) -> int:
+        """How many todos acknowledged after `since` were seen."""
+        with self._lock:
+            return sum(self.accepted[todo_id].at > since for todo_id in self.seen)
 
     def is_caught_up(self, since: float) -> bool:
         """Whether everything acknowledged until `since` is in the database."""

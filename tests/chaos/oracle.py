@@ -93,6 +93,10 @@ def _refused(it: Evidence) -> Iterator[str]:
     yield from it.journal.refused
 
 
+def _wrong_receipt(it: Evidence) -> Iterator[str]:
+    yield from it.receipts
+
+
 def _audit_disagrees(it: Evidence) -> Iterator[str]:
     yield from it.audit
 
@@ -109,6 +113,7 @@ CHECKS: dict[str, Callable[[Evidence], Iterator[str]]] = {
     "gap or overlap in the ledger's moves": _gap_or_overlap_of_moves,
     "hole in the topic": _hole_in_the_topic,
     "valid todo refused": _refused,
+    "receipt of a stored todo says something else": _wrong_receipt,
     "manage.py audit proves less": _audit_disagrees,
 }
 

@@ -24,6 +24,7 @@ EXACT: dict[str, Any] = {
     "ledger": {0: 3, 1: 3},
     "ends": {0: 3, 1: 3},
     "losses": 0,
+    "receipts": [],
     "audit": [],
 }
 
@@ -65,6 +66,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     "dead letter of a good record": [with_another("letters", (1, 1))],
     "conflict not told, or told wrongly": [{"conflicts": []}, with_another("conflicts", (0, 2))],
     "acknowledged position holds another record": [{"records": [TopicRecord((0, 0), "b", 1.0), *EXACT["records"][1:]]}],
+    "receipt of a stored todo says something else": [{"receipts": ["offender"]}],
     "manage.py audit proves less": [{"audit": ["offender"]}],
     "ledger is not at the topic's end": [{"ledger": {0: 3, 1: 1}}, {"ledger": {0: 3}}, {"losses": 1}],
     "gap or overlap in the ledger's moves": [

@@ -2,22 +2,26 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from devstack import jars
 from devstack.environment import ROOT, STATE
-from tests.containers.engine import Engine, Failed
+from devstack.process import ServiceError
+from tests.containers.engine import Engine, Failed, NoEngine
 
 RECIPES = Path(__file__).parent / "stand_ins"
 # Debian's root file system, kept for the next run; `make clean` removes it.
 DEBIAN = STATE / "containers" / "bookworm.tar"
-PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
-SMALLER = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
-BASE = "todo-stand-in"
+PACKAGES = "python3,python3-pip,ca-certificates"
+# Nobody reads its manuals, and it need not outlive a power cut.
+QUICK = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
+QUICK += ["--dpkgopt=force-unsafe-io", '--aptopt=Acquire::Languages "none"']
+BASE, SERVICES = "todo-stand-in", "todo-stand-in-services"
 PULL_SECONDS = 300
+NO_WAY_OUT = re.compile("no Apache Kafka from Maven|Could not resolve|Unable to connect|Failed to fetch")
 
 
 def base_images() -> set[str]:
@@ -25,61 +29,68 @@ def base_images() -> set[str]:
     return {name for path in dockerfiles for name in re.findall(r"^FROM (\S+:\S+)", path.read_text(), re.MULTILINE)}
 
 
-def provide(
-    engine: Engine, names: Iterable[str], folder: Path, tell: Callable[[str], None]
-) -> tuple[set[str], set[str]]:
-    """Returns those that were stood in for, and those that cannot be had here."""
-    stood_in, missing = set(), set()
-    for name in sorted(names):
+def recipe(name: str) -> Path | None:
+    """How to make what stands in for the image, if at all."""
+    path = RECIPES / f"{name.split(':')[0].split('/')[-1].removeprefix('todo-stand-in-')}.Dockerfile"
+    return path if path.is_file() else None
+
+
+def describe(name: str) -> str:
+    path = recipe(name)
+    return path.read_text().splitlines()[0].lstrip("# ") if path else ""
+
+
+def lacking(engine: Engine, names: Iterable[str], say: Callable[[str], None]) -> set[str]:
+    """Those that are not here and cannot be pulled."""
+
+    def provide(name: str) -> set[str]:
         if engine.try_docker("image", "inspect", name):
-            tell(f"{name}: was here")
+            say(f"{name}: was here")
         elif engine.try_docker("pull", "--quiet", name, seconds=PULL_SECONDS):
-            tell(f"{name}: pulled")
-        elif (recipe := _recipe(name)).is_file():
-            _stand_in(engine, name, recipe, folder)
-            stood_in.add(name)
-            tell(f"{name}: cannot be pulled; {recipe.read_text().splitlines()[0].lstrip('# ')}")
+            say(f"{name}: pulled")
         else:
-            missing.add(name)
-            tell(f"{name}: cannot be pulled, and there is nothing to stand in for it: its service is left out")
-    return stood_in, missing
+            return {name}
+        return set()
+
+    return set().union(*engine.together(*(partial(provide, name) for name in names)))
 
 
-def _recipe(name: str) -> Path:
-    return RECIPES / f"{name.split(':')[0].split('/')[-1]}.Dockerfile"
+def prepare_base(engine: Engine) -> None:
+    """What all stand-ins are made of, while Kafka's jars come. Raises NoEngine."""
+    if not DEBIAN.is_file() and not shutil.which("mmdebstrap"):
+        raise NoEngine("no image can be pulled, and mmdebstrap is missing (Debian: apt-get install mmdebstrap)")
+    try:
+        engine.together(partial(_make_debian, engine), jars.classpath)
+    except (Failed, ServiceError) as exc:
+        if NO_WAY_OUT.search(str(exc)):
+            raise NoEngine(
+                f"no image can be pulled, and what stands in cannot be downloaded ({str(exc)[-150:]})"
+            ) from exc
+        raise
+    engine.docker("import", str(DEBIAN), BASE)
 
 
-def _stand_in(engine: Engine, name: str, recipe: Path, folder: Path) -> None:
-    if not engine.try_docker("image", "inspect", BASE):
-        engine.docker("import", str(_debian()), BASE)
-    context = folder / recipe.stem
-    shutil.copytree(RECIPES, context)
-    if fill := FILL.get(recipe.stem):
-        fill(context / recipe.stem)
-    engine.docker("build", "--quiet", "--file", str(context / recipe.name), "--tag", name, str(context))
+def stand_in(engine: Engine, name: str, folder: Path) -> None:
+    """Under its name; `folder` is for what goes into it."""
+    path = recipe(name)
+    if path is None:
+        raise Failed(f"nothing stands in for {name}")
+    context = folder / path.stem
+    context.mkdir()
+    for file in RECIPES.glob(f"{path.stem}*"):
+        shutil.copy(file, context)
+    if fill := FILL.get(path.stem):
+        fill(context / path.stem)
+    engine.docker("build", "--quiet", "--file", str(context / path.name), "--tag", name, str(context))
 
 
-def _debian() -> Path:
-    if not DEBIAN.is_file():
-        DEBIAN.parent.mkdir(parents=True, exist_ok=True)
-        new = DEBIAN.with_suffix(".new.tar")
-        command = [
-            "mmdebstrap",
-            "--quiet",
-            "--variant=minbase",
-            f"--include={PACKAGES}",
-            *SMALLER,
-            "bookworm",
-            str(new),
-        ]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        except FileNotFoundError:
-            raise Failed("mmdebstrap is missing (Debian: apt-get install mmdebstrap)") from None
-        if done.returncode:
-            raise Failed(f"mmdebstrap: {done.stderr.strip()[-500:]}")
-        new.rename(DEBIAN)
-    return DEBIAN
+def _make_debian(engine: Engine) -> str:
+    if DEBIAN.is_file():
+        return str(DEBIAN)
+    DEBIAN.parent.mkdir(parents=True, exist_ok=True)
+    new = DEBIAN.with_suffix(".new.tar")
+    engine.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", *QUICK, "bookworm", str(new)])
+    return str(new.rename(DEBIAN))
 
 
 def package(name: str) -> Path:

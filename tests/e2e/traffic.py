@@ -83,13 +83,17 @@ class Answer(NamedTuple):
 
 
 class Load:
-    """POSTs todos with titles of their own from several threads, until it leaves its `with` block."""
+    """POSTs todos with titles of their own from several threads, until it leaves its `with` block.
+
+    To the stack's edge, unless there is another `edge_url`; `fields` are those of each todo beside its title.
+    """
 
     THREADS = 4
     PAUSE_SECONDS = 0.05
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, edge_url: str = "", **fields: str) -> None:
         self.stack = stack
+        self.edge_url, self.fields = edge_url or stack.edge_url, fields
         self.name = uuid.uuid4().hex[:8]
         self.answers: list[Answer] = []
         self._stop = threading.Event()
@@ -111,10 +115,10 @@ class Load:
         return sum(answer.status == status for answer in self.answers[since:])
 
     def _run(self, thread: int) -> None:
-        with httpx.Client(base_url=self.stack.edge_url, timeout=20) as client:
+        with httpx.Client(base_url=self.edge_url, timeout=20) as client:
             number = 0
             while not self._stop.wait(self.PAUSE_SECONDS):
-                self.answers.append(post(client, f"{self.name} {thread} {number}"))
+                self.answers.append(post(client, f"{self.name} {thread} {number}", **self.fields))
                 number += 1
 
     def assert_stored_exactly_once(self) -> None:
@@ -132,8 +136,8 @@ class Load:
         assert stored.keys() <= {answer.title for answer in self.answers}
 
 
-def post(client: httpx.Client, title: str) -> Answer:
+def post(client: httpx.Client, title: str, **fields: str) -> Answer:
     started = time.monotonic()
-    answer = client.post("/new/", json={"title": title})
+    answer = client.post("/new/", json={"title": title} | fields)
     seconds = time.monotonic() - started
     return Answer(title, answer.status_code, seconds, answer.json(), answer.headers.get("Retry-After"))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.support.hostile import Draft
-from tests.support.topic import event
+from tests.support.topic import event, event_of_version
 from todos.log import Record, Retention, Span
 
 
@@ -13,12 +13,14 @@ from todos.log import Record, Retention, Span
 class MemoryLog:
     """A todos.log.Log. Of `errors`, by offset, each is raised once, by the poll that begins there.
 
-    `polls` counts: acquire it to wait for the next one. Two calls at the same time are refused.
+    `polls` counts: acquire it to wait for the next one. Two calls at the same time are refused. The events at the
+    offsets `too_new` are of version 2.
     """
 
     ends: dict[int, int]
     holes: frozenset[int] = frozenset()
     errors: dict[int, Exception] = field(default_factory=dict)
+    too_new: frozenset[int] = frozenset()
     topic: str = "memory"
 
     def __post_init__(self) -> None:
@@ -48,9 +50,12 @@ class MemoryLog:
             left -= len(offsets)
             if offsets:
                 self._positions[partition] = offsets[-1] + 1
-                yield partition, [Draft(event(), partition=partition, offset=offset) for offset in offsets]
+                yield partition, [Draft(self._value(offset), partition=partition, offset=offset) for offset in offsets]
             elif left:
                 self._positions[partition] = max(start, self.ends[partition])
+
+    def _value(self, offset: int) -> bytes:
+        return event_of_version(2) if offset in self.too_new else event()
 
     def _alone(self) -> threading.Lock:
         assert not self._busy.locked(), "two threads use the log at once"

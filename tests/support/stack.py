@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ from todos.tokens.issue import access_token
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
+MANAGE_SECONDS = 600
 LOG_TAIL_LINES = 40
 T = TypeVar("T")
 _redis_databases = itertools.cycle(range(1, 16))
@@ -64,6 +66,7 @@ class Stack:
     ) -> None:
         """`template` names a migrated database to copy; without it one is migrated here. `auth`: open or token."""
         self._auth = auth
+        self.code = ROOT  # what starts from now on runs the project of this folder
         self.name = f"e2e_{uuid.uuid4().hex[:8]}"
         self.services, self.logs, self._blocker = services, logs, blocker
         self.database_url = services.postgres.database_url(self.name)
@@ -89,13 +92,13 @@ class Stack:
         self,
         name: str = "edge",
         *,
+        port: int = 0,
         command: tuple[str, ...] = ("-m", "edge_api"),
         env: Mapping[str, str] | None = None,
-        port: int = 0,
     ) -> Process:
         """A second one needs a name and a port of its own."""
         port = port or self.edge_port
-        edge = self._start(name, *command, env=dict(env or {}) | {"EDGE_PORT": str(port)})
+        edge = self._start(name, *command, env={"EDGE_PORT": str(port), **(env or {})})
         edge.wait_ready(lambda: answers(f"http://127.0.0.1:{port}/readyz"), seconds=START_SECONDS)
         return edge
 
@@ -122,6 +125,13 @@ class Stack:
     def beat(self, name: str = "beat") -> Process:
         return self._start(name, "-m", "celery", "--app", "todoproject", "beat", "--loglevel", "INFO")
 
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`manage.py` of the same code; whether it succeeds is for the caller to say."""
+        command, env = [sys.executable, "manage.py", *arguments], os.environ | self.env
+        return subprocess.run(
+            command, cwd=self.code, env=env, capture_output=True, text=True, check=False, timeout=MANAGE_SECONDS
+        )
+
     def stop(self) -> None:
         with ThreadPoolExecutor() as pool:
             list(pool.map(Process.stop, self.processes.values()))
@@ -129,7 +139,9 @@ class Stack:
 
     def _start(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> Process:
         python = (sys.executable, "-X", "faulthandler")
-        process = Process(name, [*python, *command], log=self._log_path(name), env=self.env | dict(env or {}), cwd=ROOT)
+        process = Process(
+            name, [*python, *command], log=self._log_path(name), env=self.env | dict(env or {}), cwd=self.code
+        )
         self.processes[name] = process
         process.start()
         return process

@@ -92,3 +92,8 @@ class Topic:
 
 def event(**fields: Any) -> bytes:
     return json.dumps({"title": "Do homework", "created_at": "2026-01-02T03:04:05Z"} | fields).encode()
+
+
+def event_of_version(version: int) -> bytes:
+    """As the edge of a newer release writes it."""
+    return event(type="TodoCreated", version=version, id=str(uuid.uuid4()))

@@ -296,7 +296,7 @@ def test_java_on_the_path_is_used_only_when_new_enough(
     [
         (["exec"], "exec: nothing to run"),
         (["exec", "no-such-program"], "no-such-program: no such program"),
-        (["tool", "kafka-nothing"], "kafka-nothing: unknown; there are kafka-console-consumer"),
+        (["tool", "kafka-nothing"], "kafka-nothing: unknown; there are kafka-configs, kafka-console-consumer"),
     ],
 )
 def test_a_wrong_command_is_one_line(arguments: list[str], line: str) -> None:

@@ -67,7 +67,7 @@ class TodoList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Todo]:
         """All that is asked for, as an action on the whole list takes it."""
         asked, self.query = self.query, ""
-        self.indexed: QuerySet[Todo] = super().get_queryset(request, exclude_parameters)
+        self.indexed: QuerySet[Todo] = super().get_queryset(request, exclude_parameters).order_by(*Todo._meta.ordering)
         self.query = asked
         return self._matching(self.indexed)
 

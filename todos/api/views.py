@@ -35,7 +35,7 @@ class TodoViewSet(
     serializer_class = TodoSerializer
 
     def get_queryset(self) -> QuerySet[Todo]:
-        return Todo.objects.filter(owner=asking_owner(self.request))
+        return Todo.objects.of_owner(asking_owner(self.request))
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """What is to be changed stays as it was read until it is: the row is locked."""

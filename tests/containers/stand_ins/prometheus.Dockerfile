@@ -1,7 +1,6 @@
 # prom/prometheus, Debian's, with its promtool.
-FROM todo-stand-in
-RUN apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends prometheus wget \
-    && install --directory --owner=nobody /prometheus
+FROM todo-stand-in-services
+RUN install --directory --owner=nobody /prometheus
 USER nobody
 EXPOSE 9090
 VOLUME /prometheus

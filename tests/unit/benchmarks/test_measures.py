@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.measures import Goal, Measure, cut
 from benchmarks.report import save, show
-from benchmarks.stats import serial_limit, slope
+from benchmarks.stats import growth_percent, serial_limit
 
 
 def test_the_ratio_is_the_median_of_the_rounds_ratios() -> None:
@@ -42,9 +42,10 @@ def test_numbers_are_cut_not_rounded(value: float, shown: str) -> None:
     assert shown == cut(value)
 
 
-def test_the_slope_of_a_line_is_found() -> None:
-    assert 2 == pytest.approx(slope([(x, 2 * x + 5) for x in range(10)]))
-    assert 0 == slope([(1, 1)]) == slope([])
+def test_growth_is_that_of_the_crests_in_the_last_two_thirds() -> None:
+    assert 0 == growth_percent([10, 90, 100, 80, 100, 70])
+    assert 50 == growth_percent([10, 90, 100, 80, 100, 150])
+    assert 0 == growth_percent([1, 2])
 
 
 def test_the_serial_limit_of_two_equal_halves_is_half_of_each() -> None:

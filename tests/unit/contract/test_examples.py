@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 import edge_api.contract
-from edge_api.contract import InvalidPayload, TodoCreated, parse_json
+from edge_api.contract import InvalidPayload, TodoCreated, newer_version, parse_json
 
-EXAMPLES = Path(edge_api.contract.__file__).parent / "examples" / "todo-created" / "v1"
-VALID = sorted((EXAMPLES / "valid").iterdir())
-INVALID = sorted((EXAMPLES / "invalid").iterdir())
+EXAMPLES = Path(edge_api.contract.__file__).parent / "examples" / "todo-created"
+VALID = sorted((EXAMPLES / "v1" / "valid").iterdir())
+INVALID = sorted((EXAMPLES / "v1" / "invalid").iterdir())
+NEWER = sorted((EXAMPLES / "newer").iterdir())
 
 
 def test_there_are_examples() -> None:
@@ -34,3 +35,8 @@ def test_an_invalid_example_names_its_field(path: Path) -> None:
 
 def test_every_field_of_the_event_has_an_invalid_example() -> None:
     assert {"body", *TodoCreated.model_fields} == {path.name.split("--")[0] for path in INVALID}
+
+
+def test_only_what_a_newer_release_writes_is_newer() -> None:
+    assert [2, 3] == [newer_version(path.read_bytes()) for path in NEWER]
+    assert {None} == {newer_version(path.read_bytes()) for path in VALID + INVALID}

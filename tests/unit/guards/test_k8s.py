@@ -4,8 +4,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -35,11 +37,46 @@ def test_the_manifests_pass(manifests: Path) -> None:
         ("web.yml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "Deployment web: wait may write"),
         ("beat.yml", "drop: [ALL]", "drop: [KILL]", "Deployment beat: wait keeps capabilities"),
         ("migrate.yml", "requests: {", "claims: [], request: {", "Job migrate"),
+        ("edge.yml", "enableServiceLinks: false", "enableServiceLinks: true", "EDGE_PORT is one of ours"),
+        (
+            "web.yml",
+            "limits: {memory: 512Mi}",
+            "limits: {cpu: 1}",
+            "web requests no resources, or has no limit of memory",
+        ),
+        ("edge.yml", "readinessProbe:", "livenessProbe:", "Deployment edge: edge lacks readinessProbe"),
+        (
+            "edge.yml",
+            "spec:\n  # New",
+            "spec:\n  replicas: 2\n  # New",
+            "HorizontalPodAutoscaler edge: each apply would undo it",
+        ),
+        ("worker.yml", "maxUnavailable: 1\n", "minAvailable: 1\n", "PodDisruptionBudget worker"),
+        ("beat.yml", "replicas: 1", "replicas: 2", "Deployment beat: has to be one"),
+        (
+            "worker.yml",
+            "maxReplicaCount: 3",
+            "maxReplicaCount: 4",
+            "more children than the default topic's 6 partitions",
+        ),
+        ("worker.yml", '"20000"', '"1000"', "less than the 20000 records"),
+        (
+            "worker.yml",
+            "configMapRef: {name: todo-kafka}",
+            "configMapRef: {name: todo-topic}",
+            "no ConfigMap todo-topic",
+        ),
         ("worker.yml", "consumerGroup: todo", "consumerGroup: other", "ScaledObject worker: reads"),
         ("worker.yml", "terminationGracePeriodSeconds: 100", "terminationGracePeriodSeconds: 60", "killed after 60 s"),
-        ("settings.yml", "http://web/", "web/", "EDGE_JWKS: no such file"),
-        ("settings.yml", "EDGE_AUTH: token", "EDGE_AUTH: open", "EDGE_AUTH: must be token"),
-        ("settings.yml", "todo.example,web", "todo.example", "DJANGO_ALLOWED_HOSTS lacks web"),
+        ("settings/edge.env", "http://web/", "web/", "EDGE_JWKS: no such file"),
+        ("settings/edge.env", "EDGE_AUTH=token", "EDGE_AUTH=open", "EDGE_AUTH: must be token"),
+        ("settings/edge.env", "EDGE_RATE_LIMIT_BURST", "EDGE_BURST", "nobody reads EDGE_BURST_SECONDS"),
+        ("settings/django.env", "todo.example,web,", "todo.example,", "DJANGO_ALLOWED_HOSTS lacks web"),
+        ("settings/django.env", "DJANGO_BEHIND", "DJANGO_BEHIND_A", "nobody reads DJANGO_BEHIND_A_PROXY"),
+        ("README.md", "`DATABASE_URL`", "the database's URL", "DATABASE_URL is required"),
+        ("network.yml", "policyTypes: [Ingress, Egress]", "policyTypes: [Ingress]", "nothing denies what is not named"),
+        ("network.yml", "port: 53}, {protocol: TCP, port: 53}", "port: 54}", "edge cannot reach names at port 53"),
+        ("network.yml", "worker, beat, migrate]", "worker, beat]", "migrate cannot reach PostgreSQL at port 5432"),
         ("network.yml", "{app: web}", "{app: beat}", "NetworkPolicy: no egress of edge to web"),
         (
             "network.yml",
@@ -48,6 +85,7 @@ def test_the_manifests_pass(manifests: Path) -> None:
             "no ingress of web from edge",
         ),
         ("kustomization.yml", "  - beat.yml\n", "", "kustomization.yml and the folder differ: beat.yml"),
+        ("kustomization.yml", "settings/edge.env", "settings/web.env", "differ: settings/edge.env, settings/web.env"),
     ],
 )
 def test_a_fault_is_named(manifests: Path, file: str, old: str, new: str, complaint: str) -> None:
@@ -55,3 +93,29 @@ def test_a_fault_is_named(manifests: Path, file: str, old: str, new: str, compla
     assert old in text
     (manifests / file).write_text(text.replace(old, new, 1))
     assert complaint in complaints(manifests)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not here")
+def test_a_new_tag_is_a_new_job_and_a_new_setting_restarts_pods(manifests: Path) -> None:
+    def rendered() -> dict[tuple[str, str], Any]:
+        command = ["kubectl", "kustomize", str(manifests)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout)}
+
+    def maps_of(documents: dict[tuple[str, str], Any], app: str) -> set[str]:
+        pod = documents["Deployment", app]["spec"]["template"]["spec"]
+        return {one["configMapRef"]["name"] for one in pod["containers"][0]["envFrom"] if "configMapRef" in one}
+
+    before = rendered()
+    assert {name for kind, name in before if kind == "ConfigMap"} == maps_of(before, "edge") | maps_of(before, "web")
+    assert ("Job", "migrate-0.1.0") in before
+
+    kustomization = manifests / "kustomization.yml"
+    kustomization.write_text(kustomization.read_text().replace('"0.1.0"', '"0.2.0"'))
+    with (manifests / "settings" / "edge.env").open("a") as settings:
+        settings.write("EDGE_MAX_CONNECTIONS=100\n")
+    after = rendered()
+
+    assert ("Job", "migrate-0.2.0") in after
+    assert maps_of(before, "edge") != maps_of(after, "edge")
+    assert maps_of(before, "web") == maps_of(after, "web")

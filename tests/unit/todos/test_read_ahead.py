@@ -109,6 +109,15 @@ def test_each_record_from_an_assigned_offset_on_comes_once_and_in_order(
     assert END == at
 
 
+@pytest.mark.usefixtures("always")
+def test_nothing_comes_of_a_partition_from_a_newer_event_on() -> None:
+    log = MemoryLog({0: 100, 1: 100}, too_new=frozenset({15}))
+    with ReadAhead(log, max_records=40) as reader:
+        reader.assign({0: 0, 1: 50})
+        ranges = [reader.read(0.1).ranges for _ in range(3)]
+    assert [{0: (0, 15)}, {1: (50, 90)}, {1: (90, 100)}] == ranges
+
+
 def test_the_thread_ends_with_the_block() -> None:
     before = threading.active_count()
     with ReadAhead(MemoryLog({0: 1}), max_records=10) as reader:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from todos.audit import Audit, Kind, PartitionAudit
+from todos.audit import Audit, Kind, PartitionAudit, TooNewToJudge
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
 from todos.management.commands._arguments import add_examples
 from todos.management.commands._kafka import opened_log
@@ -58,6 +58,8 @@ class Command(BaseCommand):
         except OffsetOutOfRange as exc:
             message = "Kafka deleted records while they were read; start again"
             raise CommandError(message, returncode=IMPOSSIBLE) from exc
+        except TooNewToJudge as exc:
+            raise CommandError(f"{exc}; audit with the newer release", returncode=IMPOSSIBLE) from exc
         failed = any(audit.fails(accept_deleted=accept_deleted) for audit in audits)
         self.stdout.write(_json(topic, audits, failed) if as_json else _text(topic, audits))
         if failed:

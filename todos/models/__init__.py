@@ -1,0 +1,18 @@
+"""What PostgreSQL holds: the todos, how far each partition is stored, who polls it, and what could not be stored."""
+
+from todos.models.dead_letters import DeadLetter, DeadLetterEvent
+from todos.models.history import Batch, OffsetLoss
+from todos.models.ledger import PartitionLedger, PausedSchedule, Poller, PollRun
+from todos.models.todo import Todo
+
+__all__ = [
+    "Batch",
+    "DeadLetter",
+    "DeadLetterEvent",
+    "OffsetLoss",
+    "PartitionLedger",
+    "PausedSchedule",
+    "PollRun",
+    "Poller",
+    "Todo",
+]

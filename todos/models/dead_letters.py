@@ -1,0 +1,73 @@
+"""What could not be stored, and what was done about it."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+from todos.models.source import SourceModel
+
+
+class DeadLetter(SourceModel):
+    """A record that can never be a todo, with everything that is needed to judge it and to send it again."""
+
+    class Reason(models.TextChoices):
+        EMPTY = "empty", "no value"
+        INVALID = "invalid", "not a valid TodoCreated event"
+        REJECTED = "rejected", "refused by the database"
+        UNDECODABLE = "undecodable", "not a record in Kafka's format"
+        CONFLICT = "conflict", "another content came first under its Idempotency-Key"
+
+    class Status(models.TextChoices):
+        OPEN = "open", "open"
+        REDRIVEN = "redriven", "redriven"
+        DISCARDED = "discarded", "discarded"
+
+    offset = models.PositiveBigIntegerField()
+    reason = models.CharField(max_length=32, choices=Reason)
+    detail = models.TextField(help_text="Each field at fault and why.")
+    key = models.BinaryField(null=True)
+    value = models.BinaryField(null=True)
+    headers = models.JSONField(default=list, help_text="Pairs of name (Python's unicode_escape) and value (base64).")
+    timestamp_ms = models.BigIntegerField(null=True, help_text="The record's time, milliseconds since 1970.")
+    # Defaults of the database too: a worker of the version before this one goes on storing dead letters.
+    status = models.CharField(max_length=16, choices=Status, default=Status.OPEN, db_default=Status.OPEN)
+    replays = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How often this todo was redriven before it came here."
+    )
+    edited_value = models.BinaryField(null=True, help_text="What a redrive sends in place of the value.")
+    todo_id = models.UUIDField(
+        null=True, blank=True, help_text="The todo that a redrive makes; decided once, before anything is sent."
+    )
+    changed_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    changed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["topic", "partition", "offset"], name="dead_letter_once_per_position")
+        ]
+        indexes = [models.Index(fields=["-id"], condition=models.Q(status="open"), name="dead_letter_open")]
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class DeadLetterEvent(models.Model):
+    """Who did what to a dead letter, and when. Rows are only ever added."""
+
+    class Action(models.TextChoices):
+        EDITED = "edited"
+        REDRIVEN = "redriven"
+        DISCARDED = "discarded"
+        REOPENED = "reopened"
+
+    letter = models.ForeignKey(DeadLetter, on_delete=models.PROTECT, related_name="events")
+    action = models.CharField(max_length=16, choices=Action)
+    actor = models.CharField(max_length=150, help_text="A user's name, or manage.py.")
+    note = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.action} by {self.actor}"

@@ -1,0 +1,95 @@
+"""How far each partition is stored, and who polls it."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class PartitionLedger(models.Model):
+    """How far one partition is stored, and which poll holds it: the truth about offsets.
+
+    `next_offset` moves in the transaction of the rows it covers, and only by compare-and-swap on itself and
+    `epoch`. Kafka's committed offset of the group is a copy for tools.
+    """
+
+    topic = models.CharField(max_length=249)
+    partition = models.PositiveIntegerField()
+    next_offset = models.PositiveBigIntegerField(default=0, help_text="The first offset that is not stored yet.")
+    topic_id = models.UUIDField(null=True, blank=True, help_text="Kafka's id of the topic that these offsets are of.")
+    epoch = models.PositiveBigIntegerField(default=0, help_text="Counts the leases; an older holder can store nothing.")
+    holder = models.UUIDField(null=True, blank=True, help_text="The poll that leases it, while that poll is alive.")
+    moved_at = models.DateTimeField(null=True, blank=True, help_text="When next_offset last moved.")
+    generation = models.PositiveIntegerField(default=0, help_text="Counts the rewinds; each starts a chain of batches.")
+    alarm = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Why it stands still until somebody looks; gone when it moves.",
+    )
+    # Since the first record, whatever the history forgets; each batch adds to them in its own transaction.
+    batches_total = models.PositiveBigIntegerField(default=0, db_default=0)
+    stored_total = models.PositiveBigIntegerField(default=0, db_default=0)
+    duplicates_total = models.PositiveBigIntegerField(default=0, db_default=0)
+    dead_letters_total = models.PositiveBigIntegerField(default=0, db_default=0)
+    lost_total = models.PositiveBigIntegerField(default=0, db_default=0, help_text="Offsets.")
+    bytes_total = models.PositiveBigIntegerField(default=0, db_default=0, help_text="Of the records' values.")
+    milliseconds_total = models.PositiveBigIntegerField(default=0, db_default=0, help_text="In transactions.")
+
+    class Meta:
+        ordering = ["topic", "partition"]
+        verbose_name = "ledger entry"
+        verbose_name_plural = "ledger entries"
+        constraints = [models.UniqueConstraint(fields=["topic", "partition"], name="ledger_one_row_per_partition")]
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class Poller(models.Model):
+    """A poll that runs now. When `expires_at` passes without a heartbeat, its partitions are free again."""
+
+    id = models.UUIDField(primary_key=True)
+    topic = models.CharField(max_length=249)
+    worker = models.CharField(max_length=255, help_text="Host and process.")
+    started_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["started_at"]
+
+    def __str__(self) -> str:
+        return self.worker
+
+
+class PollRun(models.Model):
+    """A poll that has ended, busy or not: the sign of life of beat and workers."""
+
+    topic = models.CharField(max_length=249)
+    worker = models.CharField(max_length=255, help_text="Host and process.")
+    task_id = models.CharField(max_length=255, blank=True, help_text="Of the Celery task; empty for a command.")
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(db_default=Now())
+    batches = models.PositiveIntegerField()
+    stored = models.PositiveIntegerField()
+    duplicates = models.PositiveIntegerField()
+    dead_letters = models.PositiveIntegerField()
+    lost = models.PositiveBigIntegerField(help_text="Offsets that Kafka deleted before they were stored.")
+    failures = models.PositiveIntegerField()
+    last_error = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "poll"
+        indexes = [models.Index(fields=["topic", "-id"], name="poll_run_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.worker} at {self.started_at:%H:%M:%S}"
+
+
+class PausedSchedule(models.Model):
+    """A schedule that a pause switched off. A resume switches on no other: somebody may have wanted it off."""
+
+    schedule = models.OneToOneField("django_celery_beat.PeriodicTask", models.CASCADE, primary_key=True)
+    paused_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return str(self.schedule)
