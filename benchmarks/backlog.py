@@ -52,7 +52,7 @@ def drain(stack: Stack, *, concurrency: int = 1, max_records: int) -> Drained:
     """Everything that is in the topic and not stored, with the schedule of an operator who has a backlog."""
     ends = stack.end_offsets()
     drained = Drained(sum(ends.values()) - sum(stack.ledger().values()))
-    stack.schedule(every_seconds=30, time_budget_seconds=60, max_records=max_records)
+    stack.schedule(every_seconds=1, time_budget_seconds=60, max_records=max_records)  # each child gets its tick at once
     worker = stack.worker(concurrency=concurrency)
     checkpoint(stack)
     beat = stack.beat()
