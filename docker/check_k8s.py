@@ -81,13 +81,15 @@ def _probes(pod: Document) -> Iterator[str]:
             yield f"{container['name']} lacks {', '.join(sorted(missing))}"
 
 
-def main() -> None:
-    folder = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docker" / "k8s"
+def complaints(folder: Path) -> list[str]:
     try:
-        found = list(problems(load(folder), (folder / "README.md").read_text()))
+        return list(problems(load(folder), (folder / "README.md").read_text()))
     except (Broken, OSError, KeyError) as exc:
-        found = [str(exc)]
-    if found:
+        return [str(exc)]
+
+
+def main() -> None:
+    if found := complaints(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docker" / "k8s"):
         sys.exit("\n".join(f"docker/k8s: {problem}" for problem in found))
 
 

@@ -15,6 +15,7 @@ from edge_api.settings import EdgeSettings
 MAX_REMEMBERED = 10_000
 NOBODY = ""
 REALM = 'Bearer realm="todo"'
+INVALID_TOKEN = f'{REALM}, error="invalid_token"'
 
 
 class Auth:
@@ -40,27 +41,27 @@ class Auth:
     async def owner_of(self, scope: Scope) -> str:
         """NOBODY where the edge is open and the request has no token. Raises Problem: 401, 403, or 503 while nobody can
         tell whether the token is good."""
-        credentials = _credentials(scope)
-        if credentials is None:
+        encoded = _bearer_token(scope)
+        if encoded is None:
             if self._is_open:
                 return NOBODY
             raise _refused("The request needs a token.", REALM)
-        token = self._remembered.get(credentials)
+        token = self._remembered.get(encoded)
         if token is None or token.until <= time.time():
-            token = await self._verified(credentials)
+            token = await self._verified(encoded)
         else:
-            self._remembered.move_to_end(credentials)
+            self._remembered.move_to_end(encoded)
         if WRITE not in token.scopes:
             challenge = f'{REALM}, error="insufficient_scope", scope="{WRITE}"'
             raise _refused(f"The token lacks the scope {WRITE}.", challenge, HTTPStatus.FORBIDDEN)
         return token.owner
 
-    async def _verified(self, credentials: bytes) -> Token:
+    async def _verified(self, encoded: bytes) -> Token:
         try:
-            token = await self._verify(_bearer_token(credentials))
+            token = await self._verify(encoded.decode("latin-1"))
         except InvalidToken as exc:
-            raise _refused(f"The token {exc}.", f'{REALM}, error="invalid_token"') from None
-        self._remembered[credentials] = token
+            raise _refused(f"The token {exc}.", INVALID_TOKEN) from None
+        self._remembered[encoded] = token
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return token
@@ -73,18 +74,16 @@ class Auth:
         return verify(text, key)
 
 
-def _credentials(scope: Scope) -> bytes | None:
+def _bearer_token(scope: Scope) -> bytes | None:
+    """None where the request has no credentials."""
+    found = None
     for name, value in scope["headers"]:
         if name == b"authorization":
-            return bytes(value)
-    return None
-
-
-def _bearer_token(credentials: bytes) -> str:
-    scheme, _, token = credentials.decode("latin-1").partition(" ")
-    if scheme.lower() != "bearer":
-        raise InvalidToken("must be a bearer token")
-    return token.strip()
+            scheme, _, token = value.partition(b" ")
+            if found is not None or scheme.lower() != b"bearer":
+                raise _refused("The token must be a bearer token, and sent once.", INVALID_TOKEN)
+            found = bytes(token.strip())
+    return found
 
 
 def _refused(detail: str, challenge: str, status: HTTPStatus = HTTPStatus.UNAUTHORIZED) -> Problem:

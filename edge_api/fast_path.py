@@ -52,7 +52,7 @@ class FastPath(FastAPI):
         self._busy[path] = path.rstrip("/") + "/", endpoint
 
     def allow_origins(self, origins: list[str]) -> None:
-        """CORS around everything, the busy routes too; without it they pay nothing."""
+        """CORS around everything, the busy routes too; without it they pay for one more call."""
         self._entry = CORSMiddleware(
             self._serve,
             allow_origins=origins,

@@ -28,7 +28,8 @@ DETAILS = {
     HTTPStatus.NOT_FOUND: "There is nothing at this path.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed in an unexpected way.",
 }
-QUIET_PATHS = {"/healthz", "/readyz", "/readyz/pipeline", "/metrics"}  # asked every few seconds by machines
+# Asked every few seconds by machines.
+QUIET_PATHS = {"/healthz", "/readyz", "/readyz/pipeline", "/metrics", "/.well-known/jwks.json"}
 
 
 class RequestLog:
@@ -56,9 +57,8 @@ class RequestLog:
 def _log(request: HttpRequest, status: int, seconds: float) -> None:
     level = logging.DEBUG if request.path in QUIET_PATHS else logging.INFO
     fields = {"method": request.method, "path": request.path, "status": status, "seconds": round(seconds, 4)}
-    logger.log(
-        level, "%s %s %d in %.0f ms", request.method, request.get_full_path(), status, seconds * 1000, extra=fields
-    )
+    # Without the query: it may hold what was meant to be a secret.
+    logger.log(level, "%s %s %d in %.0f ms", request.method, request.path, status, seconds * 1000, extra=fields)
 
 
 class ApiProblems:

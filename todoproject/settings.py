@@ -58,6 +58,7 @@ ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.
 CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
 WEB_THREADS = 16  # of each web process; half of them may wait for receipts
 ROOT_URLCONF = "todoproject.urls"
+LOGIN_REDIRECT_URL = "/api/todos/"  # of the browsable API, whose pages name their own
 WSGI_APPLICATION = "todoproject.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from http import HTTPStatus
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
@@ -13,11 +13,17 @@ from todos.api.problems import problem
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """Behind a proxy the last address of X-Forwarded-For: what it saw. Those before are the client's own words."""
+    """Behind a proxy the last address of X-Forwarded-For: what it saw. Those before are the client's own words.
+
+    Of IPv6 the first of the /64: whoever has one address there has all of them.
+    """
     forwarded = request.headers.get("X-Forwarded-For", "") if settings.BEHIND_PROXY else ""
     for text in (forwarded.rpartition(",")[2].strip(), request.META.get("REMOTE_ADDR", "")):
         with suppress(ValueError):
-            return str(ip_address(text))
+            address = ip_address(text)
+            if address.version == 4:
+                return str(address)
+            return str(address.ipv4_mapped or ip_network((address, 64), strict=False).network_address)
     return None
 
 

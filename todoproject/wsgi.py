@@ -9,4 +9,8 @@ from todoproject.database_deadline import limit_statements
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "todoproject.settings")
 
 limit_statements()
-application = get_wsgi_application()
+django = get_wsgi_application()
+
+from todoproject.charset import utf8_only  # noqa: E402 - Django has to be set up
+
+application = utf8_only(django)

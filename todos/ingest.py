@@ -54,7 +54,7 @@ class Poll:
         self.origin = Origin(self.worker, self.task_id)
         self.partitions: list[int] = []
         self._left: set[int] = set()
-        self._has_given_up = False
+        self._is_too_old = self._has_given_up = False
         self._being_stored: list[int] = []
         self._unpublished: dict[int, int] = {}
         self._next_discovery = self._next_refresh = self._next_publish = 0.0
@@ -118,7 +118,7 @@ class Poll:
 
     def _read_and_store(self, wait_seconds: float) -> bool:
         if not self.leases.held:
-            self._has_given_up = bool(self._left)  # a newer worker, or the next poll, may do better
+            self._has_given_up = self._is_too_old  # newer workers share everything without this one
             time.sleep(wait_seconds)  # others hold everything: stand by
             return False
         try:
@@ -230,6 +230,7 @@ class Poll:
         advice = f"manage.py rewind --partition {partition} --offset {record.offset + 1} --skip would give it up"
         self._leave(partition, f"waits for a newer worker: {record}. {advice}")
         self.leases.give_back([partition])
+        self._is_too_old = True
 
     def _leave(self, partition: int, text: str) -> None:
         """This poll goes on without the partition; the next one tries again."""

@@ -16,6 +16,7 @@ from django.db.models import Q, QuerySet
 from edge_api.contract import EARLIEST, LATEST
 from todos.models import Todo
 
+NEWEST_FIRST = ("-created_at", "-id")  # the model's own order
 TABLE = f'"{Todo._meta.db_table}"'
 
 
@@ -119,7 +120,7 @@ def beyond(queryset: QuerySet[Todo], position: Position | None, *, backwards: bo
 
 
 def _ordered(todos: QuerySet[Todo], *, like: QuerySet[Todo]) -> QuerySet[Todo]:
-    todos = todos.order_by(*(like.query.order_by or Todo._meta.ordering))
+    todos = todos.order_by(*(like.query.order_by or NEWEST_FIRST))
     return todos if like.query.standard_ordering else todos.reverse()
 
 

@@ -4,6 +4,7 @@ A JWT signed with Ed25519. Imports PyJWT, so the contract's other parts do not i
 """
 
 import json
+import re
 import time
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ READ, WRITE = "read", "write"
 SCOPES = (READ, WRITE)
 LEEWAY_SECONDS = 5  # no two clocks agree
 MAX_TOKEN_BYTES = 4_096
+_KID = re.compile(r"[!-~]{1,64}")
 
 
 class InvalidToken(Exception):
@@ -48,9 +50,10 @@ def kid_of(token: str) -> str:
         header = jwt.get_unverified_header(token)
     except jwt.InvalidTokenError:
         raise InvalidToken("is no JWT") from None
-    if header.get("alg") != ALGORITHM or not isinstance(header.get("kid"), str):
+    kid = header.get("kid")
+    if header.get("alg") != ALGORITHM or not isinstance(kid, str) or not _KID.fullmatch(kid):
         raise InvalidToken(f"is not signed with {ALGORITHM} and a named key")
-    return str(header["kid"])
+    return kid
 
 
 def verify(token: str, key: Key | None) -> Token:

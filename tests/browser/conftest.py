@@ -28,11 +28,7 @@ def stack(make_stack: MakeStack, shared_services: Services, template: str) -> St
     stack = make_stack(shared_services, template=template)
     with stack.django():
         User.objects.create_superuser("operator", password=PASSWORD)
-    stack.edge()
-    stack.web()
-    stack.beat()
-    stack.worker()
-    return stack
+    return stack.start()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -75,6 +75,8 @@ class Engine:
         with ThreadPoolExecutor(len(jobs)) as pool:
             futures = [pool.submit(job) for job in jobs]
             try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                _ = [future.result() for future in done]  # raises what one of them raised
                 return [future.result() for future in futures]
             except BaseException:
                 self._is_over = True
@@ -125,10 +127,18 @@ def _own_engine(folder: Path) -> Iterator[Engine]:
             daemon.start()
             daemon.wait_ready(lambda: bool(_server_version(socket)), seconds=START_SECONDS)
         except ServiceError as exc:
-            raise NoEngine(str(exc)) from exc
+            raise NoEngine(_why(folder / "dockerd.log") or str(exc)) from exc
         yield Engine(socket, _server_version(socket))
     finally:
         _end(daemon)
+
+
+def _why(log: Path) -> str:
+    """dockerd's own reason, which may have several lines."""
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    return (
+        " ".join(text[text.find("failed to start daemon") :].split())[:250] if "failed to start daemon" in text else ""
+    )
 
 
 def _end(daemon: Process) -> None:

@@ -1,5 +1,6 @@
 """What a Docker engine changes on its machine and leaves so: links, firewall, forwarding, mounts, programs."""
 
+import contextlib
 import re
 import subprocess
 from pathlib import Path
@@ -93,4 +94,6 @@ def _bare(rules: str) -> set[str]:
 
 
 def _quietly(*command: str, told: str | None = None) -> None:
-    subprocess.run(command, input=told, text=True, capture_output=True, check=False)
+    """What it could not do, `differences` tells."""
+    with contextlib.suppress(FileNotFoundError):
+        subprocess.run(command, input=told, text=True, capture_output=True, check=False)

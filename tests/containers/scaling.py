@@ -42,7 +42,7 @@ def check(compose: Compose, token: str, say: Callable[[str], None]) -> None:
         served = [_requests_of(compose, edge) for edge in edges]
         return served if all(served) and hosts <= set(compose.shell(FOUND).split()[2:]) else None
 
-    served = eventually(all_take_part, 120, f"{EDGES} edges and {WORKERS} workers to take part")
+    served = eventually(all_take_part, 180, f"{EDGES} edges and {WORKERS} workers to take part")
     sent = batches * len(json.loads(BATCH))
     eventually(lambda: compose.shell(FOUND).split()[:2] == [f"{sent}", "0"] or None, 60, f"{sent} todos to be stored")
     say(

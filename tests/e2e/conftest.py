@@ -51,3 +51,9 @@ def make_stack(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Djan
             return stack
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack: MakeStack, shared_services: Services, template: str) -> Stack:
+    """All of it, open to everybody; a folder or a file may have another one."""
+    return make_stack(shared_services, template=template).start()

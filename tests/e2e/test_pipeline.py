@@ -12,23 +12,12 @@ import pytest
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from devstack.process import Process
-from tests.e2e.conftest import MakeStack
 from tests.e2e.traffic import produce
-from tests.support.stack import Services, Stack, children, eventually
+from tests.support.stack import Stack, children, eventually
 from todos.schedules import POLL_SCHEDULE, create_default_schedules
 
 SAMPLES, SAMPLE_SECONDS = 45, 15.0
 ACTS_WITHIN_SECONDS = 10
-
-
-@pytest.fixture(scope="module")
-def stack(make_stack: MakeStack, shared_services: Services, template: str) -> Stack:
-    stack = make_stack(shared_services, template=template)
-    stack.edge()
-    stack.web()
-    stack.beat()
-    stack.worker()
-    return stack
 
 
 def see_todo(stack: Stack, todo_id: str, *, seconds: float = 10) -> None:

@@ -1,61 +1,35 @@
 """Clients that send everything again with the same keys make no second todo, and learn what became of each request."""
 
+import asyncio
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
-from typing import Any
 
 import httpx
-import pytest
 
-from tests.e2e.conftest import MakeStack
-from tests.support.stack import Services, Stack
+from tests.support.posts import Post, post_all
+from tests.support.stack import Stack
 
 TODOS, BATCH, ROUNDS = 10_000, 500, 3
 
 
-@pytest.fixture(scope="module")
-def stack(make_stack: MakeStack, shared_services: Services, template: str) -> Stack:
-    stack = make_stack(shared_services, template=template)
-    stack.edge()
-    stack.web()
-    stack.worker()
-    stack.beat()
-    return stack
-
-
 def test_10_000_posts_three_times_with_the_same_keys_are_10_000_todos(stack: Stack) -> None:
-    """Most of them in batches; the first 1,000 one by one, from several clients at the same time."""
+    """One todo each; a batch under a key of its own goes with them."""
     name = uuid.uuid4().hex
-    with httpx.Client(base_url=stack.edge_url, timeout=20) as client, ThreadPoolExecutor(8) as pool:
-
-        def post(path: str, content: object, key: str) -> dict[str, Any]:
-            """Until all of it is confirmed: for that is the key."""
-            while True:
-                answer = client.post(path, json=content, headers={"Idempotency-Key": f"{name}-{key}"})
-                if answer.status_code == 202:
-                    return dict(answer.json())
-                assert answer.status_code in (207, 503), answer.text
-
-        def post_some(first: int) -> list[str]:
-            """The ids."""
-            todos = [todo(number) for number in range(first, first + BATCH)]
-            if first < 2 * BATCH:
-                return [post("/new/", each, f"{first}-{place}")["id"] for place, each in enumerate(todos)]
-            return [result["id"] for result in post("/new/batch/", todos, f"{first}")["results"]]
-
-        rounds = [[*chain.from_iterable(pool.map(post_some, range(0, TODOS, BATCH)))] for _ in range(ROUNDS)]
+    posts = [Post("/new/", todo(number), f"{name}-{number}") for number in range(TODOS)]
+    batch = Post("/new/batch/", [todo(number) for number in range(TODOS, TODOS + BATCH)], name)
+    rounds = [asyncio.run(post_all(stack.edge_port, [batch, *posts])) for _ in range(ROUNDS)]
     stack.wait_until_drained(seconds=60)
 
-    assert rounds[0] == rounds[1] == rounds[2]
+    ids = [[answer["id"] for answer in [*singles, *first["results"]]] for first, *singles in rounds]
+    assert ids[0] == ids[1] == ids[2]
     rows = dict(stack.rows("SELECT id::text, title FROM todos_todo"))
-    assert {todo_id: todo(number)["title"] for number, todo_id in enumerate(rounds[0])} == rows
-    assert TODOS == len(rows)
+    assert {todo_id: todo(number)["title"] for number, todo_id in enumerate(ids[0])} == rows
+    assert TODOS + BATCH == len(rows)
     sent = sum(stack.end_offsets().values())
-    assert sent >= ROUNDS * TODOS
+    assert sent >= ROUNDS * len(rows)
     totals = "SELECT sum(stored_total), sum(duplicates_total), sum(dead_letters_total) FROM todos_partitionledger"
-    assert [(TODOS, sent - TODOS, 0)] == stack.rows(totals)
+    assert [(len(rows), sent - len(rows), 0)] == stack.rows(totals)
 
 
 def todo(number: int) -> dict[str, str]:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import environ
 import httpx
@@ -52,7 +52,8 @@ class Services(NamedTuple):
 
 
 class Stack:
-    """Started by `edge`, `web`, `worker` and `beat`; `stop` ends all of it, and what the test itself killed too."""
+    """Started by `edge`, `web`, `worker` and `beat`, or all at once; `stop` ends what is started, and what the test
+    itself killed too."""
 
     def __init__(
         self,
@@ -87,6 +88,14 @@ class Stack:
             call_command("create_schedules")
 
     # --- Processes
+
+    def start(self) -> Self:
+        """All of it, web first: the edge is ready when it has the keys."""
+        self.web()
+        self.edge()
+        self.beat()
+        self.worker()
+        return self
 
     def edge(
         self,

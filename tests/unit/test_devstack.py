@@ -17,6 +17,7 @@ import pytest
 from devstack import ServiceError, environment, jars, lock
 from devstack.interrupts import SIGNALS, Interrupted, Interrupts
 from devstack.ports import HIGHEST, LOWEST, accepts, free_port, is_taken
+from devstack.postgres import tool_env
 from devstack.process import Process
 
 # A parent and a child in a session of its own, as PostgreSQL's backends and honcho's programs are.
@@ -306,3 +307,9 @@ def test_a_wrong_command_is_one_line(arguments: list[str], line: str) -> None:
     assert done.returncode
     assert line in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_postgresqls_tools_are_told_where_the_database_is() -> None:
+    told = tool_env("postgres://olga:olg%2Fa@localhost:5433/todos")
+    assert ["localhost", "5433", "olga", "olg/a", "todos"] == list(told.values())
+    assert ["PGHOST", "PGUSER", "PGDATABASE"] == list(tool_env("postgres://olga@localhost/todos"))

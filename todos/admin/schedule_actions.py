@@ -6,7 +6,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST, require_safe
@@ -43,7 +43,9 @@ class ScheduleActions(ModelAdmin):
         task = get_object_or_404(PeriodicTask, pk=pk)
         if not self.has_change_permission(request, task):
             raise PermissionDenied
-        act = {"pause": self.disable_tasks, "resume": self.enable_tasks, "run": self.run_tasks}[request.POST["act"]]
+        acts = {"pause": self.disable_tasks, "resume": self.enable_tasks, "run": self.run_tasks}
+        if (act := acts.get(request.POST.get("act", ""))) is None:
+            return HttpResponseBadRequest("act must be pause, resume or run")
         act(request, PeriodicTask.objects.filter(pk=pk))
         back = reverse("admin:index") if "home" in request.POST else reverse(PAGE, args=[pk])
         return HttpResponseRedirect(back)

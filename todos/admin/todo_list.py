@@ -19,7 +19,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from todos.admin.base import ChangeList
-from todos.keyset import Position, Search, beyond, read_page
+from todos.keyset import NEWEST_FIRST, Position, Search, beyond, read_page
 from todos.models import Todo
 
 WINDOW = 100_000
@@ -67,7 +67,7 @@ class TodoList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Todo]:
         """All that is asked for, as an action on the whole list takes it."""
         asked, self.query = self.query, ""
-        self.indexed: QuerySet[Todo] = super().get_queryset(request, exclude_parameters).order_by(*Todo._meta.ordering)
+        self.indexed: QuerySet[Todo] = super().get_queryset(request, exclude_parameters).order_by(*NEWEST_FIRST)
         self.query = asked
         return self._matching(self.indexed)
 

@@ -57,20 +57,29 @@ def sign_in(user: User, scopes: Iterable[str]) -> Pair:
 def refresh(token: str) -> Pair:
     """Raises RefreshRefused, or NoKey."""
     with transaction.atomic():
-        found = RefreshToken.objects.select_for_update(of=["self"]).select_related("user")
-        used = found.filter(digest=_digest(token)).first()
-        if used is not None and used.used_at is None and _is_good(used):
-            used.used_at = timezone.now()
-            used.save(update_fields=["used_at"])
-            return _pair(used.user, used.scope, used.chain)
-    if used is not None:
-        # Twice: somebody has copied it, and nobody can tell who of the two is who.
-        RefreshToken.objects.filter(chain=used.chain).delete()
-    raise RefreshRefused
+        pair = _exchange(_digest(token))
+    if pair is None:
+        raise RefreshRefused
+    return pair
 
 
-def _is_good(token: RefreshToken) -> bool:
-    user = token.user
+def _exchange(digest: bytes) -> Pair | None:
+    # One at a time of each user: or the end of a chain would miss the link that is being added to it.
+    holder = User.objects.select_for_update(no_key=True, of=("self",)).filter(refresh_tokens__digest=digest).first()
+    used = RefreshToken.objects.filter(digest=digest).first() if holder else None
+    if holder is None or used is None:
+        return None
+    if used.used_at is None and _is_good(used, holder):
+        used.used_at = timezone.now()
+        used.save(update_fields=["used_at"])
+        holder.refresh_tokens.filter(expires_at__lt=timezone.now()).delete()
+        return _pair(holder, used.scope, used.chain)
+    # Twice: somebody has copied it, and nobody can tell who of the two is who.
+    RefreshToken.objects.filter(chain=used.chain).delete()
+    return None
+
+
+def _is_good(token: RefreshToken, user: User) -> bool:
     return user.is_active and token.expires_at > timezone.now() and token.session_hash == user.get_session_auth_hash()
 
 

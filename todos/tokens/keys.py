@@ -50,7 +50,7 @@ def known_keys() -> dict[str, Key]:
 
 
 def known_key(kid: str) -> Key | None:
-    key = SigningKey.objects.filter(kid=kid).first() if "\0" not in kid else None
+    key = SigningKey.objects.filter(kid=kid).first()
     return _public(key) if key else None
 
 
@@ -63,7 +63,8 @@ def _public(key: SigningKey) -> Key:
 def rotate(grace: timedelta) -> SigningKey:
     """A new key signs from now on; the others verify for `grace` yet, or until they retire anyway."""
     _lock()
-    SigningKey.objects.filter(retires_at=None).update(retires_at=timezone.now() + grace)
+    end = timezone.now() + grace
+    SigningKey.objects.filter(Q(retires_at=None) | Q(retires_at__gt=end)).update(retires_at=end)
     return _make()
 
 

@@ -11,12 +11,7 @@ from todos.tokens import keys
 
 @pytest.fixture(scope="module")
 def stack(make_stack: MakeStack, shared_services: Services, template: str) -> Stack:
-    stack = make_stack(shared_services, template=template, auth="token")
-    stack.web()
-    stack.edge()
-    stack.beat()
-    stack.worker()
-    return stack
+    return make_stack(shared_services, template=template, auth="token").start()
 
 
 @pytest.fixture(scope="module")

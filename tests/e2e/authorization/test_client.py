@@ -1,29 +1,14 @@
 """The example of a client that the documentation shows, in front of a stack that wants tokens."""
 
-import importlib.util
-import sys
-from types import ModuleType
-
 import pytest
 from django.contrib.auth.models import User
 
-from devstack.environment import ROOT
+from tests.support.example import example
 from tests.support.stack import Stack
 from tests.support.tokens import PASSWORD
 
 
-@pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_client", ROOT / "docs" / "examples" / "client.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_example_client_does_what_it_says(example: ModuleType, stack: Stack, users: dict[str, User]) -> None:
+def test_the_example_client_does_what_it_says(stack: Stack, users: dict[str, User]) -> None:
     with example.Client(stack.edge_url, stack.web_url) as client:
         with pytest.raises(example.Refused, match="401"):
             client.create("nobody's")

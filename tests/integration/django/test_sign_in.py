@@ -57,6 +57,8 @@ def test_a_right_password_forgives_the_wrong_ones(operator: User) -> None:
     [
         (False, "203.0.113.9", "192.0.2.7"),
         (True, "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        (True, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        (True, "::ffff:203.0.113.9", "203.0.113.9"),
         (True, "nonsense", "192.0.2.7"),
         (True, "", "192.0.2.7"),
     ],

@@ -149,6 +149,7 @@ def test_buttons_need_the_right_to_change(client: Client, task: PeriodicTask) ->
 
 def test_a_button_is_no_link(admin_client: Client, task: PeriodicTask) -> None:
     assert admin_client.get(f"{LIST}{task.pk}/act/").status_code == 405
+    assert admin_client.post(f"{LIST}{task.pk}/act/", {"act": "jump"}).status_code == 400
 
 
 # --- Forecast

@@ -75,6 +75,16 @@ def test_half_a_request_keeps_no_thread(web_port: int) -> None:
     assert is_alive(web_port)
 
 
+def test_only_utf8_is_read(web_port: int) -> None:
+    """Of the query too: in UTF-7 it may hold what PostgreSQL cannot store, and no wrong password would be counted."""
+    cases = {"": 200, "; charset=utf-8": 200, "; charset=UTF8": 200, "; charset=utf-7": 415, "; charset=base64": 415}
+    for charset, status in cases.items():
+        headers = {"Content-Type": f"multipart/form-data; boundary=x{charset}"}
+        answer = httpx.get(f"http://127.0.0.1:{web_port}/healthz?x=%2B2AA-", headers=headers)
+        assert status == answer.status_code, charset
+    assert "application/problem+json" == answer.headers["Content-Type"]
+
+
 def test_headers_are_bounded(web_port: int) -> None:
     cases = {
         b"GET /healthz?" + b"x" * 4000 + b" HTTP/1.1\r\n": b"200",

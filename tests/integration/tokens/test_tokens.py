@@ -112,11 +112,46 @@ def test_two_that_refresh_at_the_same_moment_do_not_both_win(olga: User) -> None
     assert (1, 0) == (len(won), RefreshToken.objects.count())
 
 
-def test_old_refresh_tokens_are_swept_when_somebody_signs_in(olga: User) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_the_end_of_a_chain_does_not_miss_the_link_that_is_being_added(
+    olga: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = issue.sign_in(olga, ["read"]).refresh
+    second, added, ended = issue.refresh(first).refresh, threading.Event(), threading.Event()
+
+    def slow(*_: object) -> str:
+        added.set()
+        ended.wait(0.5)
+        return "access"
+
+    def replay() -> None:
+        added.wait(30)
+        with suppress(issue.RefreshRefused):
+            issue.refresh(first)
+        ended.set()
+
+    monkeypatch.setattr(issue, "access_token", slow)
+    in_threads(lambda: issue.refresh(second), replay)
+    assert 0 == RefreshToken.objects.count()
+
+
+def test_old_refresh_tokens_are_swept_when_somebody_signs_in_or_refreshes(olga: User) -> None:
     issue.sign_in(olga, ["read"])
-    RefreshToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    issue.sign_in(olga, ["read"])
+    RefreshToken.objects.update(expires_at=timezone.now())
+    latest = issue.sign_in(olga, ["read"])
     assert 1 == RefreshToken.objects.count()
+    for _ in range(3):
+        RefreshToken.objects.exclude(used_at=None).update(expires_at=timezone.now())
+        latest = issue.refresh(latest.refresh)
+    assert 2 == RefreshToken.objects.count()  # what was used last, and what came of it
+
+
+def test_a_short_grace_shortens_longer_ones(client: Client, olga: User) -> None:
+    old = issue.access_token(olga, ["read"], timedelta(days=1))
+    keys.rotate(timedelta(days=30))
+    assert 200 == access_of(client, **bearer(old))
+    keys.rotate(timedelta(0))
+    assert 401 == access_of(client, **bearer(old))
 
 
 def test_without_a_key_that_can_be_read_nothing_is_signed_and_make_makes_one(

@@ -59,6 +59,12 @@ def test_nobody_else_can_sign() -> None:
     assert "is not valid: it is not signed by us" == verdict(f"{head}.{SIGNER.token('8').split('.')[1]}.{signature}")
 
 
+@pytest.mark.parametrize("kid", ["", "\ud800", "a\0", "a b", "k" * 65])
+def test_no_key_is_looked_up_by_a_strange_name(kid: str) -> None:
+    with pytest.raises(InvalidToken, match="named key"):
+        kid_of(Signer(kid).token())
+
+
 @pytest.mark.parametrize("token", ["", "x", "a.b", "a.b.c", "....", "\u00e9.a.b", "x" * 4097, "e30.e30.e30"])
 def test_what_is_no_token_is_invalid_and_nothing_else(token: str) -> None:
     assert isinstance(verdict(token), str)

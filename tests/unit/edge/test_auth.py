@@ -55,6 +55,22 @@ def run_auth(jwks: Path | str, scenario: Callable[[Auth], Awaitable[None]]) -> N
     asyncio.run(main())
 
 
+def test_what_is_remembered_is_the_token_not_what_stands_around_it(jwks: Path) -> None:
+    async def main() -> None:
+        door = Auth(EdgeSettings(auth="token", jwks=str(jwks)))
+        await door.start()
+        token = ONE.token("7").encode()
+        for header in (b"Bearer " + token, b"bearer   " + token + b" ", b"BEARER \t" + token):
+            assert "7" == await door.owner_of({"headers": [(b"authorization", header)]})
+        assert 1 == len(door._remembered)
+        twice = {"headers": [(b"authorization", b"Bearer " + token)] * 2}
+        with pytest.raises(Problem, match="sent once"):
+            await door.owner_of(twice)
+        await door.stop()
+
+    asyncio.run(main())
+
+
 async def outcome(door: Auth, token: str) -> str | int:
     try:
         return await door.owner_of(scope_with(token))

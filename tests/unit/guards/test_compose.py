@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docker import variables
+
 ROOT = Path(__file__).resolve().parents[3]
 WORKER_GRACE = "    stop_grace_period: 100s\n"
 
@@ -44,6 +46,17 @@ def test_compose_passes(tree: Path) -> None:
 def test_a_missing_dockerfile_fails(tree: Path, dockerfile: str) -> None:
     (tree / "docker" / dockerfile).unlink()
     assert f"is built from docker/{dockerfile}, which does not exist" in complaints(tree)
+
+
+def test_the_programs_read_every_variable_that_they_are_given() -> None:
+    services = yaml.safe_load((ROOT / "compose.yml").read_text())["services"]
+    kafka, edge = variables.of_kafka(), variables.of_edge()
+    django = variables.of_django(ROOT / "todoproject" / "settings.py")
+    sides = dict.fromkeys(("migrate", "web", "worker", "beat"), django) | {"edge": edge}
+    for service, known in sides.items():
+        given = set(services[service]["environment"])
+        assert known.strangers(given - kafka.known) == [], service
+        assert known.required - given == set(), service
 
 
 @pytest.mark.parametrize("target", ["postgres", "redis", "kafka"])

@@ -59,8 +59,8 @@ def manage(tree: Path, *arguments: str, **environ: str) -> subprocess.CompletedP
 
 def test_a_model_without_migration_fails(tree: Path) -> None:
     assert manage(tree, *MIGRATIONS).returncode == 0
-    with (tree / "todos" / "models.py").open("a") as models_py:
-        models_py.write("\n\nclass Forgotten(models.Model):\n    pass\n")
+    with (tree / "todos" / "models" / "todo.py").open("a") as models:
+        models.write("\n\nclass Forgotten(models.Model):\n    pass\n")
     done = manage(tree, *MIGRATIONS)
     assert done.returncode == 1
     assert "Create model Forgotten" in done.stdout

@@ -53,7 +53,9 @@ def test_each_command_of_manage_py_takes_its_arguments(command: str) -> None:
     load_command_class(get_commands()[name], name).create_parser("manage.py", name).parse_args(arguments)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md", "docs/lifecycle.md", "docs/api.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/api.md", "docs/lifecycle.md", "docs/runbook.md", "docker/k8s/README.md"]
+)
 def test_each_link_within_the_project_leads_somewhere(page: str) -> None:
     path = ROOT / page
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", path.read_text()):
