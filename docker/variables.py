@@ -11,6 +11,8 @@ from edge_api.settings import EdgeSettings
 # Of migrate.sh, and OpenTelemetry's own.
 OTHERS = ("DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_EMAIL", "DJANGO_SUPERUSER_PASSWORD", "OTEL_")
 
+EMPTY_BY_DEFAULT = ("_read_list", "_read_origins", "_read_rate")
+
 
 class Variables(NamedTuple):
     known: frozenset[str]
@@ -38,11 +40,9 @@ def of_django(settings: Path) -> Variables:
 
 
 def _reads(tree: ast.Module) -> Iterator[tuple[str, bool]]:
-    """Each env.str("NAME") and _read_url("NAME") with whether it has a default."""
+    """Each _read("NAME") and _read_database("NAME"), and so on, with whether it has a default."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and node.args and isinstance(name := node.args[0], ast.Constant):
-            function = ast.unparse(node.func)
-            if function.startswith(("env.", "_read_")):
-                # A rate is no limit by default.
-                has_default = function == "_read_rate" or any(word.arg == "default" for word in node.keywords)
-                yield str(name.value), has_default
+        match node:
+            case ast.Call(func=ast.Name(id=function), args=[ast.Constant(value=name), *others], keywords=named):
+                if function.startswith("_read"):
+                    yield str(name), function in EMPTY_BY_DEFAULT or bool(others or named)

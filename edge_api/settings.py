@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +20,16 @@ from pydantic import (
     model_validator,
 )
 
-from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, ConfigError, KafkaSettings, is_loopback, read_env
+from edge_api.contract import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_TODOS,
+    ConfigError,
+    KafkaSettings,
+    check_redis_url,
+    is_loopback,
+    is_origin,
+    read_env,
+)
 
 # Every answer is promised within 5 s; the rest is room for parsing, a busy machine and the watchdog's tick.
 LONGEST_WAIT_SECONDS = 4.5
@@ -27,8 +37,16 @@ LONGEST_WAIT_SECONDS = 4.5
 _HTTP_URL = TypeAdapter(HttpUrl)
 
 
-def _base_url(value: str) -> str:
+def _public_url(value: str) -> HttpUrl:
+    """What is told or logged: no place for a secret."""
     url = _HTTP_URL.validate_python(value)
+    if url.username is not None or url.password is not None:
+        raise ValueError("must not contain a user or a password")
+    return url
+
+
+def _base_url(value: str) -> str:
+    url = _public_url(value)
     if url.query is not None or url.fragment is not None:
         raise ValueError("must not contain a query or a fragment")
     return str(url).rstrip("/")  # in ASCII, and safe in JSON and in a header
@@ -36,17 +54,15 @@ def _base_url(value: str) -> str:
 
 def _jwks(value: str) -> str:
     if "://" in value:
-        _HTTP_URL.validate_python(value)
+        _public_url(value)
     elif not Path(value).is_file():
         raise ValueError("no such file, and no URL")
     return value
 
 
 def _origins(value: str) -> str:
-    for origin in filter(None, value.split(",")):
-        url = _HTTP_URL.validate_python(origin)
-        if str(url) != f"{origin}/":
-            raise ValueError("must be origins such as https://todo.example, separated by commas")
+    if not all(map(is_origin, filter(None, value.split(",")))):
+        raise ValueError("must be origins such as https://todo.example, separated by commas")
     return value
 
 
@@ -65,9 +81,20 @@ def _networks(value: str) -> str:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("redis://", "rediss://")):
-        raise ValueError("must start with redis:// or rediss://")
+    url = value.get_secret_value()
+    check_redis_url(url)
+    if urlsplit(url).query:
+        _check_redis_options(url)
     return value
+
+
+def _check_redis_options(url: str) -> None:
+    from redis.asyncio import ConnectionPool  # only here, because few need it
+
+    try:
+        ConnectionPool.from_url(url).make_connection()  # which connects to nothing yet
+    except Exception:  # noqa: BLE001 - whatever it is, it might show a password
+        raise ValueError("has an option after the ? that is wrong or unknown") from None
 
 
 class EdgeSettings(BaseModel):

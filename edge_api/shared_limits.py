@@ -1,4 +1,4 @@
-"""Rate limits over several edge processes: what each let in is added up in Redis. The only module that imports redis.
+"""Rate limits over several edge processes: what each let in is added up in Redis.
 
 A request is judged by what this process knows, and never waits for Redis. What other processes let in within
 EXCHANGE_SECONDS comes on top; it counts, so it has to be waited for afterwards. While Redis is away each process keeps

@@ -33,6 +33,7 @@ from edge_api.contract.events import (
     validate,
 )
 from edge_api.contract.idempotency import FINGERPRINT_HEADER, FINGERPRINT_LENGTH, fingerprint, id_from_key
+from edge_api.contract.urls import check_redis_url, check_url, is_origin
 
 __all__ = [
     "ADVICE_FILTERS",
@@ -57,11 +58,14 @@ __all__ = [
     "TodoCreated",
     "TodoFields",
     "UnreadablePayload",
+    "check_redis_url",
+    "check_url",
     "encode_created",
     "fingerprint",
     "id_from_key",
     "id_from_position",
     "is_loopback",
+    "is_origin",
     "load_json",
     "newer_version",
     "parse_json",

@@ -235,7 +235,8 @@ def test_a_person_reads_the_counts_and_the_first_offenders(topic: Topic) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--partition=7"], ["--from=-1"], ["--from=3", "--to=2"], ["--topic=not-there"], ["--topic=a/b"]]
+    "arguments",
+    [["--partition=7"], ["--from=-1"], ["--from=3", "--to=2"], ["--from=11"], ["--topic=not-there"], ["--topic=a/b"]],
 )
 def test_what_cannot_be_told_is_exit_code_2(topic: Topic, arguments: list[str]) -> None:
     assert audit(*arguments) == (2, {})

@@ -80,7 +80,12 @@ def test_a_todo_that_was_deleted_comes_back(topic: Topic) -> None:
 
 @pytest.mark.parametrize(
     ("moment", "offset"),
-    [("2023-11-14T22:13:20.006", 6), ("2023-11-14T23:13:20.006+01:00", 6), ("1970-01-01", 0)],
+    [
+        ("2023-11-14T22:13:20.006", 6),
+        ("2023-11-14T23:13:20.006+01:00", 6),
+        ("1970-01-01", 0),
+        ("1969-12-31T23:59:59.999", 0),
+    ],
 )
 def test_a_time_is_the_first_record_as_young_as_that(topic: Topic, moment: str, offset: int) -> None:
     assert datetime.fromtimestamp(1_700_000_000, UTC).isoformat() == "2023-11-14T22:13:20+00:00"

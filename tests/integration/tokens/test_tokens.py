@@ -221,3 +221,24 @@ def test_commands_make_tokens_and_keys(client: Client, olga: User) -> None:
     assert {kid_of(new)} == set(read_jwks(client.get("/.well-known/jwks.json").content))
     assert "there is no key x" == run("signing_keys", "retire", "x").said
     assert "there is no active user ivan" in run("create_token", "ivan").said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["create_token", "", "--service"], "argument username: This field cannot be blank."),
+        (["create_token", 200 * "x", "--service"], "argument username: Ensure this value has at most 150 characters"),
+        (["create_token", "a b<script>", "--service"], "argument username: Enter a valid username."),
+        (["create_token", "x", "--service", "--lifetime", "0s"], "argument --lifetime: must be 1s to 365d"),
+        (["create_token", "x", "--service", "--lifetime", "366d"], "argument --lifetime: must be 1s to 365d"),
+        (["signing_keys", "rotate", "--grace", "366d"], "argument --grace: must be 0s to 365d"),
+    ],
+)
+def test_nonsense_is_wrong_usage_and_makes_nothing(arguments: list[str], message: str) -> None:
+    assert message in run(*arguments).said
+    assert (0, 0) == (User.objects.count(), SigningKey.objects.count())
+
+
+def test_a_service_gets_no_account_where_there_is_no_key_to_sign_with() -> None:
+    assert "there is no signing key" in run("create_token", "billing", "--service").said
+    assert 0 == User.objects.count()

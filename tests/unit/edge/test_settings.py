@@ -28,13 +28,20 @@ OPEN = {"EDGE_AUTH": "open"}
         ("EDGE_MAX_IN_FLIGHT_RECORDS", "999"),  # a batch of 1,000 would never fit in
         ("EDGE_MAX_IN_FLIGHT_BYTES", "1048576"),
         ("EDGE_RATE_LIMIT_PER_OWNER", "-1"),
+        ("EDGE_PUBLIC_API_URL", "http://user:s3cret@example.com"),
         ("EDGE_REDIS_URL", "localhost:6379"),
+        ("EDGE_REDIS_URL", "redis://:s3cret@h:abc/0"),
+        ("EDGE_REDIS_URL", "redis://:s3cret@h/0?socket_timeout=s3cret"),
+        ("EDGE_REDIS_URL", "redis://:s3cret@h/0?s3cret=1"),
+        ("EDGE_CORS_ORIGINS", "https://*"),
         ("EDGE_TRUSTED_PROXIES", "*"),
         ("EDGE_TRUSTED_PROXIES", "192.0.2.1, proxy"),
         ("EDGE_LOG_LEVEL", "LOUD"),
         ("EDGE_AUTH", "none"),
         ("EDGE_JWKS", "/not/there.json"),
         ("EDGE_JWKS", "ftp://example.com/jwks.json"),
+        ("EDGE_JWKS", "http://user:s3cret@example.com/jwks.json"),
+        ("EDGE_JWKS", "http://user:s3cret@:abc/"),
         ("KAFKA_TOPIC", "to do"),
     ],
 )
@@ -43,6 +50,7 @@ def test_a_wrong_variable_is_named(name: str, value: str) -> None:
         load_settings(OPEN | {name: value})
     assert str(caught.value).startswith(f"{name}: ")
     assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

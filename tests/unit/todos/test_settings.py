@@ -30,12 +30,25 @@ def test_a_right_environment_starts() -> None:
         ({"DJANGO_SECRET_KEY": None}, "Set the DJANGO_SECRET_KEY environment variable"),
         ({"DATABASE_URL": None}, "Set the DATABASE_URL environment variable"),
         ({"REDIS_URL": None}, "Set the REDIS_URL environment variable"),
+        ({"DJANGO_SECRET_KEY": "", "DJANGO_DEBUG": "true"}, "DJANGO_SECRET_KEY: must not be empty"),
         ({"DATABASE_URL": "sqlite:///s3cret-value"}, "DATABASE_URL: must start with postgres://"),
+        ({"DATABASE_URL": "postgres://u:s3cret-value@h:abc/x"}, "DATABASE_URL: must have a host, and a port"),
+        ({"DATABASE_URL": "postgres://"}, "DATABASE_URL: must have a host"),
+        ({"DATABASE_URL": "postgres://u:s3cret-value@h"}, "DATABASE_URL: must end in the name of a database"),
+        ({"DATABASE_URL": "postgres://u:s3cret-value[@h/x"}, "DATABASE_URL: is no URL; "),
+        ({"DATABASE_URL": "postgres://u:s3cret-value/with#chars@h/x"}, "DATABASE_URL: is no URL; "),
         ({"REDIS_URL": "s3cret-value"}, "REDIS_URL: must start with redis:// or rediss://"),
+        ({"REDIS_URL": "redis://:s3cret-value@h:abc/0"}, "REDIS_URL: must have a host, and a port"),
+        ({"REDIS_URL": "redis://:s3cret-value[@h/0"}, "REDIS_URL: is no URL; "),
+        ({"REDIS_URL": "redis://:s3cret-value@h/first"}, "REDIS_URL: must end in the number of a database"),
+        ({"DJANGO_ALLOWED_HOSTS": ""}, "DJANGO_ALLOWED_HOSTS: must be names of hosts"),
+        ({"DJANGO_ALLOWED_HOSTS": "https://todo.example"}, "DJANGO_ALLOWED_HOSTS: must be names of hosts"),
+        ({"DJANGO_CSRF_TRUSTED_ORIGINS": "todo.example"}, "DJANGO_CSRF_TRUSTED_ORIGINS: must be origins"),
+        ({"DJANGO_CORS_ORIGINS": "https://a.example?x=1"}, "DJANGO_CORS_ORIGINS: must be origins"),
         ({"DJANGO_LOG_LEVEL": "LOUD"}, "DJANGO_LOG_LEVEL: must be DEBUG, INFO"),
         *(
             ({"DJANGO_SECRET_KEY": secret}, "DJANGO_SECRET_KEY: must be 50 random characters")
-            for secret in ("s3cret-value", 99 * "x", f"django-insecure-{5 * 's3cret-value'}")
+            for secret in ("s3cret-value", "$s3cret-value", 99 * "x", f"django-insecure-{5 * 's3cret-value'}")
         ),
         ({"DJANGO_API_AUTH": "open"}, "DJANGO_API_AUTH: must be token, unless DJANGO_DEBUG is true"),
         ({"DJANGO_API_AUTH": "none"}, "DJANGO_API_AUTH: must be token or open"),

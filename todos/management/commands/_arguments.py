@@ -2,11 +2,13 @@
 
 import re
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.core.management.base import CommandError, DjangoHelpFormatter
 
+BIGINT_MAX = 2**63 - 1
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -42,6 +44,15 @@ def duration(text: str) -> timedelta:
     raise ArgumentTypeError(f"{text!r} is no duration like 2h")
 
 
+def duration_between(least: str, most: str) -> Callable[[str], timedelta]:
+    def bounded(text: str) -> timedelta:
+        if not duration(least) <= (found := duration(text)) <= duration(most):
+            raise ArgumentTypeError(f"must be {least} to {most}")
+        return found
+
+    return bounded
+
+
 def moment(text: str) -> datetime:
     if DURATION.fullmatch(text):
         try:
@@ -56,9 +67,16 @@ def moment(text: str) -> datetime:
 
 
 def whole_number(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise ArgumentTypeError("must be a whole number above 0")
+    if not text.isdecimal() or not 0 < int(text) <= BIGINT_MAX:
+        raise ArgumentTypeError(f"must be a whole number above 0, {BIGINT_MAX} at most")
     return int(text)
+
+
+def integer(text: str) -> int:
+    """An offset, a partition, an id: whatever PostgreSQL and Kafka could hold, whether it is there or not."""
+    if abs(found := int(text)) > BIGINT_MAX:
+        raise ArgumentTypeError(f"must be {BIGINT_MAX} at most")
+    return found
 
 
 def positive(text: str) -> float:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from todos.audit import Audit, Kind, PartitionAudit, TooNewToJudge
 from todos.log import Log, LogUnavailable, OffsetOutOfRange
-from todos.management.commands._arguments import add_examples
+from todos.management.commands._arguments import add_examples, integer
 from todos.management.commands._kafka import opened_log
 
 SHOWN_OFFENDERS = 10
@@ -39,9 +39,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
         parser.add_argument("--topic", help="default: KAFKA_TOPIC")
-        parser.add_argument("--partition", type=int, help="default: all")
-        parser.add_argument("--from", type=int, dest="first", help="first offset; default: the oldest in Kafka")
-        parser.add_argument("--to", type=int, dest="end", help="the offset after the last; default: Kafka's end")
+        parser.add_argument("--partition", type=integer, help="default: all")
+        parser.add_argument("--from", type=integer, dest="first", help="first offset; default: the oldest in Kafka")
+        parser.add_argument("--to", type=integer, dest="end", help="the offset after the last; default: Kafka's end")
         parser.add_argument("--accept-deleted", action="store_true", help="todos that were stored, but deleted since")
         parser.add_argument("--json", action="store_true", dest="as_json")
 
@@ -72,6 +72,8 @@ def _audit(log: Log, partition: int | None, first: int | None, end: int | None) 
         raise CommandError(f"--partition: {log.topic} has {known[0]} to {known[-1]}", returncode=IMPOSSIBLE)
     wanted = known if partition is None else [partition]
     spans = log.spans(wanted).values()
+    if first is not None and first > (last := max(span.end for span in spans)):
+        raise CommandError(f"--from: Kafka has offsets below {last} of {log.topic}", returncode=IMPOSSIBLE)
     total = sum(max(min(span.end, span.end if end is None else end) - max(span.first, first or 0), 0) for span in spans)
     with Progress(
         TextColumn("auditing"),

@@ -17,7 +17,7 @@ from todos.dead_letters import Outcome
 from todos.kafka import KafkaSender
 from todos.log import LogUnavailable
 from todos.management.commands import _dead_letters as output
-from todos.management.commands._arguments import add_examples, moment, positive, whole_number
+from todos.management.commands._arguments import add_examples, integer, moment, positive, whole_number
 from todos.models import DeadLetter
 
 ACTOR = "manage.py"
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         _add_filters(listing, limit=100)
         listing.add_argument("--json", action="store_true", help="a JSON array")
         show = add("show", "everything about one: bytes, headers, history")
-        show.add_argument("ids", type=int, nargs=1, metavar="id")
+        show.add_argument("ids", type=integer, nargs=1, metavar="id")
         show.add_argument("--json", action="store_true", help="a JSON object, bytes in base64")
         redrive = add("redrive", "send to Kafka again, what was edited as edited; the oldest first")
         rate = dead_letters.REDRIVES_PER_SECOND
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         discard = add("discard", "give up, and say why")
         discard.add_argument("--because", required=True, metavar="TEXT", help="the reason, kept in the history")
         for action in (redrive, discard):
-            action.add_argument("ids", type=int, nargs="*", metavar="id", help="these, or filters")
+            action.add_argument("ids", type=integer, nargs="*", metavar="id", help="these, or filters")
             _add_filters(action, limit=None)
             action.add_argument("--all", action="store_true", help="every open one")
             action.add_argument("--dry-run", action="store_true", help="change nothing, say what would happen")
@@ -134,7 +134,7 @@ class Command(BaseCommand):
 def _add_filters(parser: ArgumentParser, *, limit: int | None) -> None:
     parser.add_argument("--status", choices=[*DeadLetter.Status.values, "all"], help="default: open")
     parser.add_argument("--reason", choices=DeadLetter.Reason.values)
-    parser.add_argument("--partition", type=int, metavar="N")
+    parser.add_argument("--partition", type=integer, metavar="N")
     parser.add_argument("--since", type=moment, metavar="WHEN", help="an ISO date or time (UTC), or 30m, 2h, 7d ago")
     parser.add_argument(
         "--limit", type=whole_number, default=limit, metavar="N", help=f"at most N ({limit or 'no limit'})"

@@ -9,7 +9,7 @@ from django.db import Error as DatabaseFailure
 from todos.history import Origin
 from todos.kafka import KafkaLog
 from todos.log import LogUnavailable, Span
-from todos.management.commands._arguments import add_examples
+from todos.management.commands._arguments import add_examples, integer
 from todos.management.commands._kafka import opened_log
 from todos.models import DeadLetter, PartitionLedger
 from todos.rewind import Move, WouldSkip, rewind
@@ -34,9 +34,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
-        parser.add_argument("--partition", type=int, required=True)
+        parser.add_argument("--partition", type=integer, required=True)
         where = parser.add_mutually_exclusive_group(required=True)
-        where.add_argument("--offset", type=int, help="the next offset to read")
+        where.add_argument("--offset", type=integer, help="the next offset to read")
         where.add_argument("--timestamp", type=_moment, help="ISO 8601, UTC unless it says otherwise")
         where.add_argument("--to-beginning", action="store_true", help="the oldest record that Kafka still has")
         parser.add_argument("--skip", action="store_true", help="allow to pass over records that were never stored")
@@ -81,7 +81,8 @@ def _target(log: KafkaLog, partition: int, span: Span, options: dict[str, Any]) 
     if options["to_beginning"]:
         return span.first
     if (moment := options["timestamp"]) is not None:
-        offset = log.offset_at(partition, int(moment.timestamp() * 1000))
+        # To Kafka what is below 0 is not a time, but its end or beginning.
+        offset = log.offset_at(partition, max(int(moment.timestamp() * 1000), 0))
         if offset is None:
             raise CommandError(f"--timestamp: {log.topic}/{partition} has no record of {moment.isoformat()} or later")
         return offset

@@ -1,16 +1,17 @@
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from edge_api.contract.tokens import SCOPES
-from todos.management.commands._arguments import add_examples, duration
+from todos.management.commands._arguments import add_examples, duration_between
 from todos.tokens.issue import access_token
 from todos.tokens.keys import NoKey
 
-LONGEST = timedelta(days=365)
 EXAMPLES = """
 examples:
   manage.py create_token olga
@@ -28,14 +29,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
-        parser.add_argument("username")
+        parser.add_argument("username", type=_username)
         parser.add_argument("--service", action="store_true", help="make the account, without a password, if needed")
         parser.add_argument("--scope", nargs="+", choices=SCOPES, default=list(SCOPES), help="default: both")
-        parser.add_argument("--lifetime", type=duration, default=timedelta(hours=1), help="10m, 1h (default) to 365d")
+        lifetime, hour = duration_between("1s", "365d"), timedelta(hours=1)
+        parser.add_argument("--lifetime", type=lifetime, default=hour, help="1s, 1h (default) to 365d")
 
+    @transaction.atomic  # no account where there is no key
     def handle(self, *args: Any, username: str, service: bool, **options: Any) -> None:
-        if options["lifetime"] > LONGEST:
-            raise CommandError("--lifetime: at most 365d", returncode=2)
         if service and not User.objects.filter(username=username).exists():
             User.objects.create_user(username)  # without a password nobody signs in as it
         user = User.objects.filter(username=username, is_active=True).first()
@@ -45,3 +46,11 @@ class Command(BaseCommand):
             self.stdout.write(access_token(user, options["scope"], options["lifetime"]))
         except NoKey as exc:
             raise CommandError(str(exc)) from exc
+
+
+def _username(text: str) -> str:
+    """As the admin takes it."""
+    try:
+        return str(User._meta.get_field("username").clean(User.normalize_username(text), None))
+    except ValidationError as exc:
+        raise ArgumentTypeError(" ".join(exc.messages)) from None

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from edge_api.contract.tokens import as_jwk
-from todos.management.commands._arguments import add_examples, duration
+from todos.management.commands._arguments import add_examples, duration_between
 from todos.tokens import keys
 from todos.tokens.models import SigningKey
 
@@ -37,7 +37,9 @@ class Command(BaseCommand):
         for action in ("list", "make", "export"):
             actions.add_parser(action)
         rotate = actions.add_parser("rotate")
-        rotate.add_argument("--grace", type=duration, default=GRACE, help="0s, 1h, 1d (default)")
+        rotate.add_argument(
+            "--grace", type=duration_between("0s", "365d"), default=GRACE, help="0s, 1d (default) to 365d"
+        )
         actions.add_parser("retire").add_argument("kid")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:

@@ -1,0 +1,49 @@
+"""Addresses in the environment, judged before a client parses them: its error may show a piece of the password."""
+
+import re
+from urllib.parse import urlsplit
+
+ESCAPES = "is no URL; in a user or password write / as %2F, ? as %3F, # as %23, [ as %5B and ] as %5D"
+_HOST = r"(?:[a-z0-9_][a-z0-9_.-]*|\[[0-9a-f:.]+\])"
+_SERVER = re.compile(rf"{_HOST}(?::(?P<port>\d{{1,5}}))?", re.IGNORECASE)
+_ORIGIN = re.compile(rf"(?P<scheme>https?)://(?P<any>\*\.)?{_HOST}(?::(?P<port>\d{{1,5}}))?")
+_PORTS = {"http": "80", "https": "443"}
+
+
+def check_url(url: str, *schemes: str) -> None:
+    """Raises ValueError. Several hosts may be separated by commas; a path of two slashes is a socket."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a [ that no ] follows
+        raise ValueError(ESCAPES) from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    if "@" in parts.path + parts.query + parts.fragment:  # what is before it was not the whole password
+        raise ValueError(ESCAPES)
+    servers = parts.netloc.rpartition("@")[2]
+    if not parts.path.startswith("//") and not all(map(_is_server, servers.split(","))):
+        raise ValueError("must have a host, and a port of 1 to 65535 or none")
+
+
+def check_redis_url(url: str) -> None:
+    """Raises ValueError."""
+    check_url(url, "redis", "rediss")
+    if not re.fullmatch(r"/?\d{0,5}", urlsplit(url).path):
+        raise ValueError("must end in the number of a database, as in redis://host:6379/0, or in none")
+
+
+def is_origin(text: str, *, wildcard: bool = False) -> bool:
+    """As a browser sends it: small letters, no path, no port that goes without saying. `wildcard`: or *. before it."""
+    found = _ORIGIN.fullmatch(text)
+    if not found or (found["any"] and not wildcard):
+        return False
+    return found["port"] is None or (_is_port(found["port"]) and found["port"] != _PORTS[found["scheme"]])
+
+
+def _is_server(text: str) -> bool:
+    found = _SERVER.fullmatch(text)
+    return bool(found and _is_port(found["port"] or "1"))
+
+
+def _is_port(text: str) -> bool:
+    return 0 < int(text) < 65_536

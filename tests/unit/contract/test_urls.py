@@ -1,0 +1,61 @@
+"""Addresses in the environment: what is one, and no piece of a wrong one in the message."""
+
+import pytest
+
+from edge_api.contract import check_redis_url, check_url, is_origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://user:s3cret@db.example:5432/todos",
+        "postgres://user:%2Fs3cret%23@db/todos?sslmode=require",
+        "postgres://user@one:5432,two:5432/todos",
+        "postgres://user@[::1]:5432/todos",
+        "postgres:////run/postgresql/todos",
+    ],
+)
+def test_an_address_of_postgresql(url: str) -> None:
+    check_url(url, "postgres")
+
+
+@pytest.mark.parametrize("url", ["redis://redis", "redis://:s3cret@127.0.0.1:6379/0", "rediss://u:s3cret@h/5?db=1"])
+def test_an_address_of_redis(url: str) -> None:
+    check_redis_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://", "redis:///0", "redis://h:0/0", "redis://h:65536/0", "redis://:s3cret@h:abc/0"),
+        *(
+            f"redis://:{password}@h/0"
+            for password in ("/s3cret", "12/s3cret", "?s3cret", "s3cret#", "s3cret[", "[s3cret]")
+        ),
+        *("redis://:s3cret@h/first", "redis:////s3cret", "http://s3cret"),
+    ],
+)
+def test_a_wrong_address_is_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^(must|is no)") as caught:
+        check_redis_url(url)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *((text, True) for text in ("https://todo.example", "http://localhost:3000", "http://[::1]:8000")),
+        *(
+            (f"https://{rest}", False)
+            for rest in ("", "*", "*.a.example", "a.example/", "a.example?x=1", "a.example:443")
+        ),
+        *((f"https://{rest}", False) for rest in ("A.example", "a.example:99999", "user:s3cret@a.example")),
+        *((text, False) for text in ("todo.example", " https://todo.example", "ftp://todo.example", "*")),
+    ],
+)
+def test_an_origin_is_what_a_browser_sends(text: str, expected: bool) -> None:
+    assert expected == is_origin(text)
+
+
+def test_a_wildcard_is_for_subdomains_and_only_where_it_is_allowed() -> None:
+    assert [True, False] == [is_origin(text, wildcard=True) for text in ("https://*.todo.example", "https://*")]
