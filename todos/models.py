@@ -82,7 +82,7 @@ class Todo(models.Model):
             models.Index(fields=["-created_at", "-id"], name="todo_newest_first"),
             # Costs the ingest nothing: what it stores is not done.
             models.Index(fields=["-created_at", "-id"], name="todo_done", condition=models.Q(is_done=True)),
-            # Nobody lists the todos that are nobody's by their owner, so they need not pay for it.
+            # What is nobody's need not pay for it: only an open API lists that, and finds it in the list of all.
             models.Index(fields=["owner", "-created_at", "-id"], name="todo_of_owner", condition=~models.Q(owner="")),
             models.Index(
                 fields=["owner", "-created_at", "-id"],
