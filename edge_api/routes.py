@@ -9,6 +9,7 @@ from edge_api.auth import Auth
 from edge_api.body import JSON, NDJSON
 from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, MAX_BODY_BYTES
 from edge_api.fast_path import FastPath
+from edge_api.links import KEY, Links, links_of
 from edge_api.metrics import Metrics
 from edge_api.new_batch import new_batch
 from edge_api.new_todo import new_todo
@@ -32,7 +33,7 @@ REQUEST_ID = {
 }
 
 IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
+    "name": KEY,
     "in": "header",
     "description": "The same key makes the same todo, however often it is sent. Take a random one, a UUID say.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
@@ -121,17 +122,18 @@ def add_routes(
     one = new_todo(settings, auth, publisher, metrics, limits)
     many = new_batch(settings, auth, publisher, metrics, limits)
     guard: dict[str, Any] = {} if settings.edge.auth == "open" else {"dependencies": [Depends(TOKEN)]}
-    app.add_post("/new/", one, summary="Add a todo", **guard, **_documentation(ONE, OF_ONE))
+    of_one, of_many = (links_of(path, settings.edge.public_api_url) for path in ("/new/", "/new/batch/"))
+    app.add_post("/new/", one, summary="Add a todo", **guard, **_documentation(ONE, OF_ONE, of_one))
     app.add_post("/new", one, include_in_schema=False)
-    app.add_post("/new/batch/", many, summary="Add many todos", **guard, **_documentation(MANY, OF_MANY))
+    app.add_post("/new/batch/", many, summary="Add many todos", **guard, **_documentation(MANY, OF_MANY, of_many))
     app.add_post("/new/batch", many, include_in_schema=False)
 
 
-def _documentation(content: dict[str, Any], responses: Responses) -> dict[str, Any]:
+def _documentation(content: dict[str, Any], responses: Responses, links: Links) -> dict[str, Any]:
     request = {"parameters": [IDEMPOTENCY_KEY], "requestBody": {"required": True, "content": content}}
     return {
         "status_code": 202,
-        "responses": responses,
+        "responses": responses | {202: responses[202] | {"links": links}},
         "openapi_extra": request,
         "tags": ["todos"],
     }

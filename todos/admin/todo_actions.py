@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 
 from todos.admin.base import ModelAdmin
-from todos.admin.todo_list import each_chunk
+from todos.admin.todo_list import Sought, TodoList, each_chunk
 from todos.exports import COLUMNS, Row, csv_lines, json_lines
 from todos.models import Todo
 
@@ -61,12 +61,13 @@ class TodoActions(ModelAdmin):
         self, request: HttpRequest, todos: QuerySet[Todo], act: Callable[[list[Todo]], int], flag: int, done: str
     ) -> None:
         deadline, count, is_over = time.monotonic() + MAX_SECONDS, 0, True
-        for chunk in each_chunk(todos):
+        for chunk in each_chunk(self._sought(request, todos)):
             if time.monotonic() > deadline:
                 is_over = False
                 break
-            with transaction.atomic():
-                count += act(chunk)
+            if chunk:
+                with transaction.atomic():
+                    count += act(chunk)
         text = f"{count:,} todos {done}." if count != 1 else f"1 todo {done}."
         LogEntry.objects.create(
             user_id=request.user.pk or 0, content_type=ContentType.objects.get_for_model(Todo), action_flag=flag,
@@ -76,15 +77,22 @@ class TodoActions(ModelAdmin):
         if not is_over:
             self.message_user(request, f"More are left after {MAX_SECONDS:g} s: do it again.", messages.WARNING)
 
+    def _sought(self, request: HttpRequest, todos: QuerySet[Todo]) -> Sought:
+        """`todos`, or where the whole list is meant, the list as its pages find it."""
+        if request.POST.get("select_across") != "1":
+            return Sought(todos)
+        listed: TodoList = self.get_changelist_instance(request)  # type: ignore[assignment]
+        return listed.sought
+
     # --- Export
 
     @admin.action(description="Export as CSV", permissions=["view"])
     def export_csv(self, request: HttpRequest, todos: QuerySet[Todo]) -> StreamingHttpResponse:
-        return _download(csv_lines(_rows(todos)), "text/csv; charset=utf-8", "todos.csv")
+        return _download(csv_lines(_rows(self._sought(request, todos))), "text/csv; charset=utf-8", "todos.csv")
 
     @admin.action(description="Export as JSON Lines", permissions=["view"])
     def export_json_lines(self, request: HttpRequest, todos: QuerySet[Todo]) -> StreamingHttpResponse:
-        return _download(json_lines(_rows(todos)), "application/jsonl", "todos.jsonl")
+        return _download(json_lines(_rows(self._sought(request, todos))), "application/jsonl", "todos.jsonl")
 
 
 def _delete(chunk: list[Todo]) -> int:
@@ -92,9 +100,9 @@ def _delete(chunk: list[Todo]) -> int:
     return Todo.objects.filter(pk__in=[todo.pk for todo in chunk])._raw_delete(using="default")
 
 
-def _rows(todos: QuerySet[Todo]) -> Iterator[Row]:
+def _rows(sought: Sought) -> Iterator[Row]:
     """In chunks, so that the database works only while somebody downloads."""
-    return (Row._make(getattr(todo, name) for name in COLUMNS) for chunk in each_chunk(todos) for todo in chunk)
+    return (Row._make(getattr(todo, name) for name in COLUMNS) for chunk in each_chunk(sought) for todo in chunk)
 
 
 def _download(lines: Iterator[str], content_type: str, name: str) -> StreamingHttpResponse:

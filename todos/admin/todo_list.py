@@ -7,7 +7,7 @@ goes on behind it. The date hierarchy jumps.
 import json
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.admin import SimpleListFilter
@@ -19,7 +19,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from todos.admin.base import ChangeList
-from todos.keyset import NEWEST_FIRST, Position, Search, beyond, read_page
+from todos.keyset import NEWEST_FIRST, Position, Search, read_page
 from todos.models import Todo
 
 WINDOW = 100_000
@@ -61,6 +61,13 @@ class Pages(Paginator):
     template_name = "admin/todos/todo/pages.html"
 
 
+class Sought(NamedTuple):
+    """`todos` have an index in the list's order; `search` looks among them for what has none."""
+
+    todos: QuerySet[Todo]
+    search: Search | None = None
+
+
 class TodoList(ChangeList):
     """`newer` and `older` are the query strings of the next pages, empty without any."""
 
@@ -73,16 +80,20 @@ class TodoList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         position = _position(request)
-        if self._is_slow:
-            page = read_page(self.indexed, position, self.list_per_page, search=Search(self._condition, WINDOW))
-        else:
-            page = read_page(self._matching(self.indexed), position, self.list_per_page)
+        page = read_page(self.sought.todos, position, self.list_per_page, search=self.sought.search)
         backwards = position is not None and position.backwards
         self.result_list = page.todos[::-1] if backwards else page.todos
         links = (page.behind, page.ahead) if backwards else (page.ahead, page.behind)
         self.older, self.newer = map(self._link, links)
         self.searched_to = page.searched_to
         self._settle(is_whole=not position and not page.ahead)
+
+    @property
+    def sought(self) -> "Sought":
+        """All that is asked for, as a page of it is found."""
+        if self._is_slow:
+            return Sought(self.indexed, Search(self._condition, WINDOW))
+        return Sought(self._matching(self.indexed))
 
     def _matching(self, todos: QuerySet[Todo]) -> QuerySet[Todo]:
         return todos.filter(pk=self._id) if self._id else todos.filter(self._condition)
@@ -138,12 +149,14 @@ def planned_rows(todos: QuerySet[Any]) -> int:
     return int(plan["Plan"]["Plan Rows"])
 
 
-def each_chunk(todos: QuerySet[Todo]) -> Iterator[list[Todo]]:
-    """All of them, newest first, in constant memory.
+def each_chunk(sought: Sought) -> Iterator[list[Todo]]:
+    """All of them, newest first, in constant memory; a chunk is empty where a window of the search is.
 
-    No cursor of the database: its transaction would stay open for as long as somebody downloads.
+    No cursor of the database: its transaction would stay open for as long as somebody downloads. Nor one statement for
+    all of a search: in a large table it would take longer than a statement may.
     """
-    position = None
-    while chunk := list(beyond(todos, position)[:CHUNK]):
-        yield chunk
-        position = Position(chunk[-1].created_at, chunk[-1].id, backwards=False)
+    page = read_page(sought.todos, None, CHUNK, search=sought.search)
+    yield page.todos
+    while page.ahead:
+        page = read_page(sought.todos, page.ahead, CHUNK, search=sought.search)
+        yield page.todos

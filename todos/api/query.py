@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from edge_api.contract import EARLIEST, LATEST, TITLE_MAX
+from todos.api.serializers import PlainField
 from todos.keyset import Position, Search
 from todos.models import Todo
 
@@ -55,7 +56,7 @@ class PageSizeField(serializers.IntegerField):
         return min(super().to_internal_value(data), MAX_PAGE_SIZE)
 
 
-class SearchField(serializers.CharField):
+class SearchField(PlainField):
     def to_internal_value(self, data: Any) -> str:
         return str(data)
 

@@ -31,6 +31,7 @@ documented_receipt = documented(
     400,
     404,
     texts={404: "It is no receipt, or one of somebody else's todo."},
+    operation_id="receipts_retrieve",
     summary="Learn what became of a new todo",
     description=(
         "The edge's `Location`. With `wait` the answer is held until it is known, for "

@@ -4,13 +4,17 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from edge_api.contract import DESCRIPTION_MAX, TITLE_MAX
 from todos.models import Todo
 from todos.text import DESCRIPTION, TITLE, InvalidText, Text
 
 
-class ContractField(serializers.CharField):
-    """Not DRF's own rules, which trim other characters and turn numbers into text."""
+@extend_schema_field({"type": "string", "pattern": r"^[^\u0000]*$"})
+class PlainField(serializers.CharField):
+    """As REST framework has it; the document would not tell that it refuses U+0000."""
+
+
+class ContractField(serializers.Field):
+    """Not a CharField, which trims other characters, turns numbers into text, and has its own say in the document."""
 
     text: Text
 
@@ -22,6 +26,9 @@ class ContractField(serializers.CharField):
             return self.text.check(data)
         except InvalidText as exc:
             raise serializers.ValidationError(str(exc)) from exc
+
+    def to_representation(self, value: str) -> str:
+        return value
 
 
 @extend_schema_field(TITLE.adapter.json_schema())
@@ -44,8 +51,8 @@ class StrictBooleanField(serializers.BooleanField):
 class TodoSerializer(serializers.ModelSerializer[Todo]):
     """A todo; title, description and is_done may be changed."""
 
-    title = TitleField(max_length=TITLE_MAX)
-    description = DescriptionField(max_length=DESCRIPTION_MAX, required=False)
+    title = TitleField()
+    description = DescriptionField(required=False, style={"base_template": "textarea.html"})
     is_done = StrictBooleanField(required=False)
 
     class Meta:

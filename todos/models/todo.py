@@ -19,7 +19,7 @@ class TodoQuerySet(models.QuerySet["Todo"]):
         """Newest first, in an order that only the owners' indexes have.
 
         In the usual one the planner takes the index of all todos for an owner of many, and reads everybody's newer ones
-        in vain. Nobody's todos have no index of their own: they are listed where the API is open, for who develops.
+        in vain.
         """
         todos = self.filter(owner=owner)
         return todos.order_by(*_OWNERS_ORDER) if owner else todos
@@ -94,7 +94,7 @@ class Todo(models.Model):
             models.Index(fields=["-created_at", "-id"], name="todo_newest_first"),
             # Costs the ingest nothing: what it stores is not done.
             models.Index(fields=["-created_at", "-id"], name="todo_done", condition=models.Q(is_done=True)),
-            # Nobody lists the todos that are nobody's by their owner, so they need not pay for it.
+            # Those that are nobody's need not pay for it: an open API looks for them in the list of all.
             models.Index("owner", *_OWNERS_ORDER, name="todo_by_owner", condition=~models.Q(owner="")),
             models.Index(
                 "owner",

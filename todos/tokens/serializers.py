@@ -5,18 +5,19 @@ from typing import Any
 from rest_framework import serializers
 
 from edge_api.contract.tokens import SCOPES
+from todos.api.serializers import PlainField
 
 BOTH = " ".join(SCOPES)
 
 
 class Credentials(serializers.Serializer[Any]):
-    username = serializers.CharField(max_length=150, trim_whitespace=False)
-    password = serializers.CharField(max_length=1_000, trim_whitespace=False, write_only=True)
+    username = PlainField(max_length=150, trim_whitespace=False)
+    password = PlainField(max_length=1_000, trim_whitespace=False, write_only=True)
     scope = serializers.ChoiceField([*SCOPES, BOTH], default=BOTH, help_text="What the token shall be good for.")
 
 
 class OldToken(serializers.Serializer[Any]):
-    refresh = serializers.CharField(max_length=200, trim_whitespace=False)
+    refresh = PlainField(max_length=200, trim_whitespace=False)
 
 
 class Tokens(serializers.Serializer[Any]):

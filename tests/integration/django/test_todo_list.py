@@ -15,6 +15,7 @@ from django.http import StreamingHttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from tests.support.plans import nodes_of, rows_read
 from tests.support.todos import make_todos
 from todos.admin import todo_actions, todo_list
 from todos.models import Batch, PartitionLedger, Todo
@@ -240,6 +241,29 @@ def test_an_export_of_a_search_is_the_whole_search(admin: Client, monkeypatch: p
     todos = make_todos(60)
     rows = export(admin, "export_csv", todos[0], query="?q=todo+1", select_across="1").splitlines()
     assert 1 + 11 == len(rows)
+
+
+@pytest.mark.parametrize(("query", "found"), [("?q=not+there", 0), ("?done=no", 1)])
+def test_no_statement_of_an_export_reads_much_more_than_a_window(
+    admin: Client, monkeypatch: pytest.MonkeyPatch, query: str, found: int
+) -> None:
+    """The web process ends a statement after some seconds, in the midst of a download."""
+    monkeypatch.setattr(todo_list, "WINDOW", 100)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO todos_todo (id, title, description, is_done, created_at, updated_at, source_partition,"
+            " source_offset) SELECT gen_random_uuid(), 't', '', n <> 20000, now() - n * interval '1 s', now(), 0, n"
+            " FROM generate_series(1, 20000) n"
+        )
+        cursor.execute("ANALYZE todos_todo")
+    (todo,) = Todo.objects.all()[:1]
+    with CaptureQueriesContext(connection) as queries:
+        lines = export(admin, "export_json_lines", todo, query=query, select_across="1").splitlines()
+    assert found == len(lines)
+    asked = [one["sql"] for one in queries if "todos_todo" in one["sql"] and "EXPLAIN" not in one["sql"]]
+    assert len(asked) > 200
+    # For the last windows PostgreSQL would rather sort what is left.
+    assert [] == [sql for sql in asked[: len(asked) * 9 // 10] if rows_read(nodes_of(sql)) > 10 * 100]
 
 
 def test_an_export_reads_on_only_while_somebody_downloads(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
