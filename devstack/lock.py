@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ LEFTOVER_SECONDS = 60
 def hold(path: Path) -> Iterator[int]:
     """Yields the locked file descriptor. Raises ServiceError when another run holds the lock."""
     path.parent.mkdir(exist_ok=True)
+    path.parent.chmod(stat.S_IMODE(path.parent.stat().st_mode) & 0o700)  # tokens and data are its owner's alone
     with path.open("a+") as lock:
         _acquire(lock.fileno(), path)
         lock.truncate(0)

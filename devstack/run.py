@@ -33,10 +33,12 @@ Ready. Ctrl-C stops everything; the data stays in .devstack/.
   Read them     http://localhost:{web}/api/todos/
   Admin         http://localhost:{web}/admin/        user: admin   {password}
 
-  curl --location 'localhost:{edge}/new/' --header 'Content-Type: application/json' \\
+{sign_in}  curl --location 'localhost:{edge}/new/' {as_admin}--header 'Content-Type: application/json' \\
        --data '{{"title": "Do homework", "description": "Finish pending homeworks"}}'
-  curl localhost:{web}/api/todos/
+  curl {as_admin}localhost:{web}/api/todos/
 """
+SIGN_IN = '  make manage ARGS="create_token admin" | tee .devstack/token\n'
+AS_ADMIN = '--header "Authorization: Bearer $(cat .devstack/token)" '
 
 
 def run() -> None:
@@ -56,7 +58,7 @@ def run() -> None:
             environment.publish(env)
             password = _set_up(env, started, interrupts)
             programs = _start_programs(env, started, interrupts)
-            _say(BANNER.format(edge=env["EDGE_PORT"], web=env["WEB_PORT"], password=password))
+            _say(_banner(env, password))
             _say_what_is_open(env)
             _watch(programs, started)
         except Interrupted:
@@ -134,6 +136,18 @@ def _check_services(started: list[Service | Process]) -> None:
     for item in started:
         if isinstance(item, Service) and item.process.pid is None:
             raise ServiceError(f"{item.process.name} ended, so everything was stopped{item.process.last_words()}")
+
+
+def _banner(env: dict[str, str], password: str) -> str:
+    """Where one side needs a token, the other gets it too: then the todo that was sent is among those that are read."""
+    signs_in = any(env[name] != "open" for name in OPEN)
+    return BANNER.format(
+        edge=env["EDGE_PORT"],
+        web=env["WEB_PORT"],
+        password=password,
+        sign_in=SIGN_IN if signs_in else "",
+        as_admin=AS_ADMIN if signs_in else "",
+    )
 
 
 def _say_what_is_open(env: dict[str, str]) -> None:

@@ -92,7 +92,8 @@ def _check_redis_options(url: str) -> None:
     from redis.asyncio import ConnectionPool  # only here, because few need it
 
     try:
-        ConnectionPool.from_url(url).make_connection()  # which connects to nothing yet
+        pool = ConnectionPool.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)  # which connects to nothing yet
     except Exception:  # noqa: BLE001 - whatever it is, it might show a password
         raise ValueError("has an option after the ? that is wrong or unknown") from None
 

@@ -1,5 +1,6 @@
 """devstack's services and `make run`, for real: what they keep, how they die, and that nothing is left behind."""
 
+import json
 import os
 import re
 import shutil
@@ -167,6 +168,18 @@ def manage(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=run.project, env=run.env, capture_output=True, text=True, check=False)
 
 
+def commands_of_banner(run: Run) -> list[str]:
+    """With the installed environment of this very test run in place of one of the copy's own."""
+    banner = run.log.read_text().partition("Ready.")[2].replace("\\\n", "")
+    make = f"make --old-file={sys.prefix}/installed VENV={sys.prefix}"
+    return [line.replace("make", make, 1) for line in re.findall(r"^  ((?:make|curl) .*)$", banner, re.MULTILINE)]
+
+
+def shell(run: Run, command: str) -> str:
+    line = ["bash", "-c", f"set -o pipefail; {command}"]
+    return subprocess.run(line, cwd=run.project, env=run.env, capture_output=True, text=True, check=True).stdout
+
+
 def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path, run: Run) -> None:
     tool_env = dict(run.env)
     run.env["KAFKA_TOPIC"] = "of-this-run"
@@ -190,11 +203,16 @@ def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path, run: Run
     assert processes_of(project) == []
 
     (project / ".env").unlink()  # the next password is not the admin's
+    run.env["DJANGO_API_AUTH"] = "token"
     runner = run.start_until("Ready.")
     assert 'password: the one set before; set a new one with make manage ARGS="changepassword admin"' in (
         run.log.read_text()
     )
-    assert run.titles() == ["Do homework"]
+    assert "Do homework" in manage(run, "export_todos").stdout
+    get_token, post, read = commands_of_banner(run)
+    shell(run, get_token)
+    todo = json.loads(shell(run, post))["id"]
+    assert eventually(lambda: [todo] == [each["id"] for each in json.loads(shell(run, read))["results"]], 20)
     runner.kill()
     runner.wait()
     assert eventually(lambda: processes_of(project) == [], 30)

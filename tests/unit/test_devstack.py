@@ -224,6 +224,13 @@ def test_what_a_killed_run_published_counts_no_more(project: Path) -> None:
         environment.load_running()
 
 
+def test_the_folder_of_a_run_is_closed_to_others(project: Path) -> None:
+    state = project / ".devstack"
+    state.mkdir(mode=0o755)
+    with lock.hold(environment.RUN_LOCK):
+        assert 0o700 == stat.S_IMODE(state.stat().st_mode)
+
+
 def test_a_second_run_is_refused(project: Path) -> None:
     with lock.hold(environment.RUN_LOCK), pytest.raises(ServiceError, match=f"^already running .*{os.getpid()}"):
         lock.hold(environment.RUN_LOCK).__enter__()

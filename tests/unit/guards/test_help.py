@@ -59,7 +59,7 @@ def test_a_number_that_no_database_holds_is_wrong_usage(name: str, arguments: st
 
 
 def test_an_argument_that_is_no_text_is_wrong_usage() -> None:
-    command = [sys.executable, "manage.py", "signing_keys", "retire", b"\xff"]
+    command = [sys.executable, "manage.py", "signing_keys", "retire", "\udcff"]  # b"\xff" to the system
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (2, "manage.py: an argument is not UTF-8\n") == (done.returncode, done.stderr)
 
