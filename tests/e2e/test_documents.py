@@ -62,15 +62,9 @@ class Known:
 
     def __init__(self) -> None:
         self.answers: Counter[tuple[str, int]] = Counter()
-        self.sent: Counter[str] = Counter()  # acknowledged records, by the todo's id
-        self.places: set[tuple[str, ...]] = set()  # of those records
-        self.id_of_key: dict[str, str] = {}
         self.receipts: Counter[str] = Counter()
-        self.etags: dict[str, str] = {}
         self.matches = {True: 0, False: 0}  # If-Match with the newest ETag, with an older one
-        self.older: dict[str, str] = {}
-        self.stale: set[str] = set()
-        self.turns = itertools.count()
+        self.begin()
         self.lessons = {
             "/new/": self._one,
             "/new/batch/": self._many,
@@ -78,6 +72,16 @@ class Known:
             TODO: self._todo,
             BULK: self._bulk,
         }
+
+    def begin(self) -> None:
+        """Another walk, of somebody else."""
+        self.sent: Counter[str] = Counter()  # acknowledged records, by the todo's id
+        self.places: set[tuple[str, ...]] = set()  # of those records
+        self.id_of_key: dict[str, str] = {}
+        self.etags: dict[str, str] = {}
+        self.older: dict[str, str] = {}
+        self.stale: set[str] = set()
+        self.turns = itertools.count()
 
     def prepare(self, case: Case[Any]) -> None:
         """Nobody waits for a receipt that never comes, and most editors know an ETag."""
@@ -151,7 +155,7 @@ def test_walks_along_the_links_of_both_documents(stack: Stack) -> None:
         def setup(self) -> None:
             """Somebody else each time, so that equal steps of two walks get equal answers."""
             self.headers = bearer(stack.token(stack.user(f"walker {next(numbers)}")))
-            known.id_of_key.clear()
+            known.begin()
             httpx.post(f"{stack.edge_url}/new/batch/", json=[{"title": "first"}] * 3, headers=self.headers)
             stack.wait_until_drained(seconds=20)
 
