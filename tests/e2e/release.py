@@ -18,7 +18,7 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
             "    description: Description | None = None\n    label: Title | None = None\n",
         ),
     ],
-    "todos/models.py": [
+    "todos/models/todo.py": [
         (
             '    is_done = models.BooleanField("done", default=False)\n',
             '    is_done = models.BooleanField("done", default=False)\n'
