@@ -11,7 +11,7 @@ from edge_api.settings import EdgeSettings
 # Of migrate.sh, and OpenTelemetry's own.
 OTHERS = ("DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_EMAIL", "DJANGO_SUPERUSER_PASSWORD", "OTEL_")
 
-EMPTY_BY_DEFAULT = ("_read_list", "_read_origins", "_read_rate")
+EMPTY_BY_DEFAULT = ("read_list", "read_origins", "read_rate")
 
 
 class Variables(NamedTuple):
@@ -40,9 +40,9 @@ def of_django(settings: Path) -> Variables:
 
 
 def _reads(tree: ast.Module) -> Iterator[tuple[str, bool]]:
-    """Each _read("NAME") and _read_database("NAME"), and so on, with whether it has a default."""
+    """Each read("NAME") and read_database("NAME"), and so on, with whether it has a default."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id=function), args=[ast.Constant(value=name), *others], keywords=named):
-                if function.startswith("_read"):
+                if function.startswith("read"):
                     yield str(name), function in EMPTY_BY_DEFAULT or bool(others or named)

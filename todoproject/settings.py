@@ -8,88 +8,34 @@ import re
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import environ
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
-from edge_api.contract import ConfigError, KafkaSettings, check_redis_url, check_url, is_origin, read_env
+from edge_api.contract import ConfigError, KafkaSettings, read_env
+from todoproject.environment import read, read_bool, read_database, read_list, read_origins, read_rate, read_redis_url
 from todoproject.logs import FORMATS, logging_config
 from todoproject.theme import UNFOLD as UNFOLD
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-
-def _read(name: str, default: str | None = None) -> str:
-    """Not by environ, which takes what begins with a $ for the name of another variable, and shows it."""
-    value = os.environ.get(name, default)
-    if value is None:
-        raise ImproperlyConfigured(f"Set the {name} environment variable")
-    return value
-
-
-def _read_list(name: str, default: str = "") -> list[str]:
-    return [part for part in _read(name, default).split(",") if part]
-
-
-def _read_redis_url(name: str) -> str:
-    try:
-        check_redis_url(url := _read(name))
-    except ValueError as exc:
-        raise ImproperlyConfigured(f"{name}: {exc}") from None
-    return url
-
-
-def _read_database(name: str) -> dict[str, Any]:
-    try:
-        check_url(url := _read(name), "postgres", "postgresql", "pgsql")
-        database: dict[str, Any] = environ.Env.db_url_config(url)
-    except ValueError as exc:
-        raise ImproperlyConfigured(f"{name}: {exc}") from None
-    if not database["NAME"]:
-        raise ImproperlyConfigured(f"{name}: must end in the name of a database")
-    return database
-
-
-def _read_origins(name: str, *, wildcard: bool = False) -> list[str]:
-    origins = _read_list(name)
-    if not all(is_origin(origin, wildcard=wildcard) for origin in origins):
-        raise ImproperlyConfigured(f"{name}: must be origins such as https://todo.example, separated by commas")
-    return origins
-
-
-def _read_bool(name: str, *, default: bool) -> bool:
-    value = _read(name, str(default)).lower()
-    if value not in {"true", "false", "1", "0"}:
-        raise ImproperlyConfigured(f"{name}: must be true or false")
-    return value in {"true", "1"}
-
-
-def _read_rate(name: str) -> str | None:
-    rate = _read(name, "")
-    if rate and not re.fullmatch(r"[1-9]\d{0,6}/(second|minute|hour)", rate):
-        raise ImproperlyConfigured(f"{name}: must be a number of requests, as in 600/minute")
-    return rate or None
-
-
 # --- Core
-DEBUG = _read_bool("DJANGO_DEBUG", default=False)
-SECRET_KEY = _read("DJANGO_SECRET_KEY")
+DEBUG = read_bool("DJANGO_DEBUG", default=False)
+SECRET_KEY = read("DJANGO_SECRET_KEY")
 if not SECRET_KEY:
     raise ImproperlyConfigured("DJANGO_SECRET_KEY: must not be empty")
 # As Django's own check of a deployment, which only warns.
 if not DEBUG and (len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5 or SECRET_KEY.startswith("django-insecure-")):
     raise ImproperlyConfigured("DJANGO_SECRET_KEY: must be 50 random characters or more, unless DJANGO_DEBUG is true")
-API_AUTH = _read("DJANGO_API_AUTH", "token")
+API_AUTH = read("DJANGO_API_AUTH", "token")
 if API_AUTH not in {"token", "open"}:
     raise ImproperlyConfigured("DJANGO_API_AUTH: must be token or open")
 if API_AUTH == "open" and not DEBUG:
     raise ImproperlyConfigured("DJANGO_API_AUTH: must be token, unless DJANGO_DEBUG is true")
-ALLOWED_HOSTS = _read_list("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1")
+ALLOWED_HOSTS = read_list("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1")
 if not (ALLOWED_HOSTS or DEBUG) or not all(re.fullmatch(r"\*|[\w.-]+|\[[\da-f:.]+\]", host) for host in ALLOWED_HOSTS):
     raise ImproperlyConfigured("DJANGO_ALLOWED_HOSTS: must be names of hosts, without port, separated by commas")
-CSRF_TRUSTED_ORIGINS = _read_origins("DJANGO_CSRF_TRUSTED_ORIGINS", wildcard=True)
+CSRF_TRUSTED_ORIGINS = read_origins("DJANGO_CSRF_TRUSTED_ORIGINS", wildcard=True)
 WEB_THREADS = 16  # of each web process; half of them may wait for receipts
 ROOT_URLCONF = "todoproject.urls"
 LOGIN_REDIRECT_URL = "/api/todos/"  # of the browsable API, whose pages name their own
@@ -159,10 +105,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # --- Security: strict unless DJANGO_DEBUG, because plain-HTTP loopback cannot carry secure cookies
-SECURE_SSL_REDIRECT = _read_bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
+SECURE_SSL_REDIRECT = read_bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
 # Probes, and the edge, come from inside, without TLS.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz(/pipeline)?$", r"^metrics$", r"^\.well-known/jwks\.json$"]
-BEHIND_PROXY = _read_bool("DJANGO_BEHIND_PROXY", default=False)
+BEHIND_PROXY = read_bool("DJANGO_BEHIND_PROXY", default=False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
@@ -205,7 +151,7 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 
 # --- Database
-DATABASES = {"default": _read_database("DATABASE_URL")}
+DATABASES = {"default": read_database("DATABASE_URL")}
 DATABASES["default"]["CONN_MAX_AGE"] = 60
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"].setdefault("OPTIONS", {}).update(
@@ -241,12 +187,12 @@ REST_FRAMEWORK = {
     "NUM_PROXIES": int(BEHIND_PROXY),  # whose X-Forwarded-For is believed
     # Of an owner, or of an address that is not signed in. Each web process counts for itself.
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"user": _read_rate("DJANGO_API_RATE_LIMIT")},
+    "DEFAULT_THROTTLE_RATES": {"user": read_rate("DJANGO_API_RATE_LIMIT")},
     "EXCEPTION_HANDLER": "todos.api.problems.handle",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
 # Pages of other origins that may use the API; no cookie goes with their requests.
-CORS_ALLOWED_ORIGINS = _read_origins("DJANGO_CORS_ORIGINS")
+CORS_ALLOWED_ORIGINS = read_origins("DJANGO_CORS_ORIGINS")
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "if-match", "if-none-match", "x-request-id"]
 CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "X-Request-ID"]
@@ -279,7 +225,7 @@ except ConfigError as exc:
     raise ImproperlyConfigured(str(exc)) from None
 
 # --- Celery
-CELERY_BROKER_URL = _read_redis_url("REDIS_URL")
+CELERY_BROKER_URL = read_redis_url("REDIS_URL")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 3, "health_check_interval": 10}
@@ -294,15 +240,15 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
 # --- Traces
-TRACING = _read_bool("DJANGO_TRACING", default=False)
+TRACING = read_bool("DJANGO_TRACING", default=False)
 if TRACING and not (find_spec("opentelemetry") and find_spec("opentelemetry.sdk")):
     raise ImproperlyConfigured("DJANGO_TRACING: needs OpenTelemetry; install requirements/tracing.txt")
 
 # --- Logging
-LOG_LEVEL = _read("DJANGO_LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = read("DJANGO_LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
     raise ImproperlyConfigured("DJANGO_LOG_LEVEL: must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-LOG_FORMAT = _read("DJANGO_LOG_FORMAT", "line").lower()
+LOG_FORMAT = read("DJANGO_LOG_FORMAT", "line").lower()
 if LOG_FORMAT not in FORMATS:
     raise ImproperlyConfigured(f"DJANGO_LOG_FORMAT: must be {' or '.join(FORMATS)}")
 LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)

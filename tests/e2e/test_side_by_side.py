@@ -1,11 +1,7 @@
 """This release and the next one side by side under load: no request fails, and what only the next one knows is kept."""
 
-import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 import pytest
@@ -13,41 +9,24 @@ import pytest
 from devstack.ports import free_port
 from tests.e2e.conftest import MakeStack
 from tests.e2e.release import next_release
-from tests.e2e.traffic import Load
+from tests.e2e.traffic import Background, Load
 from tests.support.stack import ROOT, Services, Stack, eventually
 
 SECONDS = 60
 
 
-class Reader:
-    """Reads the newest todo and marks it as done, again and again, until it leaves its `with` block."""
-
-    PAUSE_SECONDS = 0.05
+class Reader(Background):
+    """Reads the newest todo and marks it as done."""
 
     def __init__(self, stack: Stack) -> None:
-        self.web_url = stack.web_url
+        super().__init__(stack.web_url)
         self.statuses: Counter[int] = Counter()
-        self._stop = threading.Event()
-        self._pool = ThreadPoolExecutor(1)
 
-    def __enter__(self) -> Self:
-        self._running = self._pool.submit(self._run)
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._pool.shutdown()
-        self._running.result()
-
-    def _run(self) -> None:
-        with httpx.Client(base_url=self.web_url, timeout=20) as client:
-            while not self._stop.wait(self.PAUSE_SECONDS):
-                page = client.get("/api/todos/", params={"page_size": 1})
-                self.statuses[page.status_code] += 1
-                for todo in page.json()["results"]:
-                    self.statuses[client.patch(f"/api/todos/{todo['id']}/", json={"is_done": True}).status_code] += 1
+    def run(self, client: httpx.Client, thread: int, number: int) -> None:
+        page = client.get("/api/todos/", params={"page_size": 1})
+        self.statuses[page.status_code] += 1
+        for todo in page.json()["results"]:
+            self.statuses[client.patch(f"/api/todos/{todo['id']}/", json={"is_done": True}).status_code] += 1
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What goes into the pipeline, and the count of what came out."""
 
+import itertools
 import json
 import random
 import threading
@@ -82,20 +83,14 @@ class Answer(NamedTuple):
     retry_after: str | None
 
 
-class Load:
-    """POSTs todos with titles of their own from several threads, until it leaves its `with` block.
+class Background:
+    """Does `run` in THREADS threads, again and again, until it leaves its `with` block; then raises what went wrong."""
 
-    To the stack's edge, unless there is another `edge_url`; `fields` are those of each todo beside its title.
-    """
-
-    THREADS = 4
+    THREADS = 1
     PAUSE_SECONDS = 0.05
 
-    def __init__(self, stack: Stack, edge_url: str = "", **fields: str) -> None:
-        self.stack = stack
-        self.edge_url, self.fields = edge_url or stack.edge_url, fields
-        self.name = uuid.uuid4().hex[:8]
-        self.answers: list[Answer] = []
+    def __init__(self, url: str) -> None:
+        self.url = url
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(self.THREADS)
 
@@ -109,17 +104,38 @@ class Load:
         self._stop.set()
         self._pool.shutdown()
         for running in self._running:
-            running.result()  # an edge that broke a connection, or did not answer at all
+            running.result()  # a server that broke a connection, or did not answer at all
+
+    def _run(self, thread: int) -> None:
+        with httpx.Client(base_url=self.url, timeout=20) as client:
+            for number in itertools.count():
+                if self._stop.wait(self.PAUSE_SECONDS):
+                    return
+                self.run(client, thread, number)
+
+    def run(self, client: httpx.Client, thread: int, number: int) -> None:
+        raise NotImplementedError
+
+
+class Load(Background):
+    """POSTs todos with titles of their own.
+
+    To the stack's edge, unless there is another `edge_url`; `fields` are those of each todo beside its title.
+    """
+
+    THREADS = 4
+
+    def __init__(self, stack: Stack, edge_url: str = "", **fields: str) -> None:
+        super().__init__(edge_url or stack.edge_url)
+        self.stack, self.fields = stack, fields
+        self.name = uuid.uuid4().hex[:8]
+        self.answers: list[Answer] = []
 
     def count(self, status: int, *, since: int = 0) -> int:
         return sum(answer.status == status for answer in self.answers[since:])
 
-    def _run(self, thread: int) -> None:
-        with httpx.Client(base_url=self.edge_url, timeout=20) as client:
-            number = 0
-            while not self._stop.wait(self.PAUSE_SECONDS):
-                self.answers.append(post(client, f"{self.name} {thread} {number}", **self.fields))
-                number += 1
+    def run(self, client: httpx.Client, thread: int, number: int) -> None:
+        self.answers.append(post(client, f"{self.name} {thread} {number}", **self.fields))
 
     def assert_stored_exactly_once(self) -> None:
         """What got a 202 is stored once, under its id and position; what got a 503 at most once."""
