@@ -18,7 +18,7 @@ from benchmarks.measures import Goal, Measure
 from benchmarks.options import Options
 from benchmarks.world import NotReconciled, World
 from tests.support.stack import Stack
-from todos.keyset import Position
+from todos.selectors import Position
 
 FEW = 10_000
 GETS = 20  # of each page in a round

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from todos.options import PollOptions
+from todos.ingest.options import PollOptions
 
 RESULTS = Path(__file__).parent / "results"
 

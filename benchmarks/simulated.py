@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from todos.leases import LEASE_SECONDS
-from todos.options import PollOptions
+from todos.ingest.options import PollOptions
+from todos.ledger.leases import LEASE_SECONDS
 
 ROUNDING = 1e-6
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.simulated import Child, Partition, Sample, Setting
-from todos.ingest import REFRESH_SECONDS
-from todos.leases import HEARTBEAT_SECONDS
-from todos.read_ahead import WORTH_READING_AHEAD
+from todos.ingest.consumer import REFRESH_SECONDS
+from todos.ingest.prefetch import WORTH_READING_AHEAD
+from todos.ledger.leases import HEARTBEAT_SECONDS
 
 SHORTEST = 1e-6  # wait, so that rounding stops nobody's clock
 
@@ -108,7 +108,7 @@ class Simulation:
             self._start(child, self.setting.budget)
 
     def _refresh(self, child: Child) -> None:
-        """As todos.leases: give back what is beyond the fair share, take what is free up to it."""
+        """As todos.ledger.leases: give back what is beyond the fair share, take what is free up to it."""
         if self.now >= child.heartbeat + HEARTBEAT_SECONDS:
             child.heartbeat = self.now
         child.next_refresh = self.now + REFRESH_SECONDS

@@ -21,7 +21,7 @@ from benchmarks.measures import Measure
 from benchmarks.options import Options
 from benchmarks.world import NotReconciled, World
 from tests.support.stack import Stack
-from todos.store import INSERT_TODOS
+from todos.ingest.store import INSERT_TODOS
 
 PLAIN = "todos_todo"
 HASHES = 16

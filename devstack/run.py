@@ -17,8 +17,8 @@ from devstack.process import Process, ServiceError
 from devstack.service import Service
 from devstack.setup_django import PASSWORD_IS_ANOTHER
 from devstack.valkey import Valkey
-from edge_api.contract import ConfigError
 from edge_api.settings import load_settings
+from edge_api.shared.env import ConfigError
 
 PORTS = {"EDGE_PORT": "7007", "WEB_PORT": "7008"}
 # Without signing in, on this machine alone; `make run` says so.

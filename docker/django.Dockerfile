@@ -24,6 +24,7 @@ WORKDIR /app
 COPY --from=builder /opt/venv /opt/venv
 COPY edge_api/__init__.py edge_api/
 COPY edge_api/contract edge_api/contract
+COPY edge_api/shared edge_api/shared
 COPY todos todos
 COPY todoproject todoproject
 COPY manage.py docker/migrate.sh ./

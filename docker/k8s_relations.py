@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from docker import variables
 from docker.check_compose import ROOT, read_hard_limit
-from edge_api.contract import ConfigError
 from edge_api.settings import load_settings
+from edge_api.shared.env import ConfigError
 
 Document = dict[str, Any]
 ByName = dict[tuple[str, str], Document]
@@ -83,7 +83,7 @@ def _worker(by_name: ByName) -> Iterator[str]:
         yield f"ScaledObject worker: reads {told}, the workers {expected}"
     options = [word.partition("=") for word in pod["containers"][0]["command"]]
     children = next(int(value) for name, _, value in options if name == "--concurrency")
-    in_hand = children * BATCHES_IN_HAND * _default("todos/options.py", "max_records")
+    in_hand = children * BATCHES_IN_HAND * _default("todos/ingest/options.py", "max_records")
     if int(trigger["metadata"]["lagThreshold"]) < in_hand:
         yield f"ScaledObject worker: lagThreshold is less than the {in_hand} records that one worker has in hand"
     partitions = _default("todos/management/commands/create_topics.py", "--partitions")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_api.contract import KafkaSettings
 from edge_api.settings import EdgeSettings
+from edge_api.shared.kafka_settings import KafkaSettings
 
 # Of migrate.sh, and OpenTelemetry's own.
 OTHERS = ("DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_EMAIL", "DJANGO_SUPERUSER_PASSWORD", "OTEL_")

@@ -6,12 +6,12 @@ import resource
 
 import uvicorn
 
-from edge_api.body import BODY_TIMEOUT_SECONDS
-from edge_api.connection import bounded
-from edge_api.contract import ConfigError
-from edge_api.logs import configure_logging
+from edge_api.http.body import BODY_TIMEOUT_SECONDS
 from edge_api.main import create_app
+from edge_api.observability.logging import configure_logging
+from edge_api.server.protocol import bounded
 from edge_api.settings import load_settings
+from edge_api.shared.env import ConfigError
 
 SPARE_FILES = 100  # beside the clients' connections
 

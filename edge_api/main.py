@@ -10,21 +10,21 @@ from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from edge_api.auth import Auth
-from edge_api.contract import ConfigError
-from edge_api.docs import install_docs
-from edge_api.fast_path import FastPath
-from edge_api.metrics import Metrics
+from edge_api.auth.authentication import Auth
+from edge_api.http.dispatch import FastPath
+from edge_api.http.docs import install_docs
+from edge_api.http.routes import add_routes
+from edge_api.http.schemas import ProblemDetails, Status
+from edge_api.limits.rate_limit import RateLimits
+from edge_api.observability.metrics import Metrics
 from edge_api.problems import MEDIA_TYPE, RetryLater, install_handlers
-from edge_api.publisher import Publisher
-from edge_api.rate_limit import RateLimits
-from edge_api.routes import add_routes
-from edge_api.schemas import ProblemDetails, Status
+from edge_api.publishing.batcher import Publisher
 from edge_api.settings import Settings, load_settings
+from edge_api.shared.env import ConfigError
 
 if TYPE_CHECKING:
-    from edge_api.shared_limits import SharedLimits
-    from edge_api.tracing import Tracing
+    from edge_api.limits.shared import SharedLimits
+    from edge_api.observability.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _tracing(settings: Settings) -> "Tracing | None":
     if not settings.edge.tracing:
         return None
-    from edge_api.tracing import Tracing
+    from edge_api.observability.tracing import Tracing
 
     return Tracing()
 
@@ -85,7 +85,7 @@ def _tracing(settings: Settings) -> "Tracing | None":
 def _shared(limits: RateLimits, settings: Settings, metrics: Metrics) -> "SharedLimits | None":
     if settings.edge.redis_url is None or not limits.switched_on:
         return None
-    from edge_api.shared_limits import SharedLimits
+    from edge_api.limits.shared import SharedLimits
 
     return SharedLimits(settings.edge.redis_url.get_secret_value(), limits.switched_on, metrics)
 
@@ -107,5 +107,5 @@ def _add_health(app: FastAPI, auth: Auth, publisher: Publisher, metrics: Metrics
 
     @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
     async def metrics_() -> Response:
-        """For Prometheus; edge_api/metrics.py lists them."""
+        """For Prometheus; edge_api/observability/metrics.py lists them."""
         return Response(metrics.expose(), media_type=CONTENT_TYPE_LATEST)

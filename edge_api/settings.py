@@ -20,16 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from edge_api.contract import (
-    MAX_BATCH_BYTES,
-    MAX_BATCH_TODOS,
-    ConfigError,
-    KafkaSettings,
-    check_redis_url,
-    is_loopback,
-    is_origin,
-    read_env,
-)
+from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS
+from edge_api.shared.env import ConfigError, is_loopback, read_env
+from edge_api.shared.kafka_settings import KafkaSettings
+from edge_api.shared.urls import check_redis_url, is_origin
 
 # Every answer is promised within 5 s; the rest is room for parsing, a busy machine and the watchdog's tick.
 LONGEST_WAIT_SECONDS = 4.5

@@ -7,7 +7,7 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from edge_api.contract import check_redis_url, check_url, is_origin
+from edge_api.shared.urls import check_redis_url, check_url, is_origin
 
 
 def read(name: str, default: str | None = None) -> str:

@@ -4,7 +4,7 @@ import logging
 from contextvars import ContextVar
 from typing import Any
 
-from edge_api.contract import ADVICE_FILTERS, ADVICE_LOGGERS
+from edge_api.shared.hints import ADVICE_FILTERS, ADVICE_LOGGERS
 
 FORMATS = ("line", "json")
 # Of the HTTP request that this thread answers.

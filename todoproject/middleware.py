@@ -13,15 +13,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from rest_framework.response import Response
 
+from edge_api.contract.headers import REQUEST_ID_PATTERN, X_REQUEST_ID
 from todoproject.logs import request_id
 from todos.api.problems import problem
-from todos.failures import Failure, sort_failure
+from todos.ingest.errors import Failure, sort_failure
 
 logger = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 # Printable and short: it goes into logs and headers as it is.
-VALID_ID = re.compile(r"[!-~]{1,128}")
+VALID_ID = re.compile(REQUEST_ID_PATTERN)
 RETRY_SECONDS = 5
 API = "/api/"
 DETAILS = {
@@ -42,12 +43,12 @@ class RequestLog:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        asked = request.headers.get("X-Request-ID", "")
+        asked = request.headers.get(X_REQUEST_ID, "")
         current = asked if VALID_ID.fullmatch(asked) else str(uuid4())
         token, started = request_id.set(current), time.monotonic()
         try:
             response = self.get_response(request)
-            response["X-Request-ID"] = current
+            response[X_REQUEST_ID] = current
             _log(request, response.status_code, time.monotonic() - started)
             return response
         finally:

@@ -12,7 +12,8 @@ from pathlib import Path
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
-from edge_api.contract import ConfigError, KafkaSettings, read_env
+from edge_api.shared.env import ConfigError, read_env
+from edge_api.shared.kafka_settings import KafkaSettings
 from todoproject.environment import read, read_bool, read_database, read_list, read_origins, read_rate, read_redis_url
 from todoproject.logs import FORMATS, logging_config
 from todoproject.theme import UNFOLD as UNFOLD

@@ -3,8 +3,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from todos import health
-from todos.metrics import metrics
+from todos.monitoring import views as health
+from todos.monitoring.metrics import metrics
 from todos.tokens.views import jwks
 
 

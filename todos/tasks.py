@@ -11,12 +11,12 @@ from typing import Any
 from celery import current_task, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 
-from todos.history import trim
-from todos.ingest import Poll
-from todos.kafka import close_process_log, process_log
-from todos.options import InvalidOptions, PollOptions, TrimOptions
-from todos.runs import Summary, trim_runs
-from todos.tracing import stop_tracing
+from todos.ingest.consumer import Poll
+from todos.ingest.options import InvalidOptions, PollOptions, TrimOptions
+from todos.ingest.tracing import stop_tracing
+from todos.kafka.consumer import close_process_log, process_log
+from todos.ledger.batch_history import trim
+from todos.ledger.poll_runs import Summary, trim_runs
 
 logger = logging.getLogger(__name__)
 

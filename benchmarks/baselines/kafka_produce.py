@@ -11,7 +11,9 @@ from typing import Any
 from kafka import KafkaProducer
 from uuid_utils.compat import uuid7
 
-from edge_api.contract import KafkaSettings, TodoCreated, read_env, record_key
+from edge_api.contract import TodoCreated, record_key
+from edge_api.shared.env import read_env
+from edge_api.shared.kafka_settings import KafkaSettings
 
 # Large batches: with kafka-python's default of 16 KiB and no linger it would be slower.
 BATCH_SIZE, LINGER_MS = 128 * 1024, 2

@@ -7,7 +7,8 @@ import time
 
 from kafka import KafkaConsumer, TopicPartition
 
-from edge_api.contract import KafkaSettings, read_env
+from edge_api.shared.env import read_env
+from edge_api.shared.kafka_settings import KafkaSettings
 
 
 def main() -> None:

@@ -1,12 +1,9 @@
-"""What edge and consumer agree on: the event, the Kafka names and the connection settings.
+"""The published event, on which edge and consumer agree: schema, parsing, ids, headers, tokens, receipt URLs.
 
 Imports pydantic and the standard library only, so that either side can be replaced without the other. What makes a
 token valid is in `tokens`, which imports PyJWT too.
 """
 
-from edge_api.contract.advice import ADVICE_FILTERS, ADVICE_LOGGERS, with_advice
-from edge_api.contract.connection import KafkaSettings
-from edge_api.contract.env import ConfigError, is_loopback, read_env
 from edge_api.contract.events import (
     DESCRIPTION_MAX,
     EARLIEST,
@@ -32,16 +29,11 @@ from edge_api.contract.events import (
     record_key,
     validate,
 )
-from edge_api.contract.idempotency import FINGERPRINT_HEADER, FINGERPRINT_LENGTH, fingerprint, id_from_key
-from edge_api.contract.urls import check_redis_url, check_url, is_origin
+from edge_api.contract.idempotency import fingerprint, id_from_key
 
 __all__ = [
-    "ADVICE_FILTERS",
-    "ADVICE_LOGGERS",
     "DESCRIPTION_MAX",
     "EARLIEST",
-    "FINGERPRINT_HEADER",
-    "FINGERPRINT_LENGTH",
     "LATEST",
     "MAX_BATCH_BYTES",
     "MAX_BATCH_TODOS",
@@ -49,28 +41,20 @@ __all__ = [
     "OWNER_MAX",
     "TITLE_MAX",
     "VERSION",
-    "ConfigError",
     "Description",
     "FieldError",
     "InvalidPayload",
-    "KafkaSettings",
     "Title",
     "TodoCreated",
     "TodoFields",
     "UnreadablePayload",
-    "check_redis_url",
-    "check_url",
     "encode_created",
     "fingerprint",
     "id_from_key",
     "id_from_position",
-    "is_loopback",
-    "is_origin",
     "load_json",
     "newer_version",
     "parse_json",
-    "read_env",
     "record_key",
     "validate",
-    "with_advice",
 ]

@@ -7,9 +7,8 @@ from hashlib import blake2b
 from uuid import UUID, uuid5
 
 from edge_api.contract.events import TodoFields
+from edge_api.contract.headers import FINGERPRINT_LENGTH
 
-FINGERPRINT_HEADER = "fingerprint"
-FINGERPRINT_LENGTH = 16  # hexadecimal digits
 _NAMESPACE = UUID("5b1f7c0e-3d0a-4a66-9c1b-2f7d4e8a9b53")
 
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.stack import ROOT, Stack, eventually
-from todos.schedules import POLL_SCHEDULE
+from todos.operations.schedules import POLL_SCHEDULE
 
 FOLDER = ROOT / "docs" / "screenshots"
 COLOURS = 256

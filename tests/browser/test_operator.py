@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import OpenPage, sign_in
 from tests.browser.looks import faint_texts, overflow
 from tests.support.stack import Stack, eventually
-from todos.schedules import POLL_SCHEDULE, create_default_schedules
+from todos.operations.schedules import POLL_SCHEDULE, create_default_schedules
 
 TUNING = "/admin/django_celery_beat/periodictask/{}/change/"
 

@@ -13,7 +13,7 @@ from tests.chaos.faults import Fault
 from tests.chaos.load import Load
 from tests.chaos.world import World
 from tests.support.stack import eventually
-from todos.log import LogUnavailable
+from todos.event_log import LogUnavailable
 
 CALM_SECONDS = (0.5, 2.0)
 START_SECONDS = 60.0

@@ -18,7 +18,7 @@ from edge_api.contract import id_from_position
 from tests.chaos.journal import Journal
 from tests.e2e.traffic import POISON_KEY
 from tests.support.stack import Stack
-from todos.receipts import Place, Status, find_receipt
+from todos.receipts.lookup import Place, Status, find_receipt
 
 Position = tuple[int, int]
 READ_SECONDS = 120.0

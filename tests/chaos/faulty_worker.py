@@ -79,6 +79,6 @@ patch.object(BaseDatabaseWrapper, "rollback", _forget_and_roll_back).start()
 def _break_the_build(**_: Any) -> None:
     """The ledger outside the transaction, to prove that the oracle notices."""
     if os.environ.get("CHAOS_LEDGER_OUTSIDE_TRANSACTION"):
-        from todos.store import _store  # Django is set up by now
+        from todos.ingest.store import _store  # Django is set up by now
 
-        patch("todos.store._store", inspect.unwrap(_store)).start()
+        patch("todos.ingest.store._store", inspect.unwrap(_store)).start()

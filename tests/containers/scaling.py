@@ -14,7 +14,7 @@ BATCH = json.dumps([{"title": "one of many, counted"}] * 200).encode()
 # Two polls run at a time by default: whoever adds workers shortens the interval in the admin, as this does.
 MORE_POLLS = """
 from django_celery_beat.models import PeriodicTask
-from todos.schedules import POLL_SCHEDULE, interval_of
+from todos.operations.schedules import POLL_SCHEDULE, interval_of
 schedule = PeriodicTask.objects.get(name=POLL_SCHEDULE)
 schedule.interval, schedule.expire_seconds = interval_of(1), 1
 schedule.save()

@@ -25,11 +25,11 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
             "    label = models.CharField(max_length=255, null=True, editable=False)\n",
         )
     ],
-    "todos/records.py": [
+    "todos/ingest/parsing.py": [
         ('    owner: str = ""\n', '    owner: str = ""\n    label: str | None = None\n'),
         ('                event.owner or "",\n', '                event.owner or "", event.label,\n'),
     ],
-    "todos/store.py": [
+    "todos/ingest/store.py": [
         ("request_id, fingerprint, owner)\n        SELECT", "request_id, fingerprint, owner, label)\n        SELECT"),
         ("request_id, fingerprint, owner\n        FROM", "request_id, fingerprint, owner, label\n        FROM"),
         ("json_array_elements_text(%s))\n", "json_array_elements_text(%s), json_array_elements_text(%s))\n"),

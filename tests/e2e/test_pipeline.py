@@ -14,7 +14,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from devstack.process import Process
 from tests.e2e.traffic import produce
 from tests.support.stack import Stack, children, eventually
-from todos.schedules import POLL_SCHEDULE, create_default_schedules
+from todos.operations.schedules import POLL_SCHEDULE, create_default_schedules
 
 SAMPLES, SAMPLE_SECONDS = 45, 15.0
 ACTS_WITHIN_SECONDS = 10

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from devstack.environment import ROOT
-from tests.integration.commands.support import NOWHERE
+from tests.integration.todos.management.support import NOWHERE
 from tests.support.run import Run, eventually, processes_of
 
 
 @pytest.fixture
 def kafka_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address that nothing answers at; it is given up soon, because waiting longer would prove no more."""
-    monkeypatch.setattr("todos.kafka.ADMIN_TIMEOUT_MS", 500)
+    monkeypatch.setattr("todos.kafka.consumer.ADMIN_TIMEOUT_MS", 500)
     settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": NOWHERE})
     return NOWHERE
 

@@ -11,9 +11,9 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 from pydantic import SecretStr
 
-from edge_api.contract import KafkaSettings
-from tests.integration.edge.conftest import start_edge
-from tests.integration.edge.support import PROMISE_SECONDS, TODO, EdgeProcess, until
+from edge_api.shared.kafka_settings import KafkaSettings
+from tests.integration.edge_api.conftest import start_edge
+from tests.integration.edge_api.support import PROMISE_SECONDS, TODO, EdgeProcess, until
 from tests.support.secure_kafka import SecureKafka
 from todos.models import Todo
 

@@ -10,7 +10,7 @@ from kafka.record.util import calc_crc32c
 from devstack import Kafka
 from tests.support.hostile import Draft
 from tests.support.topic import Topic
-from todos.kafka_batches import slices_of
+from todos.kafka.decoding.batches import slices_of
 
 CRC_POSITION, ATTRIBUTES_POSITION, HEADER_BYTES = 17, 21, 61
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]

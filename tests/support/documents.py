@@ -10,7 +10,7 @@ from schemathesis import Case
 from schemathesis.checks import CheckFunction, negative_data_rejection, positive_data_acceptance
 
 from tests.support.todos import START
-from todos.keyset import Position
+from todos.selectors import Position
 
 # No schema can tell which ETags are stale, how many bytes a body has, nor who guesses passwords.
 NOT_IN_SCHEMA: dict[int, list[CheckFunction]] = {

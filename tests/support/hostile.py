@@ -74,7 +74,7 @@ class RawName(str):
 
 @dataclass
 class Draft:
-    """A record before Kafka. As a todos.log.Record it is what the reader makes of it."""
+    """A record before Kafka. As a todos.event_log.Record it is what the reader makes of it."""
 
     value: bytes | None
     key: bytes | None = None

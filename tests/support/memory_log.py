@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from tests.support.hostile import Draft
 from tests.support.topic import event, event_of_version
-from todos.log import Record, Retention, Span
+from todos.event_log import Record, Retention, Span
 
 
 @dataclass
 class MemoryLog:
-    """A todos.log.Log. Of `errors`, by offset, each is raised once, by the poll that begins there.
+    """A todos.event_log.Log. Of `errors`, by offset, each is raised once, by the poll that begins there.
 
     `polls` counts: acquire it to wait for the next one. Two calls at the same time are refused. The events at the
     offsets `too_new` are of version 2.

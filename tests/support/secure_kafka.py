@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from devstack import Kafka
 from devstack.ports import HOST, free_port
 from devstack.process import Process
-from edge_api.contract import KafkaSettings
+from edge_api.shared.kafka_settings import KafkaSettings
 
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
 USER, PASSWORD = "todo", "only for tests"

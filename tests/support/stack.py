@@ -32,9 +32,9 @@ from devstack.kafka import tool_command
 from devstack.ports import free_port
 from devstack.process import Process
 from edge_api.contract.tokens import SCOPES
-from todos.kafka import KafkaLog
-from todos.log import LogUnavailable, Span
-from todos.schedules import POLL_SCHEDULE
+from todos.event_log import LogUnavailable, Span
+from todos.kafka.consumer import KafkaLog
+from todos.operations.schedules import POLL_SCHEDULE
 from todos.tokens.issue import access_token
 
 ROOT = Path(__file__).parents[2]

@@ -9,13 +9,13 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from edge_api.contract import KafkaSettings
-from todos.ingest import Poll
-from todos.kafka import KafkaLog
-from todos.log import LogUnavailable
+from edge_api.shared.kafka_settings import KafkaSettings
+from todos.event_log import LogUnavailable
+from todos.ingest.consumer import Poll
+from todos.ingest.options import PollOptions
+from todos.kafka.consumer import KafkaLog
+from todos.ledger.poll_runs import Summary
 from todos.models import PartitionLedger
-from todos.options import PollOptions
-from todos.runs import Summary
 
 
 @dataclass

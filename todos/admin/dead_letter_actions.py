@@ -9,12 +9,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from todos import dead_letters
 from todos.admin.base import ModelAdmin
-from todos.dead_letter_fields import Change, InvalidChange, edit_field
-from todos.dead_letters import Outcome
-from todos.kafka import KafkaSender
-from todos.log import LogUnavailable
+from todos.dead_letters import service as dead_letters
+from todos.dead_letters.bulk_edit import Change, InvalidChange, edit_field
+from todos.dead_letters.service import Outcome
+from todos.event_log import LogUnavailable
+from todos.kafka.producer import KafkaSender
 from todos.models import DeadLetter
 
 # What one request may take on: a few seconds at the default rate. manage.py dead_letters has no limit.

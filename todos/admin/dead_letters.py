@@ -1,4 +1,4 @@
-"""Dead letters: look, repair, send again or give up. Every change goes through todos.dead_letters."""
+"""Dead letters: look, repair, send again or give up. Every change goes through todos.dead_letters.service."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from edge_api.contract import InvalidPayload
-from todos import dead_letters
 from todos.admin.base import ChangeList, EstimatedList, TabularInline, Textarea, label
 from todos.admin.dead_letter_actions import DeadLetterActions, actor
 from todos.admin.fields import PlainTextField, with_newlines
 from todos.admin.paginator import EstimatingPaginator
-from todos.dead_letters import Refused
-from todos.escaping import editable_json, printable, printable_headers
+from todos.dead_letters import service as dead_letters
+from todos.dead_letters.rendering import editable_json, printable, printable_headers
+from todos.dead_letters.service import Refused
+from todos.ingest.parsing import headers_of
 from todos.models import DeadLetter, DeadLetterEvent, Todo
-from todos.records import headers_of
 
 ABOUT = ["reason", "detail", "state", "verdict", "todo"]
 ORIGIN = ["topic", "partition", "offset", "created_at", "replays", "raw_key", "raw_value", "raw_headers"]

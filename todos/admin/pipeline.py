@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from todos.models import DeadLetter
-from todos.pipeline.overview import overview
+from todos.monitoring.overview import overview
 
 PANELS = "admin/todos/pipeline/panels.html"
 

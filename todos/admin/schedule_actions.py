@@ -14,10 +14,10 @@ from django_celery_beat.models import PeriodicTask
 
 from todos.admin.base import ModelAdmin
 from todos.admin.tuning import PollNumbersForm
-from todos.pipeline.forecast import forecast, measure
-from todos.pipeline.services import services
-from todos.schedules import BrokerUnavailable, run_now, switch
-from todos.status import ledger_of
+from todos.monitoring.forecast import forecast, measure
+from todos.monitoring.lag import ledger_of
+from todos.monitoring.probes import services
+from todos.operations.schedules import BrokerUnavailable, run_now, switch
 
 PAGE = "admin:django_celery_beat_periodictask_change"
 

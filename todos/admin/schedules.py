@@ -24,8 +24,8 @@ from todos.admin.base import ModelAdmin, TabularInline
 from todos.admin.history import TellsValues
 from todos.admin.schedule_actions import ScheduleActions
 from todos.admin.tuning import FIELDS, PollTuningForm, is_tunable
-from todos.options import InvalidOptions, Options
-from todos.schedules import TASK_OPTIONS, forget_pause
+from todos.ingest.options import InvalidOptions, Options
+from todos.operations.schedules import TASK_OPTIONS, forget_pause
 
 TOO_OFTEN = "Below 1 second: beat would flood the queue with ticks. Take 1 second or more."
 

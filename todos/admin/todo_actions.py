@@ -15,8 +15,8 @@ from django.template.response import TemplateResponse
 
 from todos.admin.base import ModelAdmin
 from todos.admin.todo_list import Sought, TodoList, each_chunk
-from todos.exports import COLUMNS, Row, csv_lines, json_lines
 from todos.models import Todo
+from todos.transfer.exports import COLUMNS, Row, csv_lines, json_lines
 
 MAX_SECONDS = 20.0  # of one request; what is left then takes another one
 SHOWN = 20

@@ -19,8 +19,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from todos.admin.base import ChangeList
-from todos.keyset import NEWEST_FIRST, Position, Search, read_page
 from todos.models import Todo
+from todos.selectors import NEWEST_FIRST, Position, Search, read_page
 
 WINDOW = 100_000
 CHUNK = 2_000

@@ -16,8 +16,8 @@ from todos.admin.history import TellsValues
 from todos.admin.todo_actions import TodoActions
 from todos.admin.todo_list import DoneFilter, OwnerFilter, TodoList, name_of
 from todos.models import Todo
-from todos.pipeline.history import batch_of
-from todos.text import DESCRIPTION, TITLE, InvalidText, Text
+from todos.monitoring.queries import batch_of
+from todos.validators import DESCRIPTION, TITLE, InvalidText, Text
 
 
 class TodoForm(forms.ModelForm):

@@ -8,8 +8,8 @@ from django import forms
 from django_celery_beat.models import PeriodicTask
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from todos.options import PollOptions
-from todos.schedules import POLL_TASK, interval_of
+from todos.ingest.options import PollOptions
+from todos.operations.schedules import POLL_TASK, interval_of
 
 MAX_INTERVAL_SECONDS = 3600
 FIELDS = ["enabled", "every_seconds", *PollOptions.model_fields]

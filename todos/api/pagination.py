@@ -8,8 +8,8 @@ from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
 from todos.api.query import OLDEST_FIRST, ListQuery, indexed, search
-from todos.keyset import Position, read_page
 from todos.models import Todo
+from todos.selectors import Position, read_page
 
 
 class KeysetPagination(CursorPagination):

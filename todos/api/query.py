@@ -11,8 +11,8 @@ from rest_framework import serializers
 
 from edge_api.contract import EARLIEST, LATEST, TITLE_MAX
 from todos.api.serializers import PlainField
-from todos.keyset import Position, Search
 from todos.models import Todo
+from todos.selectors import Position, Search
 
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 WINDOW = 10_000  # todos that one page of a search looks at: some 10 ms

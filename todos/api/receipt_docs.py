@@ -5,7 +5,7 @@ from rest_framework import serializers
 
 from todos.api.docs import TODO_ID, FieldProblem, documented, header
 from todos.api.query import LONGEST_WAIT_SECONDS, ReceiptQuery
-from todos.receipts import Status
+from todos.receipts.lookup import Status
 
 TODO_URL = f"https://todo.example/api/todos/{TODO_ID}/"
 

@@ -13,9 +13,9 @@ from rest_framework.views import APIView
 from todos.api.problems import MAX_ERRORS
 from todos.api.query import ReceiptQuery
 from todos.api.receipt_docs import documented_receipt
-from todos.ledger_watch import LedgerWatch
-from todos.receipts import Place, Receipt, Status, find_receipt
-from todos.tokens.authentication import asking_owner
+from todos.owners import request_owner
+from todos.receipts.lookup import Place, Receipt, Status, find_receipt
+from todos.receipts.waiter import LedgerWatch
 
 RETRY_AFTER_SECONDS = 1
 
@@ -43,7 +43,7 @@ class ReceiptView(APIView):
 
 def _find(place: Place, request: Request) -> Receipt:
     """Raises NotFound."""
-    receipt = find_receipt(place, asking_owner(request))
+    receipt = find_receipt(place, request_owner(request))
     if receipt is None:
         raise NotFound("There is no such receipt.")
     return receipt

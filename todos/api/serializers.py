@@ -5,7 +5,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from todos.models import Todo
-from todos.text import DESCRIPTION, TITLE, InvalidText, Text
+from todos.validators import DESCRIPTION, TITLE, InvalidText, Text
 
 
 @extend_schema_field({"type": "string", "pattern": r"^[^\u0000]*$"})

@@ -14,7 +14,7 @@ from todos.api.bulk import BulkSerializer, act
 from todos.api.etags import check_match, tagged, unless_known
 from todos.api.serializers import TodoSerializer
 from todos.models import Todo
-from todos.tokens.authentication import asking_owner
+from todos.owners import request_owner
 
 CHANGING = {"update", "partial_update", "destroy"}
 
@@ -35,7 +35,7 @@ class TodoViewSet(
     serializer_class = TodoSerializer
 
     def get_queryset(self) -> QuerySet[Todo]:
-        return Todo.objects.of_owner(asking_owner(self.request))
+        return Todo.objects.of_owner(request_owner(self.request))
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """What is to be changed stays as it was read until it is: the row is locked."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from todos.capacity.costs import Costs, Drain, Intake
-from todos.options import PollOptions
-from todos.schedules import DEFAULTS
+from todos.ingest.options import PollOptions
+from todos.operations.schedules import DEFAULTS
 
 PARTITIONS = 6  # as create_topics makes them
 PARTITIONS_PER_CHILD = 4  # shares are whole partitions: fewer of them leave some children without work

@@ -8,7 +8,8 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from edge_api.contract import DESCRIPTION_MAX, FINGERPRINT_LENGTH, OWNER_MAX, TITLE_MAX
+from edge_api.contract import DESCRIPTION_MAX, OWNER_MAX, TITLE_MAX
+from edge_api.contract.headers import FINGERPRINT_LENGTH
 
 # To PostgreSQL another order than the one of all todos, though neither column is ever null.
 _OWNERS_ORDER = models.F("created_at").desc(nulls_last=True), models.F("id").desc(nulls_last=True)

@@ -7,8 +7,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from todos.pipeline import words
-from todos.pipeline.history import Series
+from todos.monitoring import formatting as words
+from todos.monitoring.queries import Series
 
 register = template.Library()
 register.filter("number", words.number)

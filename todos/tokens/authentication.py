@@ -10,7 +10,6 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from edge_api.contract.tokens import READ, WRITE, InvalidToken, Token, kid_of, verify
-from todos.tokens.issue import owner_of
 from todos.tokens.keys import known_key
 
 CHALLENGE = 'Bearer realm="todo"'
@@ -61,8 +60,3 @@ def _insufficient(scope: str) -> PermissionDenied:
     denied = PermissionDenied(f"The token lacks the scope {scope}.")
     denied.auth_header = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'  # type: ignore[attr-defined]
     return denied
-
-
-def asking_owner(request: Any) -> str:
-    """Whose todos the request is about; empty for somebody who has not signed in, and may do so."""
-    return owner_of(request.user) if isinstance(request.user, User) else ""

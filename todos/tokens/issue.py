@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from edge_api.contract.tokens import ALGORITHM, AUDIENCE, ISSUER
+from todos.owners import owner_of
 from todos.tokens.keys import signer
 from todos.tokens.models import RefreshToken
 
@@ -26,11 +27,6 @@ class RefreshRefused(Exception):
 class Pair(NamedTuple):
     access: str
     refresh: str
-
-
-def owner_of(user: User) -> str:
-    """What the todos of this user are marked with."""
-    return str(user.pk)
 
 
 def access_token(user: User, scopes: Iterable[str], lifetime: timedelta = ACCESS_LIFETIME) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks.simulated import Setting
 from benchmarks.simulation import simulate
-from todos.leases import HEARTBEAT_SECONDS, LEASE_SECONDS
+from todos.ledger.leases import HEARTBEAT_SECONDS, LEASE_SECONDS
 
 ROW = 1e-5  # so that one child stores 100,000 rows a second
 CALM = Setting(rate=50_000, row=ROW, database_row=ROW / 2, database_cores=4, small=0.004, hop=0.005, seconds=30)

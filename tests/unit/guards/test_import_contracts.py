@@ -1,132 +1,134 @@
-"""The forbidden arrows of the design: kept by the tree, and each one noticed when it is drawn."""
+"""The layers and the forbidden imports: kept by the code, and each contract notices the import that it forbids."""
 
-import re
-import shutil
-import subprocess
+import copy
 import sys
-from pathlib import Path
+from typing import Any
 
+import grimp
 import pytest
+from grimp import ImportGraph
+from importlinter.api import read_configuration
+from importlinter.contracts.forbidden import ForbiddenContract
+from importlinter.contracts.layers import LayersContract
+from importlinter.contracts.protected import ProtectedContract
+from importlinter.domain.contract import Contract
 
-ROOT = Path(__file__).resolve().parents[3]
-PRODUCT = ("edge_api", "todos", "todoproject")
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    for package in (*PRODUCT, "benchmarks"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return tmp_path
-
-
-def broken_contracts(tree: Path) -> set[str]:
-    """The names of the contracts that lint-imports reports as broken."""
-    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
-    broken = set(re.findall(r"^(.+) BROKEN\b", done.stdout, re.MULTILINE))
-    assert done.returncode == bool(broken), done.stdout + done.stderr
-    return broken
+TYPES: dict[str, type[Contract]] = {
+    "forbidden": ForbiddenContract,
+    "layers": LayersContract,
+    "protected": ProtectedContract,
+}
+CONFIGURATION = read_configuration()
+OPTIONS: dict[str, dict[str, Any]] = {options["id"]: options for options in CONFIGURATION["contracts_options"]}
 
 
-def draw(tree: Path, module: str, statement: str) -> None:
-    path = tree / f"{module.replace('.', '/')}.py"
-    text = path.read_text() if path.exists() else ""
-    path.write_text(f"{text}\n{statement}\n")
+@pytest.fixture(scope="module")
+def imports() -> ImportGraph:
+    roots = CONFIGURATION["session_options"]["root_packages"]
+    return grimp.build_graph(*roots, include_external_packages=True, cache_dir=None)
 
 
-EDGE = "The edge knows nothing of Django, Celery, the database or the consumer"
-CONSUMER = "The Django side knows nothing of FastAPI, and of the edge only its contract"
-CONTRACT = "The contract imports neither the edge nor a framework nor Kafka"
-EMPTY = "Importing edge_api.contract runs none of the edge"
-INGEST = "The ingest and the models know neither Kafka nor Celery"
-IMPORTS = "Imports of files reach the database through Kafka only"
-DOOR = "Only todos.kafka, its readers, edge_api.producer, baselines import kafka"
-TRACES = "Only edge_api.tracing and todos.spans import opentelemetry"
-TOOLS = "Product code never imports tests, benchmarks or devstack"
-BASELINES = "The benchmarks' baselines use nothing of what they are compared with"
-CLIENT = "The load client knows nothing of what it measures"
+def is_kept(contract_id: str, imports: ImportGraph) -> bool:
+    options = OPTIONS[contract_id]
+    contract = TYPES[options["type"]](options["name"], CONFIGURATION["session_options"], options)
+    return contract.check(copy.deepcopy(imports), verbose=False).kept
 
 
-def test_the_tree_keeps_every_contract(tree: Path) -> None:
-    assert set() == broken_contracts(tree)
+@pytest.mark.parametrize("contract_id", OPTIONS)
+def test_the_code_keeps_the_contract(imports: ImportGraph, contract_id: str) -> None:
+    assert is_kept(contract_id, imports)
+
+
+FORBIDDEN = {
+    "layers-of-django": [
+        ("todos.models", "todos.ledger.leases"),
+        ("todos.ledger.leases", "todos.ingest.store"),
+        ("todos.ingest.store", "todos.operations.audit"),
+        ("todos.operations.audit", "todos.receipts.lookup"),
+        ("todos.monitoring.overview", "todos.api.problems"),
+        ("todos.api.problems", "todos.tokens.issue"),
+        ("todos.tasks", "todos.admin"),
+        ("todos.admin", "todoproject.settings"),
+    ],
+    "layers-of-the-edge": [
+        ("edge_api.shared.env", "edge_api.contract"),
+        ("edge_api.settings", "edge_api.problems"),
+        ("edge_api.problems", "edge_api.publishing.batcher"),
+        ("edge_api.publishing.batcher", "edge_api.http.todos"),
+        ("edge_api.publishing.batcher", "edge_api.limits.rate_limit"),
+        ("edge_api.http.todos", "edge_api.main"),
+    ],
+    "edge-without-django": [
+        ("edge_api.main", name)
+        for name in ("todos.models", "todoproject.settings", "django", "rest_framework", "celery", "psycopg2")
+    ],
+    "consumer-without-fastapi": [
+        (package, name)
+        for package in ("todos.tasks", "todoproject.urls")
+        for name in ("fastapi", "starlette", "uvicorn", "edge_api", "edge_api.settings")
+    ],
+    "contract-stands-alone": [
+        ("edge_api.contract.events", name) for name in ("fastapi", "kafka", "edge_api.shared.env", "edge_api.settings")
+    ],
+    "edge-package-is-empty": [("edge_api", "uvicorn"), ("edge_api", "edge_api.settings")],
+    "ingest-without-kafka": [
+        ("todos.ingest.consumer", "kafka"),
+        ("todos.ingest.store", "celery"),
+        ("todos.models", "todos.kafka.consumer"),
+        ("todos.ledger.leases", "todos.kafka.consumer"),  # by a detour
+    ],
+    "imports-without-database": [
+        ("todos.transfer.imports.run", name) for name in ("todos.models", "django", "todos.kafka.consumer")
+    ],
+    "one-door-to-kafka": [
+        (importer, "kafka")
+        for importer in ("todos.tasks", "edge_api.main", "edge_api.contract.events", "benchmarks.drain")
+    ],
+    "one-door-to-traces": [
+        (importer, "opentelemetry") for importer in ("todos.tasks", "todoproject.urls", "edge_api.main")
+    ],
+    "product-without-tools": [
+        (importer, name)
+        for importer in ("edge_api.main", "todos.tasks", "todoproject.urls")
+        for name in ("tests", "benchmarks", "devstack")
+    ],
+    "baselines-stand-alone": [
+        ("benchmarks.baselines.naive_consumer", name) for name in ("edge_api.settings", "todos.ingest.store", "todos.tasks")
+    ],
+    "light-load-client": [("benchmarks.client", name) for name in ("pydantic", "devstack", "benchmarks.world")],
+}
+
+
+def test_each_contract_has_an_import_that_it_forbids() -> None:
+    assert FORBIDDEN.keys() == OPTIONS.keys()
 
 
 @pytest.mark.parametrize(
-    ("module", "statement", "broken"),
-    [
-        *(
-            ("edge_api.injected", f"import {name}", {EDGE})
-            for name in ("django.db", "rest_framework", "celery", "django_celery_beat", "psycopg2")
-        ),
-        ("edge_api.injected", "from todos import models", {EDGE}),
-        ("edge_api.injected", "import todoproject.settings", {EDGE}),
-        *(
-            (f"{package}.injected", f"import {name}", {CONSUMER})
-            for package in ("todos", "todoproject")
-            for name in ("fastapi", "starlette", "uvicorn", "edge_api", "edge_api.injected_target")
-        ),
-        ("edge_api.contract.injected", "import fastapi", {CONTRACT}),
-        ("edge_api.contract.injected", "import kafka", {CONTRACT, DOOR}),
-        ("edge_api.contract.injected", "from edge_api import injected_target", {CONTRACT}),
-        ("edge_api.__init__", "import uvicorn", {EMPTY}),
-        ("edge_api.__init__", "from edge_api import injected_target", {EMPTY}),
-        ("todos.ingest", "import kafka", {INGEST, DOOR}),
-        ("todos.ingest", "from todos import injected_detour", {INGEST}),
-        ("todos.ingest", "from celery import shared_task", {INGEST}),
-        ("todos.ingest", "import todoproject", {INGEST}),
-        ("todos.models", "from todos.kafka import KafkaLog", {INGEST, BASELINES}),  # a baseline uses the models
-        ("todos.imports.injected", "from todos.models import Todo", {IMPORTS}),
-        ("todos.imports.injected", "from django.db import connection", {IMPORTS}),
-        ("todos.imports.injected", "from todos import injected_detour", {IMPORTS}),
-        ("todos.injected", "from kafka import KafkaConsumer", {DOOR}),
-        ("edge_api.injected", "from kafka import KafkaProducer", {DOOR}),
-        *(
-            (f"{package}.injected", "from opentelemetry import trace", {TRACES})
-            for package in (*PRODUCT, "edge_api.contract")
-        ),
-        *(
-            (f"{package}.injected", f"import {name}", {TOOLS})
-            for package in PRODUCT
-            for name in ("tests", "benchmarks", "devstack")
-        ),
-        ("benchmarks.injected", "import kafka", {DOOR}),
-        *(
-            ("benchmarks.baselines.injected", f"import {name}", {BASELINES})
-            for name in ("edge_api.injected_target", "todos.ingest", "todos.injected_detour")
-        ),
-        *(("benchmarks.client", f"import {name}", {CLIENT}) for name in ("pydantic", "devstack", "benchmarks.world")),
-    ],
+    ("contract_id", "importer", "imported"),
+    [(contract_id, *pair) for contract_id, pairs in FORBIDDEN.items() for pair in pairs],
 )
-def test_a_forbidden_arrow_breaks_its_contract(tree: Path, module: str, statement: str, broken: set[str]) -> None:
-    draw(tree, "edge_api.injected_target", "")
-    draw(tree, "todos.injected_detour", "import todos.kafka")
-    draw(tree, module, statement)
-    assert broken == broken_contracts(tree)
+def test_a_forbidden_import_breaks_its_contract(
+    imports: ImportGraph, contract_id: str, importer: str, imported: str
+) -> None:
+    drawn = copy.deepcopy(imports)
+    for module in (importer, imported):
+        if module not in drawn.modules:  # a package that nothing imports, or one from outside
+            drawn.add_module(
+                module, is_squashed=module.split(".")[0] not in CONFIGURATION["session_options"]["root_packages"]
+            )
+    drawn.add_import(importer=importer, imported=imported)
+
+    assert not is_kept(contract_id, drawn)
 
 
-FOREIGN_IMPORTS = """
-import sys, grimp
-graph = grimp.build_graph("edge_api", include_external_packages=True, cache_dir=None)
-modules = {"edge_api.contract", *graph.find_descendants("edge_api.contract")}
-imported = set().union(*map(graph.find_modules_directly_imported_by, modules))
-print(*(imported - modules - sys.stdlib_module_names))
-"""
+def foreign(modules: set[str], imports: ImportGraph) -> set[str]:
+    """Return the packages outside the standard library that the modules import, less the modules themselves."""
+    imported = set().union(*map(imports.find_modules_directly_imported_by, modules))
+    return {name.split(".")[0] for name in imported - modules} - sys.stdlib_module_names
 
 
-def foreign_imports(tree: Path) -> set[str]:
-    """What edge_api.contract imports from outside itself and the standard library."""
-    # A process of its own: this one may hold the real edge_api already.
-    done = subprocess.run([sys.executable, "-c", FOREIGN_IMPORTS], cwd=tree, capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+def test_the_contract_imports_pydantic_only_and_for_tokens_pyjwt(imports: ImportGraph) -> None:
+    modules = {"edge_api.contract", *imports.find_descendants("edge_api.contract")}
 
-
-def test_the_contract_needs_pydantic_only_and_for_tokens_pyjwt(tree: Path) -> None:
-    assert foreign_imports(tree) <= {"pydantic", "pydantic_core", "jwt", "cryptography"}
-    (tree / "edge_api" / "contract" / "tokens.py").unlink()
-    assert foreign_imports(tree) <= {"pydantic", "pydantic_core"}
-
-
-def test_any_other_import_of_the_contract_is_noticed(tree: Path) -> None:
-    draw(tree, "edge_api.contract.injected", "import uuid_utils")
-    assert "uuid_utils" in foreign_imports(tree)
+    assert foreign(modules, imports) == {"pydantic", "pydantic_core", "jwt", "cryptography"}
+    assert foreign(modules - {"edge_api.contract.tokens"}, imports) == {"pydantic", "pydantic_core"}

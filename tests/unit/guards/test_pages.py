@@ -16,10 +16,7 @@ RULES = [
     for rule in group["rules"]
 ]
 # Where the admin's alarms are worded.
-WORDING = "".join(
-    (ROOT / "todos" / name).read_text()
-    for name in ("breaker.py", "ingest.py", "isolate.py", "log.py", "pipeline/overview.py")
-)
+WORDING = "".join(path.read_text() for path in (ROOT / "todos").rglob("*.py"))
 COMMAND = re.compile(r"`(?:manage\.py |make manage ARGS=\")([a-z_]+[^`\"]*)\"?`")
 
 

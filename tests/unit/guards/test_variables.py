@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from edge_api.contract import KafkaSettings
 from edge_api.settings import EdgeSettings
+from edge_api.shared.kafka_settings import KafkaSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS, README, EXAMPLE = (

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from todos.audit import Audit, Kind, PartitionAudit, TooNewToJudge
-from todos.log import Log, LogUnavailable, OffsetOutOfRange
-from todos.management.commands._arguments import add_examples, integer
-from todos.management.commands._kafka import opened_log
+from todos.cli.arguments import add_examples, integer
+from todos.cli.kafka import opened_log
+from todos.event_log import Log, LogUnavailable, OffsetOutOfRange
+from todos.operations.audit import Audit, Kind, PartitionAudit, TooNewToJudge
 
 SHOWN_OFFENDERS = 10
 UNPROVED, IMPOSSIBLE = 1, 2

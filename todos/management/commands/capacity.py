@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from todos.capacity import costs
 from todos.capacity.plan import Wanted, plan
+from todos.cli.arguments import add_examples, positive, whole_number
 from todos.management.commands import _capacity as output
-from todos.management.commands._arguments import add_examples, positive, whole_number
 
 DEFAULTS = Wanted(0)
 EXAMPLES = """

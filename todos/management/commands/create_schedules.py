@@ -3,8 +3,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from todos.management.commands._arguments import add_examples
-from todos.schedules import create_default_schedules
+from todos.cli.arguments import add_examples
+from todos.operations.schedules import create_default_schedules
 
 EXAMPLES = """
 examples:

@@ -4,11 +4,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from todos.kafka import KafkaLog
-from todos.leases import ensure_ledger
-from todos.log import LogUnavailable
-from todos.management.commands._arguments import add_examples
-from todos.management.commands._kafka import opened_log
+from todos.cli.arguments import add_examples
+from todos.cli.kafka import opened_log
+from todos.event_log import LogUnavailable
+from todos.kafka.consumer import KafkaLog
+from todos.ledger.leases import ensure_ledger
 
 EXAMPLES = """
 examples:

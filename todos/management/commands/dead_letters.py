@@ -12,12 +12,12 @@ from django.db.models import QuerySet
 from rich.console import Console
 from rich.progress import track
 
-from todos import dead_letters
-from todos.dead_letters import Outcome
-from todos.kafka import KafkaSender
-from todos.log import LogUnavailable
-from todos.management.commands import _dead_letters as output
-from todos.management.commands._arguments import add_examples, integer, moment, positive, whole_number
+from todos.cli import dead_letters as output
+from todos.cli.arguments import add_examples, integer, moment, positive, whole_number
+from todos.dead_letters import service as dead_letters
+from todos.dead_letters.service import Outcome
+from todos.event_log import LogUnavailable
+from todos.kafka.producer import KafkaSender
 from todos.models import DeadLetter
 
 ACTOR = "manage.py"

@@ -13,10 +13,10 @@ from django.db.models import QuerySet
 from rich.console import Console
 from rich.progress import track
 
-from todos.exports import FORMATS, Row, rows
-from todos.management.commands._arguments import add_examples, add_format, format_of, moment
-from todos.management.commands._pipes import ends_with_its_reader
+from todos.cli.arguments import add_examples, add_format, format_of, moment
+from todos.cli.pipes import ends_with_its_reader
 from todos.models import Todo
+from todos.transfer.exports import FORMATS, Row, rows
 
 LINES_PER_WRITE = 500
 IMPOSSIBLE = 2

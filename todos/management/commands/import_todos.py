@@ -9,16 +9,16 @@ from typing import Any, BinaryIO
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from todos.imports import job as jobs
-from todos.imports.job import Job
-from todos.imports.lines import Line, UnusableFile, read_lines
-from todos.imports.run import Import, Nowhere, PipelinedSender, paced
-from todos.imports.state import InvalidState
-from todos.kafka_bulk import KafkaBulkSender
-from todos.log import LogUnavailable
-from todos.management.commands import _import_todos as output
-from todos.management.commands._arguments import add_examples, add_format, format_of, positive
-from todos.management.commands._kafka import opened_log, quiet_kafka
+from todos.cli import import_todos as output
+from todos.cli.arguments import add_examples, add_format, format_of, positive
+from todos.cli.kafka import opened_log, quiet_kafka
+from todos.event_log import LogUnavailable
+from todos.kafka.producer import KafkaBulkSender
+from todos.transfer.imports import job as jobs
+from todos.transfer.imports.job import Job
+from todos.transfer.imports.lines import Line, UnusableFile, read_lines
+from todos.transfer.imports.run import Import, Nowhere, PipelinedSender, paced
+from todos.transfer.imports.state import InvalidState
 
 SOME_REJECTED, IMPOSSIBLE, INTERRUPTED = 1, 2, 130
 EXAMPLES = """

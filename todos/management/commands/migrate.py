@@ -6,8 +6,8 @@ from django.core.management.commands import migrate
 from django.db import OperationalError, connections
 from django.db.migrations import Migration
 
-from todos.failures import LOCK_NOT_AVAILABLE, sqlstate
-from todos.management.commands._arguments import add_examples
+from todos.cli.arguments import add_examples
+from todos.ingest.errors import LOCK_NOT_AVAILABLE, sqlstate
 
 # Whoever needs the table queues up behind a change of the schema that waits for it; web requests give up after 5 s.
 LOCK_TIMEOUT = "2s"

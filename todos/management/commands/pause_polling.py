@@ -11,11 +11,11 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from rich.console import Console
 
-from todos.management.commands._arguments import add_examples
-from todos.management.commands._polling import SwitchCommand
+from todos.cli.arguments import add_examples
+from todos.cli.polling import SwitchCommand
+from todos.ingest.options import InvalidOptions, PollOptions
 from todos.models import Poller
-from todos.options import InvalidOptions, PollOptions
-from todos.schedules import Switched, poll_schedules
+from todos.operations.schedules import Switched, poll_schedules
 
 BEAT_NOTICES_SECONDS = 5
 # Above what the longest poll takes, and what is left of a dead one.

@@ -9,12 +9,12 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.live import Live
 from rich.text import Text
 
-from todos.management.commands import _pipeline_status as output
-from todos.management.commands._arguments import add_examples, positive
-from todos.management.commands._kafka import quiet_kafka
-from todos.management.commands._pipes import ends_with_its_reader
-from todos.pipeline.services import Services
-from todos.report import Report, State, report
+from todos.cli import pipeline_status as output
+from todos.cli.arguments import add_examples, positive
+from todos.cli.kafka import quiet_kafka
+from todos.cli.pipes import ends_with_its_reader
+from todos.monitoring.probes import Services
+from todos.monitoring.report import Report, State, report
 
 CODES = {State.OK: 0, State.ATTENTION: 1, State.UNREACHABLE: 2}
 WATCH_SECONDS = 2.0

@@ -5,13 +5,13 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from todos.ingest import Poll
-from todos.log import Log, LogUnavailable
-from todos.management.commands._arguments import add_examples
-from todos.management.commands._kafka import opened_log
+from todos.cli.arguments import add_examples
+from todos.cli.kafka import opened_log
+from todos.event_log import Log, LogUnavailable
+from todos.ingest.consumer import Poll
+from todos.ingest.options import InvalidOptions, PollOptions
+from todos.ledger.poll_runs import Summary
 from todos.models import PartitionLedger
-from todos.options import InvalidOptions, PollOptions
-from todos.runs import Summary
 from todos.tasks import worker_name
 
 EXAMPLES = """

@@ -3,9 +3,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from todos.management.commands._arguments import add_examples
-from todos.management.commands._polling import SwitchCommand
-from todos.schedules import Switched
+from todos.cli.arguments import add_examples
+from todos.cli.polling import SwitchCommand
+from todos.operations.schedules import Switched
 
 EXAMPLES = """
 examples:

@@ -6,13 +6,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseFailure
 
-from todos.history import Origin
-from todos.kafka import KafkaLog
-from todos.log import LogUnavailable, Span
-from todos.management.commands._arguments import add_examples, integer
-from todos.management.commands._kafka import opened_log
+from todos.cli.arguments import add_examples, integer
+from todos.cli.kafka import opened_log
+from todos.event_log import LogUnavailable, Span
+from todos.kafka.consumer import KafkaLog
+from todos.ledger.batch_history import Origin
 from todos.models import DeadLetter, PartitionLedger
-from todos.rewind import Move, WouldSkip, rewind
+from todos.operations.rewind import Move, WouldSkip, rewind
 from todos.tasks import worker_name
 
 EXAMPLES = """

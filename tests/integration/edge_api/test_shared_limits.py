@@ -1,0 +1,68 @@
+"""Two edge processes and one Redis: together they let in what one of them may, and neither waits for Redis."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from devstack import Kafka, Valkey
+from tests.conftest import running
+from tests.integration.edge_api.support import TODO, EdgeProcess, create_topic, until
+
+RATE, BURST_SECONDS = 20, 5
+BURST = RATE * BURST_SECONDS
+SHARED = "todo_edge_rate_limits_shared"
+
+
+def metric(edge: EdgeProcess, name: str) -> float:
+    lines = httpx.get(f"{edge.url}/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
+def let_in(edges: list[EdgeProcess], seconds: float) -> int:
+    """How many of the todos that were posted without pause, to each edge in turn."""
+    count, end = 0, time.monotonic() + seconds
+    with httpx.Client() as client:
+        while time.monotonic() < end:
+            for edge in edges:
+                begin = time.monotonic()
+                answer = client.post(f"{edge.url}/new/", json=TODO)
+                assert time.monotonic() - begin < 2
+                assert answer.status_code in (202, 429)
+                count += answer.status_code == 202
+    return count
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Valkey:
+    return Valkey(tmp_path / "valkey")
+
+
+def test_edges_share_a_limit_and_go_on_without_redis(
+    kafka: Kafka, own_valkey: Valkey, start_edge: Callable[..., EdgeProcess]
+) -> None:
+    topic = create_topic(kafka.bootstrap_servers)
+    limits = {"EDGE_RATE_LIMIT_PER_ADDRESS": str(RATE), "EDGE_RATE_LIMIT_BURST_SECONDS": str(BURST_SECONDS)}
+    with running(own_valkey):
+        limits["EDGE_REDIS_URL"] = own_valkey.url
+        edges = [start_edge(kafka.bootstrap_servers, topic, **limits) for _ in range(2)]
+        for edge in edges:
+            edge.wait_ready()
+        begin = time.monotonic()
+        count = let_in(edges, 6)
+        allowed = BURST + RATE * (time.monotonic() - begin)
+        # Apart they would let in twice the burst, and twice the rate.
+        assert 0.8 * allowed < count < 1.3 * allowed
+        assert [1, 1] == [metric(edge, SHARED) for edge in edges]
+
+    let_in(edges, 1)
+    until(lambda: [0, 0] == [metric(edge, SHARED) for edge in edges], 10, "Redis is missed")
+    assert "Rate limits: each process by itself" in edges[0].log
+    begin = time.monotonic()
+    count = let_in(edges, 4)
+    assert count > 1.3 * RATE * (time.monotonic() - begin)  # each by itself
+
+    with running(own_valkey):
+        until(lambda: [1, 1] == [metric(edge, SHARED) for edge in edges], 10, "Redis is back")

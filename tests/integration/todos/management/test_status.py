@@ -1,0 +1,259 @@
+"""manage.py pipeline_status, for a script and for somebody who watches, whoever is away."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from devstack import Kafka, Valkey
+from devstack.environment import ROOT
+from devstack.ports import free_port
+from tests.integration.todos.management.support import NOWHERE, environment, manage, run, start
+from tests.support.proxy import Door
+from tests.support.terminal import Terminal
+from tests.support.topic import Topic, event
+from todos.models import DeadLetter, OffsetLoss, PartitionLedger, PollRun
+from todos.monitoring.probes import close_services
+from todos.operations.schedules import POLL_SCHEDULE, POLL_TASK, create_default_schedules
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NO_DATABASE = {"DATABASE_URL": f"postgres://todos@{NOWHERE}/todos"}
+WATCH = [sys.executable, "manage.py", "pipeline_status", "--watch", "0.2"]
+
+
+def status(*, env: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
+    done = manage("pipeline_status", "--json", env=env) if env else run("pipeline_status", "--json")
+    return done.code, json.loads(done.out)
+
+
+@pytest.fixture(autouse=True)
+def polled(topic: Topic, valkey: Valkey) -> None:
+    """Beat ticks and polls end, as far as the database and the queue tell."""
+    create_default_schedules()
+    run_ended(topic.kafka.topic)
+
+
+def run_ended(topic: str) -> None:
+    counts = dict.fromkeys(("batches", "stored", "duplicates", "dead_letters", "lost", "failures"), 0)
+    PollRun.objects.create(topic=topic, worker="w", started_at=timezone.now() + timedelta(minutes=5), **counts)
+
+
+# --- For a script
+
+
+def test_json_has_the_documented_keys_and_the_numbers(topic: Topic) -> None:
+    topic.send(event(), event(), event())
+    topic.poll()
+    topic.send(event(), event())
+    started = time.time()
+
+    code, found = status()
+
+    assert (0, "ok", []) == (code, found["state"], found["problems"])
+    assert datetime.fromisoformat(found.pop("at")).timestamp() >= int(started)
+    assert {"kafka", "redis", "database", "beat", "workers"} == found.pop("parts").keys()
+    first, *others = found.pop("partitions")
+    assert 604_700 < found.pop("deleted_in_seconds") <= 604_800
+    assert {
+        "topic": topic.kafka.topic,
+        "state": "ok",
+        "problems": [],
+        "kafka_error": None,
+        "database_error": None,
+        "lag": 2,
+        "lost": 0,
+        "open_dead_letters": 0,
+        "paused_schedules": [],
+        "retention_seconds": 604_800.0,
+        "retention_bytes": None,
+    } == found
+    assert first.pop("moved_at").startswith(f"{timezone.now():%Y-%m-%d}")
+    assert 604_700 < first.pop("deleted_in_seconds") <= 604_800
+    numbers = {"next_offset": 3, "end": 5, "lag": 2, "leased_by": None, "lost": 0, "alarm": None}
+    assert {"partition": 0} | numbers == first
+    assert [1, 2] == [other["partition"] for other in others]
+
+
+def alarm(topic: Topic) -> str:
+    PartitionLedger.objects.create(topic=topic.kafka.topic, partition=0, alarm="most of the batch is bad")
+    return "partition 0 stands still: most of the batch is bad"
+
+
+def dead_letter(topic: Topic) -> str:
+    DeadLetter.objects.create(topic="any", partition=0, offset=1, reason="invalid", detail="d")
+    DeadLetter.objects.create(topic="any", partition=0, offset=2, reason="invalid", detail="d", status="discarded")
+    return "1 dead letter is open"
+
+
+def lose(topic: Topic, **fields: Any) -> None:
+    PartitionLedger.objects.get_or_create(topic=topic.kafka.topic, partition=0)
+    OffsetLoss.objects.create(topic=topic.kafka.topic, partition=0, first_offset=3, next_offset=10, **fields)
+
+
+def loss(topic: Topic) -> str:
+    lose(topic)
+    return "partition 0: Kafka deleted 7 offsets in the last day before they were stored"
+
+
+def imminent_loss(topic: Topic) -> str:
+    topic.configure(retention_ms=1_800_000)
+    topic.send(event(), timestamp_ms=int((time.time() - 600) * 1000))
+    return "Kafka may delete unread todos in "
+
+
+def pause(topic: Topic) -> str:
+    run("pause_polling")
+    return f"polling is paused: {POLL_SCHEDULE}"
+
+
+def silence(topic: Topic) -> str:
+    PollRun.objects.update(started_at=timezone.now() - timedelta(minutes=1))
+    return "Beat: silent: no tick waits and no poll starts"
+
+
+@pytest.mark.parametrize("happens", [alarm, dead_letter, loss, imminent_loss, pause, silence])
+def test_what_needs_an_operator_is_exit_code_1(topic: Topic, happens: Callable[[Topic], str]) -> None:
+    text = happens(topic)
+    code, found = status()
+    assert (1, "attention", 1) == (code, found["state"], len(found["problems"]))
+    assert found["problems"][0].startswith(text)
+    done = run("pipeline_status")
+    assert (1, True) == (done.code, done.said.startswith(text))
+    assert f"topic {topic.kafka.topic}" in done.out
+
+
+def test_the_page_the_command_and_the_probe_say_the_same(topic: Topic, admin_client: Client) -> None:
+    for happens in (None, dead_letter, alarm, silence):
+        if happens:
+            happens(topic)
+        close_services()  # whose answers are kept for a few seconds
+        _, found = status()
+        panels = unescape(admin_client.get("/admin/pipeline/").content.decode())
+        for problem in found["problems"]:
+            assert f"<span>{problem[0].upper()}{problem[1:]}." in panels
+        assert len(found["problems"]) == panels.count('role="alert"')
+        probe = admin_client.get("/readyz/pipeline")
+        assert {"bad": 503}.get(found["parts"]["beat"]["state"], 200) == probe.status_code
+        assert found["parts"]["beat"]["text"] == probe.json()["beat"]
+
+
+def test_what_an_operator_has_seen_to_is_no_reason_to_call_one(topic: Topic) -> None:
+    interval = PeriodicTask.objects.get(name=POLL_SCHEDULE).interval
+    PeriodicTask.objects.create(name="another", task=POLL_TASK, interval=interval, enabled=False)
+    topic.poll(timeout_ms=100)
+    lose(topic, created_at=timezone.now() - timedelta(days=2))
+    lose(topic, cause=OffsetLoss.Cause.SKIPPED)
+    code, found = status()
+    assert (0, [], 14) == (code, found["problems"], found["lost"])
+
+
+def test_without_kafka_it_shows_what_the_database_knows(topic: Topic, kafka_away: str) -> None:
+    PartitionLedger.objects.create(topic=topic.kafka.topic, partition=4, next_offset=1234, alarm="bad batch")
+    code, found = status()
+    assert (2, "unreachable", None) == (code, found["state"], found["lag"])
+    assert kafka_away in found["kafka_error"]
+    assert [(4, 1234, None, None)] == [
+        (row["partition"], row["next_offset"], row["end"], row["lag"]) for row in found["partitions"]
+    ]
+    assert "partition 4 stands still: bad batch" == found["problems"][-1]
+    done = run("pipeline_status")
+    assert (2, True) == (done.code, "1,234" in done.out)
+    assert done.said.startswith(f"Kafka: unreachable at {kafka_away}: ")
+
+
+def test_without_the_database_it_says_so_and_whether_kafka_answers(topic: Topic) -> None:
+    code, found = status(env=NO_DATABASE)
+    assert (2, "unreachable", None, []) == (code, found["state"], found["kafka_error"], found["partitions"])
+    assert "Connection refused" in found["database_error"]
+    done = manage("pipeline_status", env=NO_DATABASE | {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE})
+    assert 2 == done.code
+    assert "Database: unreachable: " in done.said
+    assert f"Kafka: unreachable at {NOWHERE}: " in done.said
+    assert 2 == len(done.said.splitlines())
+
+
+# --- For somebody who watches
+
+
+def test_watch_shows_what_changes_and_clears_itself(topic: Topic) -> None:
+    with Terminal(WATCH, environment()) as terminal:
+        terminal.wait_for("\x1b[?1049h")  # a screen of its own
+        terminal.wait_for(" UTC  ok")
+        topic.send(*[event()] * 1234)
+        terminal.wait_for("1,234")
+        dead_letter(topic)
+        terminal.wait_for("1 dead letter is open")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 0
+    assert terminal.seen.rstrip().endswith(("\x1b[?1049l\x1b[?25h", "\x1b[?25h\x1b[?1049l"))
+    assert "Traceback" not in terminal.seen
+
+
+def test_watch_goes_on_while_the_database_is_away(topic: Topic) -> None:
+    topic.send(event())
+    with Door(int(connection.settings_dict["PORT"]), free_port()) as door:
+        env = environment()
+        env["DATABASE_URL"] = env["DATABASE_URL"].replace(f":{door.target}/", f":{door.port}/")
+        with Terminal(WATCH, env) as terminal:
+            terminal.wait_for("leased by")
+            door.shut()
+            terminal.wait_for("Database: unreachable: ")
+            door.open()
+            terminal.wait_for("leased by")
+            terminal.process.send_signal(signal.SIGINT)
+            assert terminal.wait() == 0
+
+
+@pytest.mark.usefixtures("own_topic")
+def test_watch_goes_on_while_kafka_is_away(own_kafka: Kafka) -> None:
+    run_ended(django_settings.KAFKA.topic)
+    with Terminal(WATCH, environment()) as terminal:
+        terminal.wait_for(" UTC  ok")
+        own_kafka.pause()
+        try:
+            terminal.wait_for("Kafka: unreachable at ")
+        finally:
+            own_kafka.resume()
+        terminal.wait_for(" UTC  ok")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 0
+
+
+def test_watch_in_a_pipe_is_a_line_of_json_each_time(topic: Topic) -> None:
+    watching = start("pipeline_status", "--watch", 0.1, "--json")
+    try:
+        assert watching.stdout is not None
+        found = [json.loads(watching.stdout.readline()) for _ in range(3)]
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=30)
+    finally:
+        watching.kill()
+        watching.wait()
+    assert ["ok"] * 3 == [each["state"] for each in found]
+    assert (0, "") == (watching.returncode, said)
+
+
+def test_watch_ends_quietly_when_its_reader_has_enough(topic: Topic) -> None:
+    shell = f"{sys.executable} manage.py pipeline_status --watch 0.1 | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "often"])
+def test_watch_takes_a_time_above_0(seconds: str) -> None:
+    done = run("pipeline_status", f"--watch={seconds}")
+    assert "--watch: must be a number above 0" in done.said

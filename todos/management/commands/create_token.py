@@ -1,0 +1,56 @@
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from edge_api.contract.tokens import SCOPES
+from todos.cli.arguments import add_examples, duration_between
+from todos.tokens.issue import access_token
+from todos.tokens.keys import NoKey
+
+EXAMPLES = """
+examples:
+  manage.py create_token olga
+  manage.py create_token billing --service --scope write --lifetime 30d
+
+The token goes to standard output. Nothing takes a single token back before its time: a token ends with its lifetime,
+with the key that signed it (signing_keys rotate, retire), and at the API, but not at the edge, with its user's account.
+
+exit code: 0 written, 1 no such user or no key, 2 wrong usage
+"""
+
+
+class Command(BaseCommand):
+    help = "Sign a token for a user, or for a service."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_examples(parser, EXAMPLES)
+        parser.add_argument("username", type=_username)
+        parser.add_argument("--service", action="store_true", help="make the account, without a password, if needed")
+        parser.add_argument("--scope", nargs="+", choices=SCOPES, default=list(SCOPES), help="default: both")
+        lifetime, hour = duration_between("1s", "365d"), timedelta(hours=1)
+        parser.add_argument("--lifetime", type=lifetime, default=hour, help="1s, 1h (default) to 365d")
+
+    @transaction.atomic  # no account where there is no key
+    def handle(self, *args: Any, username: str, service: bool, **options: Any) -> None:
+        if service and not User.objects.filter(username=username).exists():
+            User.objects.create_user(username)  # without a password nobody signs in as it
+        user = User.objects.filter(username=username, is_active=True).first()
+        if user is None:
+            raise CommandError(f"there is no active user {username}; --service makes an account")
+        try:
+            self.stdout.write(access_token(user, options["scope"], options["lifetime"]))
+        except NoKey as exc:
+            raise CommandError(str(exc)) from exc
+
+
+def _username(text: str) -> str:
+    """As the admin takes it."""
+    try:
+        return str(User._meta.get_field("username").clean(User.normalize_username(text), None))
+    except ValidationError as exc:
+        raise ArgumentTypeError(" ".join(exc.messages)) from None

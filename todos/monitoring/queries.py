@@ -1,0 +1,204 @@
+"""What the database tells of the pipeline: one bounded query each, none of them over all todos."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import connection
+from django.db.models import QuerySet
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from todos.ingest.options import InvalidOptions, PollOptions
+from todos.models import Batch, PartitionLedger, PollRun
+from todos.operations.schedules import POLL_TASK
+
+RECENT_TODOS = 1_000
+MAX_COUNTED_LETTERS = 10_000
+LAST_BATCHES = 8
+# A batch's time is that of its last statement; its commit follows within this time.
+SETTLED = timedelta(minutes=2)
+
+# --- Stored over time
+
+STORED = """
+    SELECT date_bin(%(seconds)s * interval '1 second', created_at, %(since)s), sum(stored)
+    FROM todos_batch
+    WHERE topic = %(topic)s AND created_at >= %(since)s
+    GROUP BY 1
+"""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Todos in each period of `width`; the last period is still running, as of `now`."""
+
+    start: datetime
+    width: timedelta
+    counts: list[int]
+    now: datetime
+
+    @property
+    def per_minute(self) -> float:
+        """Over the last period that is whole and the one that is running."""
+        since = self.start + (len(self.counts) - 2) * self.width
+        return sum(self.counts[-2:]) * 60 / (self.now - since).total_seconds()
+
+
+class StoredOverTime:
+    """Asks only for what it does not know: a period that is over never changes."""
+
+    def __init__(self, width: timedelta, periods: int) -> None:
+        self.width, self.periods = width, periods
+        self._settled: dict[str, dict[datetime, int]] = {}
+
+    def series(self, topic: str) -> Series:
+        now = timezone.now()
+        starts = periods_before(now, self.width, self.periods)
+        first = starts[0]
+        known = {start: stored for start, stored in self._settled.get(topic, {}).items() if start >= first}
+        missing = [start for start in starts if start not in known]
+        stored = known | _stored(topic, missing[0], self.width)
+        self._settled[topic] = {start: stored.get(start, 0) for start in starts if start + self.width < now - SETTLED}
+        return Series(first, self.width, [stored.get(start, 0) for start in starts], now)
+
+
+HOUR, DAY = (timedelta(minutes=1), 60), (timedelta(minutes=15), 96)  # width and number of periods
+LAST_HOUR, LAST_DAY = StoredOverTime(*HOUR), StoredOverTime(*DAY)
+
+
+def periods_before(now: datetime, width: timedelta, periods: int) -> list[datetime]:
+    """Their starts; the last one is running."""
+    seconds = width.total_seconds()
+    running = datetime.fromtimestamp(now.timestamp() // seconds * seconds, tz=now.tzinfo)
+    return [running - number * width for number in reversed(range(periods))]
+
+
+def _stored(topic: str, since: datetime, width: timedelta) -> dict[datetime, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(STORED, {"topic": topic, "since": since, "seconds": width.total_seconds()})
+        return {start: int(stored) for start, stored in cursor.fetchall()}
+
+
+# --- From the edge to the database
+
+DELAYS = """
+    SELECT count(*), percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay), max(stored_at)
+    FROM (SELECT greatest(extract(epoch FROM stored_at - created_at), 0) AS delay, stored_at FROM todos_todo
+          WHERE created_at <= now() ORDER BY created_at DESC, id DESC LIMIT %s) recent
+"""
+
+
+class Delays(NamedTuple):
+    """Seconds from created_at to stored_at, of the newest todos."""
+
+    todos: int
+    p50: float
+    p99: float
+    stored_at: datetime
+
+
+def delays() -> Delays | None:
+    """None without any todo."""
+    with connection.cursor() as cursor:
+        cursor.execute(DELAYS, [RECENT_TODOS])
+        todos, percentiles, stored_at = cursor.fetchone()
+    if not todos:
+        return None
+    p50, p99 = map(float, percentiles)
+    return Delays(todos, p50, p99, stored_at)
+
+
+# --- Dead letters
+
+OPEN_LETTERS = """
+    SELECT reason, count(*) FROM (
+        SELECT reason FROM todos_deadletter WHERE status = 'open' ORDER BY id DESC LIMIT %s) open
+    GROUP BY reason ORDER BY count(*) DESC
+"""
+
+
+def open_dead_letters() -> dict[str, int]:
+    """By reason, of the newest MAX_COUNTED_LETTERS."""
+    with connection.cursor() as cursor:
+        cursor.execute(OPEN_LETTERS, [MAX_COUNTED_LETTERS])
+        return dict(cursor.fetchall())
+
+
+# --- Polls, batches, schedule
+
+POLLS = """
+    SELECT p.worker, p.started_at, array_remove(array_agg(l.partition ORDER BY l.partition), NULL)
+    FROM todos_poller p
+    LEFT JOIN todos_partitionledger l ON l.holder = p.id AND l.topic = p.topic
+    WHERE p.topic = %s AND p.expires_at > now()
+    GROUP BY p.id, p.worker, p.started_at ORDER BY p.started_at, p.worker
+"""
+
+
+class RunningPoll(NamedTuple):
+    worker: str
+    started_at: datetime
+    partitions: list[int]
+
+
+def running_polls(topic: str) -> list[RunningPoll]:
+    with connection.cursor() as cursor:
+        cursor.execute(POLLS, [topic])
+        return [RunningPoll(*row) for row in cursor.fetchall()]
+
+
+def last_batches(topic: str) -> QuerySet[Batch]:
+    return Batch.objects.filter(topic=topic, first_offset__isnull=False).order_by("-created_at")[:LAST_BATCHES]
+
+
+def last_poll(topic: str) -> PollRun | None:
+    """The one that ended last."""
+    return PollRun.objects.filter(topic=topic).first()
+
+
+def batch_of(topic: str, partition: int, offset: int) -> Batch | None:
+    """The one that stored this offset first; None when it is forgotten. One index probe for each rewind."""
+    ledger = PartitionLedger.objects.filter(topic=topic, partition=partition).first()
+    for generation in range(ledger.generation + 1 if ledger else 0):
+        chain = Batch.objects.filter(topic=topic, partition=partition, generation=generation)
+        batch = chain.filter(next_offset__gt=offset).order_by("next_offset").first()
+        if batch and batch.first_offset is not None and batch.first_offset <= offset:
+            return batch
+    return None
+
+
+class PollSchedule(NamedTuple):
+    """All schedules of the poll task: the shortest interval, the longest budget of those that are enabled."""
+
+    names: Mapping[int, str]
+    is_enabled: bool
+    every_seconds: float
+    budget_seconds: float
+
+
+def poll_schedule() -> PollSchedule:
+    tasks = PeriodicTask.objects.filter(task=POLL_TASK).select_related("interval", "crontab", "solar", "clocked")
+    tasks = sorted(tasks, key=lambda task: not task.enabled)
+    enabled = [task for task in tasks if task.enabled]
+    intervals = [_seconds(task.interval) for task in enabled if task.interval]
+    return PollSchedule(
+        {task.pk: task.name for task in tasks},
+        bool(enabled),
+        min(intervals, default=math.inf),
+        max((_budget_seconds(task) for task in enabled), default=0.0),
+    )
+
+
+def _budget_seconds(task: PeriodicTask) -> float:
+    try:
+        return PollOptions.parse(json.loads(task.kwargs)).time_budget_seconds
+    except (ValueError, InvalidOptions):  # the task takes its defaults then
+        return PollOptions().time_budget_seconds
+
+
+def _seconds(interval: object) -> float:
+    return interval.schedule.run_every.total_seconds()  # type: ignore[attr-defined,no-any-return]
