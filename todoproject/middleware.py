@@ -77,18 +77,6 @@ class ApiProblems:
         return problem(status, DETAILS.get(status, f"{status.description or status.phrase}."))
 
 
-class PermissionsPolicy:
-    """No page here needs a device of whoever looks at it."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
-        response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
-        return response
-
-
 class DatabaseAway:
     """503 with Retry-After, for people as a page that tries again by itself, instead of an error without a cause."""
 

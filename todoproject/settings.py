@@ -71,7 +71,7 @@ MIDDLEWARE = [
     "todoproject.middleware.ApiProblems",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "todoproject.middleware.PermissionsPolicy",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -137,6 +137,11 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
     }
+}
+
+# No page needs a device of the person who reads it.
+PERMISSIONS_POLICY: dict[str, list[str]] = {
+    feature: [] for feature in ("camera", "geolocation", "microphone", "payment", "usb")
 }
 
 # --- Sign-in: after so many wrong passwords, a user has to wait at this address. Unlock: manage.py axes_reset_username
