@@ -145,7 +145,7 @@ def _selects(spec: Document, app: str) -> bool:
 
 def _variables(by_name: ByName, readme: str) -> Iterator[str]:
     """Each is one that the programs read; what they cannot do without stands here, or among README.md's secrets."""
-    django = variables.of_django(ROOT / "todoproject" / "settings.py")
+    django = variables.of_django()
     for name, known in (("kafka", variables.of_kafka()), ("edge", variables.of_edge()), ("django", django)):
         given = set(by_name["ConfigMap", f"todo-{name}"]["data"])
         yield from (f"ConfigMap todo-{name}: nobody reads {one}" for one in known.strangers(given))

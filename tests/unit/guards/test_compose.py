@@ -51,7 +51,7 @@ def test_a_missing_dockerfile_fails(tree: Path, dockerfile: str) -> None:
 def test_the_programs_read_every_variable_that_they_are_given() -> None:
     services = yaml.safe_load((ROOT / "compose.yml").read_text())["services"]
     kafka, edge = variables.of_kafka(), variables.of_edge()
-    django = variables.of_django(ROOT / "todoproject" / "settings.py")
+    django = variables.of_django()
     sides = dict.fromkeys(("migrate", "web", "worker", "beat"), django) | {"edge": edge}
     for service, known in sides.items():
         given = set(services[service]["environment"])
