@@ -224,6 +224,7 @@ try:
     KAFKA = read_env(KafkaSettings, "KAFKA_", os.environ)
 except ConfigError as exc:
     raise ImproperlyConfigured(str(exc)) from None
+TOPIC_PARTITIONS = 6  # of a new topic; more with manage.py create_topics --partitions
 
 # --- Celery
 CELERY_BROKER_URL = env("REDIS_URL")
@@ -231,8 +232,12 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 3, "health_check_interval": 10}
 CELERY_TIMEZONE = "UTC"
+CELERY_TASK_DEFAULT_QUEUE = "poll"  # of all tasks; workers read it without --queues
+# Above the largest time budget, 60 s, with room for the last transaction. A container's stop grace is above both.
+CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = 75, 90
+CELERY_TASK_ACKS_LATE = False  # the schedule sends the next poll; a redelivered one would only overlap with it
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ROUTES = {"todos.tasks.*": {"queue": "poll"}}
+CELERY_RESULT_EXPIRES = None  # else beat schedules a daily task that deletes results
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"

@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from django.conf import settings
+
 from benchmarks.capacity.costs import Costs, Drain, Intake
 from todos.ingest.options import PollOptions
 from todos.operations.schedules import DEFAULTS
 
-PARTITIONS = 6  # as create_topics makes them
+PARTITIONS = settings.TOPIC_PARTITIONS
 PARTITIONS_PER_CHILD = 4  # shares are whole partitions: fewer of them leave some children without work
 MOST_POLLS = 60  # at a time, of one schedule: one starts each second and runs for 60
 POSTGRES_CONNECTIONS = 97  # of its default 100, less those kept for superusers
