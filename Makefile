@@ -85,7 +85,7 @@ lint: install ## Check style, types, imports, migrations, settings, requirements
 	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python requirements/check.py
-	$(BIN)/python docker/check_compose.py
+	$(BIN)/python -m docker.check_compose
 	$(BIN)/python -m docker.check_k8s
 	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/shellcheck docker/*.sh tests/containers/stand_ins/*.sh .ci/run
