@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos containers bench simulate screenshots manage kafka postgres clean
+.PHONY: help install run test chaos containers bench capacity simulate screenshots manage kafka postgres clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,11 @@ bench: install ## Measure everything beside its baselines, or a part: make bench
 bench-%: install
 	@$(BIN)/python -m benchmarks $* $(ARGS)
 
-simulate: install ## Reckon with a million todos a second and a host that dies: make simulate ARGS=--help
-	@$(BIN)/python -m benchmarks.simulate $(ARGS)
+capacity: install ## Predict what a rate of todos needs: make capacity ARGS="--todos-per-second 5000"
+	@$(BIN)/python -m benchmarks.capacity $(ARGS)
+
+simulate: install ## Simulate a million todos a second and a host that dies: make simulate ARGS=--help
+	@$(BIN)/python -m benchmarks.capacity.simulate $(ARGS)
 
 screenshots: install ## Make the pictures of docs/screenshots again
 	@$(BIN)/python -m pytest tests/browser/screenshots.py
@@ -82,7 +85,7 @@ lint: install ## Check style, types, imports, migrations, settings, requirements
 	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python requirements/check.py
-	$(BIN)/python docker/check_compose.py
+	$(BIN)/python -m docker.check_compose
 	$(BIN)/python -m docker.check_k8s
 	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/shellcheck docker/*.sh tests/containers/stand_ins/*.sh .ci/run

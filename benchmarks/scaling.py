@@ -1,15 +1,15 @@
-"""What a todo costs each party, with one process of each; and whether the capacity model, told that, foretells two
-processes, other partitions, and edge and drain on the same cores."""
+"""Measure what a todo costs each party, with one process of each. Compare what the capacity model predicts from that
+with two processes, other numbers of partitions, and edge and drain on the same cores."""
 
 from dataclasses import replace
 
+from benchmarks.capacity.costs import costs_of
 from benchmarks.client import Job
 from benchmarks.measures import Measure
 from benchmarks.options import Options
-from benchmarks.scaling_measures import CALIBRATED_AT, FORETOLD_AT, Seen, costs, predictions
+from benchmarks.scaling_measures import CALIBRATED_AT, PREDICTED_AT, Seen, costs, predictions
 from benchmarks.scaling_runs import Runs
 from benchmarks.world import CORES, World
-from todos.capacity.costs import costs_of
 
 
 def run(world: World, options: Options) -> tuple[list[Measure], str]:
@@ -17,9 +17,9 @@ def run(world: World, options: Options) -> tuple[list[Measure], str]:
     for number in range(options.rounds):
         _round(runs, seen, options, number)
     found = list(costs(seen))
-    foretold = predictions(costs_of([measure.as_json() for measure in found]), seen, cores=len(CORES))
+    predicted = predictions(costs_of([measure.as_json() for measure in found]), seen, cores=len(CORES))
     reconciled = f"{runs.acknowledged:,} acknowledged = in Kafka; all of {options.scaling_rows:,} stored in every drain"
-    return [*found, *foretold], reconciled
+    return [*found, *predicted], reconciled
 
 
 def _round(runs: Runs, seen: Seen, options: Options, number: int) -> None:
@@ -33,6 +33,6 @@ def _round(runs: Runs, seen: Seen, options: Options, number: int) -> None:
         windows.append(runs.drain(2, partitions))
     with runs.flow():
         seen.calibration.append(runs.delay(CALIBRATED_AT))
-        seen.delays.append(runs.delay(FORETOLD_AT))
+        seen.delays.append(runs.delay(PREDICTED_AT))
         seen.through.append(runs.through(single))
         seen.through_batch.append(runs.through(batch))

@@ -1,19 +1,18 @@
-"""What `scaling` makes of what it saw: the costs of one process each, and predictions beside what was measured."""
+"""Turn what `scaling` saw into measures: the costs of one process each, and predictions beside what was measured."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
+from benchmarks.capacity.bounds import drain_rate, intake_rate, through_rate
+from benchmarks.capacity.costs import Costs, Drain, Intake, measure_name
+from benchmarks.capacity.simulation import Setting, simulate
 from benchmarks.measures import Measure, within
 from benchmarks.meter import Seconds
-from benchmarks.simulated import Setting
-from benchmarks.simulation import simulate
-from todos.capacity.bounds import drain_rate, intake_rate, through_rate
-from todos.capacity.costs import Costs, Drain, Intake, measure_name
 
 WITHIN = 25  # percent
-CALIBRATED_AT, FORETOLD_AT = 2_000.0, 1_000.0  # todos a second
+CALIBRATED_AT, PREDICTED_AT = 2_000.0, 1_000.0  # todos a second
 PARTITIONS = (1, 3, 8)
 UNITS = {"rate": "/s", "record": "B", "heap": "B", "indexes": "B", "wal": "B", "small": "ms", "hop": "ms"}
 CHILDREN = 2
@@ -93,21 +92,21 @@ def _cost(stage: str, name: str, values: list[float]) -> Measure:
     return Measure(measure_name(stage, name), unit, [factor * value for value in values])
 
 
-# --- What the model makes of it
+# --- What the model predicts
 
 
 def predictions(found: Costs, seen: Seen, *, cores: int) -> Iterator[Measure]:
     measured = [each.rate for each in seen.two_edges]
-    yield _foretold("two edge processes", measured, intake_rate(found.single, edges=2, cores=cores))
+    yield _prediction("two edge processes", measured, intake_rate(found.single, edges=2, cores=cores))
     for partitions, windows in seen.two_children.items():
         rate = drain_rate(found.drain, children=2, partitions=partitions, cores=cores)
-        yield _foretold(f"two children, partitions: {partitions}", [each.rate for each in windows], rate)
+        yield _prediction(f"two children, partitions: {partitions}", [each.rate for each in windows], rate)
     for name, intake, measured in (
         ("edge and drain, single", found.single, seen.through),
         ("edge and drain, batches", found.batch, seen.through_batch),
     ):
         rate = through_rate(intake, found.drain, edges=1, children=CHILDREN, partitions=6, cores=cores)
-        yield _foretold(name, measured, rate)
+        yield _prediction(name, measured, rate)
     yield from _simulated(this_machine(found.drain, cores), seen)
 
 
@@ -124,14 +123,14 @@ def this_machine(drain: Drain, cores: int) -> Setting:
 
 
 def _simulated(setting: Setting, seen: Seen) -> Iterator[Measure]:
-    delays = [sample.delay for sample in simulate(setting, rate=FORETOLD_AT)]
-    name = f"edge to transaction at {FORETOLD_AT:,.0f}/s, p50"
-    yield _foretold(name, [each.p50 * 1e3 for each in seen.delays], median(delays) * 1e3, "simulated", "ms")
+    delays = [sample.delay for sample in simulate(setting, rate=PREDICTED_AT)]
+    name = f"edge to transaction at {PREDICTED_AT:,.0f}/s, p50"
+    yield _prediction(name, [each.p50 * 1e3 for each in seen.delays], median(delays) * 1e3, "simulated", "ms")
     most = max(PARTITIONS)
     last = simulate(setting, rate=1e6, partitions=most, every=1, budget=60)[-1]
     rates = [each.rate for each in seen.two_children[most]]
-    yield _foretold("two children, a backlog", rates, last.stored / last.at, "simulated")
+    yield _prediction("two children, a backlog", rates, last.stored / last.at, "simulated")
 
 
-def _foretold(name: str, measured: list[float], predicted: float, by: str = "predicted", unit: str = "/s") -> Measure:
+def _prediction(name: str, measured: list[float], predicted: float, by: str = "predicted", unit: str = "/s") -> Measure:
     return Measure(name, unit, measured, [predicted] * len(measured), by, within(WITHIN))

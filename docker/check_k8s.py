@@ -1,32 +1,95 @@
-"""docker/k8s against Kubernetes' own schemas, and against what holds the parts together. Needs no cluster."""
+"""Check docker/k8s against Kubernetes' own schemas, and what its parts say of each other. Needs no cluster."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from kubernetes_validate import ValidationError, validate
 
-from docker import k8s_relations
-from docker.check_compose import ROOT, Broken
+from docker import variables
+from docker.check_compose import HARD_LIMIT, ROOT, Broken
+from edge_api.settings import load_settings
+from edge_api.shared.env import ConfigError
+from edge_api.shared.kafka_settings import KafkaSettings
+from todoproject import settings
+from todos.ingest.options import PollOptions
+
+Document = dict[str, Any]
+ByName = dict[tuple[str, str], Document]
 
 VERSION = "1.33"
-PODS = {"Deployment", "Job"}
-# No schema of Kubernetes knows them: see k8s_relations.
-CUSTOM = {"keda.sh/v1alpha1"}
-Document = dict[str, Any]
+CUSTOM = {"keda.sh/v1alpha1"}  # has no schema there
+ANY = object()
+
+# --- What must be in a document; more may be
+
+POD = {
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "automountServiceAccountToken": False,
+    "enableServiceLinks": False,  # they would set EDGE_PORT, which the edge reads
+}
+CONTAINER = {
+    "securityContext": {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    },
+    "resources": {"requests": {"cpu": ANY, "memory": ANY}, "limits": {"memory": ANY}},
+}
+PROBES = {"livenessProbe": ANY}
+PROBES_OF_SERVER = {"startupProbe": ANY, "livenessProbe": ANY, "readinessProbe": ANY}
+BEAT = {"replicas": 1, "strategy": {"type": "Recreate"}}  # a second one would tick twice
+DENY_ALL = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+SPREAD = ("edge", "web", "worker")  # several of each, so that a machine can be drained while they work
+REACHES = {  # the ports that an app connects to, DNS first
+    "edge": (53, 9092),
+    "web": (53, 9092, 5432, 6379),
+    "worker": (53, 9092, 5432, 6379),
+    "beat": (53, 5432, 6379),
+    "migrate": (53, 9092, 5432),
+}
+BATCHES_IN_HAND = 2  # a child stores one and reads the next
+
+
+def missing(actual: Any, expected: Any, path: str = "") -> Iterator[str]:
+    """Yield what `expected` has and `actual` has not, or has with another value."""
+    if isinstance(expected, dict) and expected:
+        fields = actual if isinstance(actual, dict) else {}
+        for name, value in expected.items():
+            yield from missing(fields.get(name), value, f"{path}.{name}".removeprefix("."))
+    elif expected is ANY and actual is None:
+        yield f"{path} is missing"
+    elif expected is not ANY and actual != expected:
+        yield f"{path} must be {json.dumps(expected)}"
+
+
+def complaints(folder: Path) -> list[str]:
+    """Return what is wrong with the manifests in `folder`."""
+    try:
+        documents = load(folder)
+        if found := list(_invalid(documents)):
+            return found
+        by_name = {(document["kind"], document["metadata"]["name"]): document for document in documents}
+        checks = (_pods, _names, _scaling, _worker, _edge, _network)
+        readme = (folder / "README.md").read_text()
+        return [*(problem for check in checks for problem in check(by_name)), *_variables(by_name, readme)]
+    except (Broken, OSError, KeyError) as exc:
+        return [str(exc)]
 
 
 def load(folder: Path) -> list[Document]:
-    """All that the kustomization names, with the ConfigMaps that it makes. Raises Broken."""
+    """Return all that the kustomization names, with the ConfigMaps that it makes. Raises Broken."""
     kustomization = yaml.safe_load((folder / "kustomization.yml").read_text())
     generated = kustomization["configMapGenerator"]
     listed = {*kustomization["resources"], *(file for one in generated for file in one["envs"])}
     paths = [path for pattern in ("*.yml", "settings/*.env") for path in folder.glob(pattern)]
-    there = {str(path.relative_to(folder)) for path in paths} - {"kustomization.yml"}
-    if listed != there:
-        raise Broken(f"kustomization.yml and the folder differ: {', '.join(sorted(listed ^ there))}")
+    existing = {str(path.relative_to(folder)) for path in paths} - {"kustomization.yml"}
+    if listed != existing:
+        raise Broken(f"kustomization.yml and the folder differ: {', '.join(sorted(listed ^ existing))}")
     resources = sorted(kustomization["resources"])
     documents = [document for name in resources for document in yaml.safe_load_all((folder / name).read_text())]
     return documents + [_config_map(folder, one) for one in generated]
@@ -34,64 +97,149 @@ def load(folder: Path) -> list[Document]:
 
 def _config_map(folder: Path, generated: Document) -> Document:
     lines = [line for file in generated["envs"] for line in (folder / file).read_text().splitlines()]
-    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
-    data = {name: value for name, _, value in pairs}
+    data = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": generated["name"]}, "data": data}
 
 
-def problems(documents: list[Document], readme: str) -> Iterator[str]:
+def _invalid(documents: list[Document]) -> Iterator[str]:
     for document in documents:
-        name = f"{document['kind']} {document['metadata']['name']}"
         if document["apiVersion"] not in CUSTOM:
             try:
                 validate(document, VERSION, strict=True)
             except ValidationError as exc:
-                yield f"{name}: {'.'.join(map(str, exc.path))}: {exc.message}"
-                continue
-        if document["kind"] in PODS:
-            yield from (f"{name}: {problem}" for problem in _pod(document["spec"]["template"]["spec"]))
-        if document["kind"] == "Deployment":
-            yield from (f"{name}: {problem}" for problem in _probes(document["spec"]["template"]["spec"]))
-    yield from k8s_relations.problems(documents, readme)
+                where = ".".join(map(str, exc.path))
+                yield f"{document['kind']} {document['metadata']['name']}: {where}: {exc.message}"
 
 
-def _pod(pod: Document) -> Iterator[str]:
-    whole = pod.get("securityContext", {})
-    if not whole.get("runAsNonRoot") or whole.get("seccompProfile") != {"type": "RuntimeDefault"}:
-        yield "must run as another user than root, with the runtime's seccomp profile"
-    if pod.get("automountServiceAccountToken", True):
-        yield "gets a token of the cluster, which it does not need"
-    if pod.get("enableServiceLinks", True):
-        yield "gets variables for the services, and EDGE_PORT is one of ours"
-    for container in [*pod.get("initContainers", []), *pod["containers"]]:
-        security = container.get("securityContext", {})
-        if not security.get("readOnlyRootFilesystem") or security.get("allowPrivilegeEscalation", True):
-            yield f"{container['name']} may write to its root file system or gain rights"
-        if security.get("capabilities", {}).get("drop") != ["ALL"]:
-            yield f"{container['name']} keeps capabilities"
-        resources = container.get("resources", {})
-        if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or "memory" not in resources.get("limits", {}):
-            yield f"{container['name']} requests no resources, or has no limit of memory"
+def _templates(by_name: ByName) -> Iterator[tuple[str, str, Document]]:
+    """Yield the kind, the name and the pod template of each Deployment and Job."""
+    for (kind, name), document in by_name.items():
+        if kind in {"Deployment", "Job"}:
+            yield kind, name, document["spec"]["template"]
 
 
-def _probes(pod: Document) -> Iterator[str]:
-    for container in pod["containers"]:
-        needed = {"livenessProbe"} | ({"startupProbe", "readinessProbe"} if "ports" in container else set())
-        if missing := needed - container.keys():
-            yield f"{container['name']} lacks {', '.join(sorted(missing))}"
+def _pods(by_name: ByName) -> Iterator[str]:
+    for kind, name, template in _templates(by_name):
+        pod = template["spec"]
+        found = list(missing(pod, POD))
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            found += missing(container, CONTAINER, container["name"])
+        if kind == "Deployment":
+            for container in pod["containers"]:
+                found += missing(container, PROBES_OF_SERVER if "ports" in container else PROBES, container["name"])
+        yield from (f"{kind} {name}: {problem}" for problem in found)
 
 
-def complaints(folder: Path) -> list[str]:
+def _names(by_name: ByName) -> Iterator[str]:
+    """Find names that lead to nothing: of ConfigMaps, and of the pods and ports of a Service."""
+    templates = list(_templates(by_name))
+    for kind, name, template in templates:
+        pod = template["spec"]
+        sources = [s for c in [*pod.get("initContainers", []), *pod["containers"]] for s in c["envFrom"]]
+        maps = {source["configMapRef"]["name"] for source in sources if "configMapRef" in source}
+        yield from (f"{kind} {name}: no ConfigMap {one}" for one in sorted(maps) if ("ConfigMap", one) not in by_name)
+    for (kind, name), document in by_name.items():
+        if kind == "Service":
+            spec = document["spec"]
+            pods = [t["spec"] for _, _, t in templates if spec["selector"].items() <= t["metadata"]["labels"].items()]
+            ports = {port["name"] for pod in pods for one in pod["containers"] for port in one.get("ports", [])}
+            if lost := {port["targetPort"] for port in spec["ports"]} - ports:
+                yield f"Service {name}: no pod that it selects has the port {', '.join(map(str, lost))}"
+
+
+def _scaling(by_name: ByName) -> Iterator[str]:
+    for (kind, name), document in by_name.items():
+        if kind in {"HorizontalPodAutoscaler", "ScaledObject"}:
+            target = by_name.get(("Deployment", document["spec"]["scaleTargetRef"]["name"]))
+            if target is None:
+                yield f"{kind} {name}: scales nothing"
+            elif "replicas" in target["spec"]:
+                yield f"{kind} {name}: each apply would undo it, because the deployment names its replicas"
+    for app in SPREAD:
+        budget = by_name.get(("PodDisruptionBudget", app), {"spec": {}})["spec"]
+        expected = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": app}}}
+        yield from (f"PodDisruptionBudget {app}: {problem}" for problem in missing(budget, expected))
+    if ("PodDisruptionBudget", "beat") in by_name:
+        yield "PodDisruptionBudget beat: would keep its machine from being drained for ever"
+    yield from (f"Deployment beat: {problem}" for problem in missing(by_name["Deployment", "beat"]["spec"], BEAT))
+
+
+def _worker(by_name: ByName) -> Iterator[str]:
+    """Check that the scaler reads the lag where the workers read todos, and that a stop interrupts no poll."""
+    kafka = by_name["ConfigMap", "todo-kafka"]["data"]
+    scaler, pod = by_name["ScaledObject", "worker"]["spec"], by_name["Deployment", "worker"]["spec"]["template"]["spec"]
+    (trigger,) = scaler["triggers"]
+    expected = {
+        "bootstrapServers": kafka["KAFKA_BOOTSTRAP_SERVERS"],
+        "consumerGroup": kafka.get("KAFKA_GROUP", KafkaSettings().group),
+        "topic": kafka.get("KAFKA_TOPIC", KafkaSettings().topic),
+    }
+    yield from (f"ScaledObject worker: {problem}" for problem in missing(trigger["metadata"], expected))
+    options = dict(word.split("=") for word in pod["containers"][0]["command"] if "=" in word)
+    children = int(options["--concurrency"])
+    in_hand = children * BATCHES_IN_HAND * PollOptions().max_records
+    if int(trigger["metadata"]["lagThreshold"]) < in_hand:
+        yield f"ScaledObject worker: lagThreshold is less than the {in_hand} records that one worker has in hand"
+    if scaler["maxReplicaCount"] * children > settings.TOPIC_PARTITIONS:
+        yield f"ScaledObject worker: more children than the default topic's {settings.TOPIC_PARTITIONS} partitions"
+    grace, limit = pod.get("terminationGracePeriodSeconds", 30), HARD_LIMIT.total_seconds()
+    if grace <= limit:
+        yield f"Deployment worker: killed after {grace} s, before the task's hard limit of {limit:.0f} s"
+
+
+def _edge(by_name: ByName) -> Iterator[str]:
+    """Check that the edge starts with its settings, and can ask `web` for the keys of tokens."""
+    kafka, edge, django = (by_name["ConfigMap", f"todo-{name}"]["data"] for name in ("kafka", "edge", "django"))
     try:
-        return list(problems(load(folder), (folder / "README.md").read_text()))
-    except (Broken, OSError, KeyError) as exc:
-        return [str(exc)]
+        load_settings(kafka | edge | {"EDGE_HOST": "0.0.0.0"})  # noqa: S104 - as in the image
+    except ConfigError as exc:
+        yield f"ConfigMap todo-edge: {exc}"
+        return
+    host = str(urlsplit(edge["EDGE_JWKS"]).hostname)
+    if host not in django["DJANGO_ALLOWED_HOSTS"].split(","):
+        yield f"ConfigMap todo-django: DJANGO_ALLOWED_HOSTS lacks {host}, which the edge asks for keys"
+    for app, direction, which, peer in (("edge", "egress", "to", host), (host, "ingress", "from", "edge")):
+        own = [spec for spec in _policies(by_name) if spec["podSelector"] == {"matchLabels": {"app": app}}]
+        ends = [end for spec in own for rule in spec.get(direction, []) for end in rule[which]]
+        if {"podSelector": {"matchLabels": {"app": peer}}} not in ends:
+            yield f"NetworkPolicy: no {direction} of {app} {which} {peer}"
 
 
-def main() -> None:
-    if found := complaints(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docker" / "k8s"):
-        sys.exit("\n".join(f"docker/k8s: {problem}" for problem in found))
+def _network(by_name: ByName) -> Iterator[str]:
+    """Check that only named traffic passes, and that each app reaches what it needs."""
+    policies = _policies(by_name)
+    if DENY_ALL not in policies:
+        yield "NetworkPolicy: none denies all other traffic"
+    for app, ports in REACHES.items():
+        rules = [rule for spec in policies if _selects(spec["podSelector"], app) for rule in spec.get("egress", [])]
+        for port in set(ports) - {one["port"] for rule in rules for one in rule["ports"]}:
+            yield f"NetworkPolicy: {app} cannot reach port {port}"
+
+
+def _policies(by_name: ByName) -> list[Document]:
+    return [document["spec"] for (kind, _), document in by_name.items() if kind == "NetworkPolicy"]
+
+
+def _selects(selector: Document, app: str) -> bool:
+    listed = [value for one in selector.get("matchExpressions", []) for value in one["values"]]
+    return selector == {} or app in listed or selector.get("matchLabels") == {"app": app}
+
+
+def _variables(by_name: ByName, readme: str) -> Iterator[str]:
+    """Check that a program reads each variable, and that those it requires are set or are secrets of README.md."""
+    for name, read, required in (
+        ("kafka", variables.KAFKA, set()),
+        ("edge", variables.EDGE, set()),
+        ("django", variables.DJANGO, variables.REQUIRED),
+    ):
+        given = set(by_name["ConfigMap", f"todo-{name}"]["data"])
+        for one in variables.unknown(given, read):
+            yield f"ConfigMap todo-{name}: no program reads {one}"
+        for one in sorted(required - given):
+            if f"`{one}`" not in readme:
+                yield f"ConfigMap todo-{name}: {one} is required, and README.md has it in no secret"
 
 
 if __name__ == "__main__":
-    main()
+    if found := complaints(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docker" / "k8s"):
+        sys.exit("\n".join(f"docker/k8s: {problem}" for problem in found))

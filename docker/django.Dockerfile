@@ -28,8 +28,6 @@ COPY edge_api/shared edge_api/shared
 COPY todos todos
 COPY todoproject todoproject
 COPY manage.py docker/migrate.sh ./
-# What manage.py capacity reckons with.
-COPY benchmarks/results benchmarks/results
 # Settings refuse to start without these three; none of them is used or kept.
 RUN DJANGO_SECRET_KEY=only-while-static-files-are-collected-0123456789-abcdef DATABASE_URL=postgres://build/build REDIS_URL=redis://build \
     python manage.py collectstatic --noinput --verbosity 0 \

@@ -1,4 +1,4 @@
-"""The Celery app; its options are the CELERY_* names of settings.py."""
+"""Make the Celery app; its options are the CELERY_* names of settings.py."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""A database that is frozen, or cut off in silence, must not keep a web thread for ever.
+"""Limit the time of a statement, so that a frozen or unreachable database does not block a web thread for ever.
 
-Nothing of the server's own helps: its statement_timeout is frozen with it, and its kernel goes on to acknowledge.
+PostgreSQL's own statement_timeout does not help: it is frozen with the server, whose kernel still acknowledges packets.
 """
 
 import select
@@ -14,7 +14,7 @@ STATEMENT_SECONDS = 5.0  # far more than any statement of a page needs
 
 
 def limit_statements(seconds: float = STATEMENT_SECONDS) -> None:
-    """For all connections of this process, also while they are made. psycopg2 closes one that waits in vain."""
+    """Limit each statement and each attempt to connect; psycopg2 closes a connection that times out."""
     extensions.set_wait_callback(_wait_for(seconds))
 
 

@@ -1,4 +1,4 @@
-"""Logging to stderr, where the process manager collects it: lines for people, or JSON for machines."""
+"""Configure logging to stderr: lines for people, or JSON for machines."""
 
 import logging
 from contextvars import ContextVar
@@ -7,12 +7,12 @@ from typing import Any
 from edge_api.shared.hints import ADVICE_FILTERS, ADVICE_LOGGERS
 
 FORMATS = ("line", "json")
-# Of the HTTP request that this thread answers.
+# The id of the HTTP request that this thread answers.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class RequestFilter(logging.Filter):
-    """Gives each record the id of the request that it belongs to."""
+    """Add the id of the current request to each record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if current := request_id.get():
@@ -30,7 +30,7 @@ class LineFormatter(logging.Formatter):
 
 
 def logging_config(level: str, format_name: str) -> dict[str, Any]:
-    """For logging.config.dictConfig; `format_name` is one of FORMATS."""
+    """Return the configuration for logging.config.dictConfig; `format_name` is one of FORMATS."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -50,13 +50,13 @@ def logging_config(level: str, format_name: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             **ADVICE_LOGGERS,
-            # Django's own would mail administrators, and print in its own format.
+            # Django's own handlers would mail administrators and print in another format.
             "django": {"handlers": [], "propagate": True},
             "gunicorn.error": {"handlers": [], "propagate": True},
             "gunicorn.access": {"handlers": [], "level": "WARNING"},  # todoproject.middleware logs the requests
-            # Each of them says a line per tick, poll or reconnect at INFO.
+            # Each of these logs a line per tick, poll or reconnect at INFO.
             "celery.worker.strategy": {"level": "WARNING"},
-            "celery.worker.request": {"level": "WARNING"},  # ticks that expired, for one
+            "celery.worker.request": {"level": "WARNING"},  # for example ticks that expired
             "celery.app.trace": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
             "django_celery_beat": {"level": "WARNING"},

@@ -1,4 +1,4 @@
-"""What goes around every request: an id for it, a line in the log, clear errors, also while the database is away."""
+"""Give every request an id, a line in the log and clear errors, also while the database is unavailable."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ from todos.ingest.errors import Failure, sort_failure
 logger = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
-# Printable and short: it goes into logs and headers as it is.
+# Printable and short, because it goes into logs and headers unchanged.
 VALID_ID = re.compile(REQUEST_ID_PATTERN)
 RETRY_SECONDS = 5
 API = "/api/"
@@ -29,22 +29,22 @@ DETAILS = {
     HTTPStatus.NOT_FOUND: "There is nothing at this path.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed in an unexpected way.",
 }
-# Asked every few seconds by machines.
+# Requested every few seconds by machines.
 QUIET_PATHS = {"/healthz", "/readyz", "/readyz/pipeline", "/metrics", "/.well-known/jwks.json"}
 
 
 class RequestLog:
-    """One id in the answer and in every line that is logged meanwhile, and one line for the request itself.
+    """Put one id into the response and into every line logged meanwhile; log the request itself.
 
-    Takes the client's X-Request-ID where it is a sensible one.
+    The client's X-Request-ID is used if it is printable and short.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        asked = request.headers.get(X_REQUEST_ID, "")
-        current = asked if VALID_ID.fullmatch(asked) else str(uuid4())
+        client_id = request.headers.get(X_REQUEST_ID, "")
+        current = client_id if VALID_ID.fullmatch(client_id) else str(uuid4())
         token, started = request_id.set(current), time.monotonic()
         try:
             response = self.get_response(request)
@@ -58,39 +58,27 @@ class RequestLog:
 def _log(request: HttpRequest, status: int, seconds: float) -> None:
     level = logging.DEBUG if request.path in QUIET_PATHS else logging.INFO
     fields = {"method": request.method, "path": request.path, "status": status, "seconds": round(seconds, 4)}
-    # Without the query: it may hold what was meant to be a secret.
+    # Without the query, which may contain a secret.
     logger.log(level, "%s %s %d in %.0f ms", request.method, request.path, status, seconds * 1000, extra=fields)
 
 
 class ApiProblems:
-    """Django's own errors under /api/, such as an unknown path, as problems; with DJANGO_DEBUG too."""
+    """Turn Django's own errors under /api/, such as an unknown path, into problems; with DJANGO_DEBUG too."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        is_djangos = not isinstance(response, Response) and response.get("Content-Type", "").startswith("text/html")
-        if response.status_code < HTTPStatus.BAD_REQUEST or not is_djangos or not request.path.startswith(API):
+        is_page = not isinstance(response, Response) and response.get("Content-Type", "").startswith("text/html")
+        if response.status_code < HTTPStatus.BAD_REQUEST or not is_page or not request.path.startswith(API):
             return response
         status = HTTPStatus(response.status_code)
         return problem(status, DETAILS.get(status, f"{status.description or status.phrase}."))
 
 
-class PermissionsPolicy:
-    """No page here needs a device of whoever looks at it."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
-        response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
-        return response
-
-
 class DatabaseAway:
-    """503 with Retry-After, for people as a page that tries again by itself, instead of an error without a cause."""
+    """Answer 503 with Retry-After while the database is unavailable; browsers get a page that reloads itself."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

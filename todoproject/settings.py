@@ -4,7 +4,6 @@ Every variable is listed in the README; a missing or wrong one stops the start w
 """
 
 import os
-import re
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,29 +13,25 @@ from django.core.exceptions import ImproperlyConfigured
 
 from edge_api.shared.env import ConfigError, read_env
 from edge_api.shared.kafka_settings import KafkaSettings
-from todoproject.environment import read, read_bool, read_database, read_list, read_origins, read_rate, read_redis_url
-from todoproject.logs import FORMATS, logging_config
+from todoproject.environment import env
+from todoproject.logs import logging_config
 from todoproject.theme import UNFOLD as UNFOLD
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- Core
-DEBUG = read_bool("DJANGO_DEBUG", default=False)
-SECRET_KEY = read("DJANGO_SECRET_KEY")
-if not SECRET_KEY:
-    raise ImproperlyConfigured("DJANGO_SECRET_KEY: must not be empty")
+DEBUG = env("DJANGO_DEBUG")
+SECRET_KEY = env("DJANGO_SECRET_KEY")
 # As Django's own check of a deployment, which only warns.
 if not DEBUG and (len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5 or SECRET_KEY.startswith("django-insecure-")):
     raise ImproperlyConfigured("DJANGO_SECRET_KEY: must be 50 random characters or more, unless DJANGO_DEBUG is true")
-API_AUTH = read("DJANGO_API_AUTH", "token")
-if API_AUTH not in {"token", "open"}:
-    raise ImproperlyConfigured("DJANGO_API_AUTH: must be token or open")
+API_AUTH = env("DJANGO_API_AUTH")
 if API_AUTH == "open" and not DEBUG:
     raise ImproperlyConfigured("DJANGO_API_AUTH: must be token, unless DJANGO_DEBUG is true")
-ALLOWED_HOSTS = read_list("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1")
-if not (ALLOWED_HOSTS or DEBUG) or not all(re.fullmatch(r"\*|[\w.-]+|\[[\da-f:.]+\]", host) for host in ALLOWED_HOSTS):
-    raise ImproperlyConfigured("DJANGO_ALLOWED_HOSTS: must be names of hosts, without port, separated by commas")
-CSRF_TRUSTED_ORIGINS = read_origins("DJANGO_CSRF_TRUSTED_ORIGINS", wildcard=True)
+ALLOWED_HOSTS = env("DJANGO_ALLOWED_HOSTS")
+if not (ALLOWED_HOSTS or DEBUG):
+    raise ImproperlyConfigured("DJANGO_ALLOWED_HOSTS: must be names of hosts, unless DJANGO_DEBUG is true")
+CSRF_TRUSTED_ORIGINS = env("DJANGO_CSRF_TRUSTED_ORIGINS")
 WEB_THREADS = 16  # of each web process; half of them may wait for receipts
 ROOT_URLCONF = "todoproject.urls"
 LOGIN_REDIRECT_URL = "/api/todos/"  # of the browsable API, whose pages name their own
@@ -71,7 +66,7 @@ MIDDLEWARE = [
     "todoproject.middleware.ApiProblems",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "todoproject.middleware.PermissionsPolicy",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -106,10 +101,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # --- Security: strict unless DJANGO_DEBUG, because plain-HTTP loopback cannot carry secure cookies
-SECURE_SSL_REDIRECT = read_bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
-# Probes, and the edge, come from inside, without TLS.
+SECURE_SSL_REDIRECT = env("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
+# Probes and the edge connect from inside, without TLS.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz(/pipeline)?$", r"^metrics$", r"^\.well-known/jwks\.json$"]
-BEHIND_PROXY = read_bool("DJANGO_BEHIND_PROXY", default=False)
+BEHIND_PROXY = env("DJANGO_BEHIND_PROXY")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
@@ -121,10 +116,10 @@ SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = (
 )
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Strict"
-SESSION_COOKIE_SAMESITE = "Lax"  # links to the admin, in an alert say, find who follows them signed in
+SESSION_COOKIE_SAMESITE = "Lax"  # a user who follows a link to the admin, as in an alert, is signed in
 X_FRAME_OPTIONS = "DENY"
-# Nothing from other hosts and no script in a page. 'unsafe-eval' is the theme's: Alpine.js makes functions of the
-# expressions in its attributes. So are styles in pages: the theme's colours, and the widths of its bars.
+# Nothing from other hosts and no script in a page. The theme needs 'unsafe-eval', because Alpine.js makes functions of
+# the expressions in its attributes, and styles in pages, for its colours and the widths of its bars.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -139,20 +134,25 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# --- Sign-in: after so many wrong passwords, a user has to wait at this address. Unlock: manage.py axes_reset_username
+# No page needs a device of the person who reads it.
+PERMISSIONS_POLICY: dict[str, list[str]] = {
+    feature: [] for feature in ("camera", "geolocation", "microphone", "payment", "usb")
+}
+
+# --- Sign-in: after five wrong passwords a user has to wait at this address. Unlock: manage.py axes_reset_username
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # the user alone: then anybody could lock out an operator
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # by the user alone, any client could lock out an operator
 AXES_CLIENT_IP_CALLABLE = "todoproject.sign_in.client_address"
 AXES_LOCKOUT_CALLABLE = "todoproject.sign_in.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 
 # --- Database
-DATABASES = {"default": read_database("DATABASE_URL")}
+DATABASES = {"default": env("DATABASE_URL")}
 DATABASES["default"]["CONN_MAX_AGE"] = 60
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"].setdefault("OPTIONS", {}).update(
@@ -186,14 +186,14 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "todos.api.pagination.KeysetPagination",
     "DEFAULT_PARSER_CLASSES": ["todos.api.parsers.BoundedJSONParser"],
     "NUM_PROXIES": int(BEHIND_PROXY),  # whose X-Forwarded-For is believed
-    # Of an owner, or of an address that is not signed in. Each web process counts for itself.
+    # Requests of an owner, or of an address without one. Each web process counts for itself.
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"user": read_rate("DJANGO_API_RATE_LIMIT")},
+    "DEFAULT_THROTTLE_RATES": {"user": env("DJANGO_API_RATE_LIMIT")},
     "EXCEPTION_HANDLER": "todos.api.problems.handle",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
-# Pages of other origins that may use the API; no cookie goes with their requests.
-CORS_ALLOWED_ORIGINS = read_origins("DJANGO_CORS_ORIGINS")
+# Pages of these origins may use the API; their requests carry no cookie.
+CORS_ALLOWED_ORIGINS = env("DJANGO_CORS_ORIGINS")
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "if-match", "if-none-match", "x-request-id"]
 CORS_EXPOSE_HEADERS = ["ETag", "Retry-After", "X-Request-ID"]
@@ -203,13 +203,13 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_AUTHENTICATION": [],  # for everybody, as at the edge: it tells nothing that the source does not
+    "SERVE_AUTHENTICATION": [],  # public, as at the edge: it contains nothing that the source does not
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "todos.api.links.add_links"],
     "ENUM_NAME_OVERRIDES": {"BulkAction": "todos.api.bulk.ACTIONS", "BulkOutcome": "todos.api.bulk.OUTCOMES"},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    # Swagger UI would send the document to its makers' validator.
+    # Otherwise Swagger UI sends the document to its makers' validator.
     "SWAGGER_UI_SETTINGS": {"validatorUrl": None, "deepLinking": True},
 }
 CACHES = {
@@ -224,15 +224,20 @@ try:
     KAFKA = read_env(KafkaSettings, "KAFKA_", os.environ)
 except ConfigError as exc:
     raise ImproperlyConfigured(str(exc)) from None
+TOPIC_PARTITIONS = 6  # of a new topic; more with manage.py create_topics --partitions
 
 # --- Celery
-CELERY_BROKER_URL = read_redis_url("REDIS_URL")
+CELERY_BROKER_URL = env("REDIS_URL")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 3, "health_check_interval": 10}
 CELERY_TIMEZONE = "UTC"
+CELERY_TASK_DEFAULT_QUEUE = "poll"  # of all tasks; workers read it without --queues
+# Above the largest time budget, 60 s, with room for the last transaction. A container's stop grace is above both.
+CELERY_TASK_SOFT_TIME_LIMIT, CELERY_TASK_TIME_LIMIT = 75, 90
+CELERY_TASK_ACKS_LATE = False  # the schedule sends the next poll; a redelivered one would only overlap with it
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ROUTES = {"todos.tasks.*": {"queue": "poll"}}
+CELERY_RESULT_EXPIRES = None  # else beat schedules a daily task that deletes results
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
@@ -241,15 +246,9 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 
 # --- Traces
-TRACING = read_bool("DJANGO_TRACING", default=False)
+TRACING = env("DJANGO_TRACING")
 if TRACING and not (find_spec("opentelemetry") and find_spec("opentelemetry.sdk")):
     raise ImproperlyConfigured("DJANGO_TRACING: needs OpenTelemetry; install requirements/tracing.txt")
 
 # --- Logging
-LOG_LEVEL = read("DJANGO_LOG_LEVEL", "INFO").upper()
-if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
-    raise ImproperlyConfigured("DJANGO_LOG_LEVEL: must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-LOG_FORMAT = read("DJANGO_LOG_FORMAT", "line").lower()
-if LOG_FORMAT not in FORMATS:
-    raise ImproperlyConfigured(f"DJANGO_LOG_FORMAT: must be {' or '.join(FORMATS)}")
-LOGGING = logging_config(LOG_LEVEL, LOG_FORMAT)
+LOGGING = logging_config(env("DJANGO_LOG_LEVEL"), env("DJANGO_LOG_FORMAT"))

@@ -1,4 +1,4 @@
-"""Who guesses passwords has to wait: what django-axes asks of this project."""
+"""Tell django-axes the address of a client, and answer clients that it has locked out for wrong passwords."""
 
 from contextlib import suppress
 from http import HTTPStatus
@@ -13,9 +13,9 @@ from todos.api.problems import problem
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """Behind a proxy the last address of X-Forwarded-For: what it saw. Those before are the client's own words.
+    """Return the client's address; for IPv6 the first of its /64, because a client usually has the whole network.
 
-    Of IPv6 the first of the /64: whoever has one address there has all of them.
+    Behind a proxy it is the last address of X-Forwarded-For, which the proxy added. The client can invent the others.
     """
     forwarded = request.headers.get("X-Forwarded-For", "") if settings.BEHIND_PROXY else ""
     for text in (forwarded.rpartition(",")[2].strip(), request.META.get("REMOTE_ADDR", "")):
@@ -28,6 +28,7 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 def locked_out(request: HttpRequest, _response: HttpResponse | None = None, _credentials: Any = None) -> HttpResponse:
+    """Answer 429 with Retry-After."""
     minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
     status, headers = HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(minutes * 60)}
     if not request.path.startswith("/api/"):

@@ -1,4 +1,4 @@
-"""How the admin looks: settings of django-unfold."""
+"""Settings of django-unfold: how the admin looks."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from django.templatetags.static import static
 
 
 def _static(path: str) -> Callable[[HttpRequest], str]:
-    return lambda request: static(path)  # its name holds a hash, known only once the files are collected
+    return lambda request: static(path)  # the name has a hash, known only after collectstatic
 
 
 UNFOLD = {
@@ -20,7 +20,7 @@ UNFOLD = {
     "DASHBOARD_CALLBACK": "todos.admin.pipeline.add_panels",
     "SIDEBAR": {"navigation": "todos.admin.sidebar.navigation"},
     "BORDER_RADIUS": "8px",
-    # Blue: at least 4.5 to 1 for white on 600, for 600 on white and for 500 on the dark background.
+    # Blue, with a contrast of at least 4.5 to 1: white on 600, 600 on white, 500 on the dark background.
     "COLORS": {
         "primary": {
             "50": "#eff6ff", "100": "#dbeafe", "200": "#bfdbfe", "300": "#93c5fd", "400": "#60a5fa", "500": "#5b9bf8",

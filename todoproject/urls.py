@@ -9,7 +9,7 @@ from todos.tokens.views import jwks
 
 
 def no_icon(request: HttpRequest) -> HttpResponse:
-    """Every browser asks; a 404 would be a warning in the log each time."""
+    """Answer 204: every browser asks for it, and a 404 would log a warning each time."""
     return HttpResponse(status=204, headers={"Cache-Control": "max-age=86400"})
 
 

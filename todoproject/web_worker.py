@@ -1,4 +1,4 @@
-"""How gunicorn serves: as its threaded worker does, but clients that send nothing hold up nobody."""
+"""gunicorn's threaded worker, in which a client that sends nothing or half a request keeps no thread."""
 
 import socket
 import time
@@ -7,14 +7,14 @@ from typing import Any
 
 from gunicorn.workers import gthread  # type: ignore[import-untyped]
 
-READ_SECONDS = 15.0  # from the first byte of a request; whatever is missing then will not be read
+READ_SECONDS = 15.0  # from the first byte of a request to its last
 
 
 class PollingThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]
-    """A connection gets a thread when it has sent something, and cannot keep it by sending half a request.
+    """Give a connection a thread when it has sent something, and take it back after READ_SECONDS.
 
-    gunicorn's own worker lets a thread wait 5 s for the first byte and for ever for the rest, with no option for
-    either. A connection that waits in the poller costs no thread, and is closed after --keep-alive seconds.
+    gunicorn's own worker lets a thread wait 5 s for the first byte and for ever for the rest, without an option for
+    either. A connection that waits in the poller costs no thread and is closed after --keep-alive seconds.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -31,11 +31,11 @@ class PollingThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]
             del self._deadlines[conn]
 
     def murder_pending(self) -> None:
-        """Called by the main loop at least once a second."""
+        """Close connections that are too slow; the main loop calls this at least once a second."""
         super().murder_pending()
         now = time.monotonic()
         for conn, deadline in list(self._deadlines.items()):
             if deadline < now:
-                # The thread reads an end of file; an answer that is still to come can be written.
+                # The thread reads an end of file; a response that is not written yet can still be sent.
                 with suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RD)

@@ -1,4 +1,4 @@
-"""Celery's door to the ingest. The schedule, its interval and these kwargs live in the database."""
+"""Celery tasks that run the ingest. Schedules and kwargs are in the database; queue and time limits in settings.py."""
 
 import gc
 import logging
@@ -17,11 +17,9 @@ from todos.ingest.tracing import stop_tracing
 from todos.kafka.consumer import close_process_log, process_log
 from todos.ledger.batch_history import trim
 from todos.ledger.poll_runs import Summary, trim_runs
+from todos.operations.schedules import POLL_TASK, TRIM_TASK
 
 logger = logging.getLogger(__name__)
-
-# Above the largest time budget, 60 s, with room for the last transaction. A container's stop grace is above both.
-SOFT_LIMIT_SECONDS, HARD_LIMIT_SECONDS = 75, 90
 
 # Made before the worker forks, so that its children see it: a long poll must not hold up a shutdown.
 # Not an Event: its lock, held by a child at the moment of a SIGKILL, would stop all others for ever.
@@ -55,13 +53,7 @@ def _close(**_: Any) -> None:
     stop_tracing()
 
 
-@shared_task(
-    name="todos.tasks.poll_todos",
-    ignore_result=True,
-    acks_late=False,  # the schedule sends the next one; a redelivered poll would only overlap with it
-    soft_time_limit=SOFT_LIMIT_SECONDS,
-    time_limit=HARD_LIMIT_SECONDS,
-)
+@shared_task(name=POLL_TASK)
 def poll_todos(**kwargs: Any) -> None:
     """Long-poll the topic and store todos in bulk; kwargs are the fields of PollOptions."""
     task_id = (current_task and current_task.request.id) or ""
@@ -69,13 +61,7 @@ def poll_todos(**kwargs: Any) -> None:
     _log_summary(poll.run(), task_id)
 
 
-@shared_task(
-    name="todos.tasks.trim_batches",
-    ignore_result=True,
-    acks_late=False,
-    soft_time_limit=SOFT_LIMIT_SECONDS,
-    time_limit=HARD_LIMIT_SECONDS,
-)
+@shared_task(name=TRIM_TASK)
 def trim_batches(**kwargs: Any) -> None:
     """Forget old batches; kwargs are the fields of TrimOptions. Nonsense in them deletes nothing."""
     try:

@@ -1,10 +1,10 @@
-"""Costs that are easy to reckon with, as `make bench-scaling` would write them."""
+"""Costs that are easy to calculate with, as `make bench-scaling` would write them."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.capacity.costs import Drain, Intake, measure_name
 from benchmarks.measures import Measure
-from todos.capacity.costs import Drain, Intake, measure_name
 
 SINGLE = {"edge": 50, "kafka": 10, "rest": 40, "rate": 10_000, "record": 250, "connections": 3}
 BATCH = {"edge": 5, "kafka": 2, "rest": 3, "rate": 100_000, "record": 200, "connections": 3}

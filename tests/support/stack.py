@@ -125,7 +125,7 @@ class Stack:
         app: str = "todoproject",
         env: Mapping[str, str] | None = None,
     ) -> Process:
-        options = ("--concurrency", str(concurrency), "--queues", "poll", "--loglevel", "INFO", "--hostname", name)
+        options = ("--concurrency", str(concurrency), "--loglevel", "INFO", "--hostname", name)
         seen = len(self.log_of(name))
         worker = self._start(name, "-m", "celery", "--app", app, "worker", *options, env=env)
         worker.wait_ready(lambda: f"{name} ready." in self.log_of(name)[seen:], seconds=START_SECONDS)

@@ -1,1 +1,1 @@
-"""Dates as operators read them: seconds count, and the order is the same everywhere."""
+"""Formats of dates in the admin: with seconds, and in the same order everywhere."""

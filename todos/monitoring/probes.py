@@ -16,7 +16,6 @@ from todos.monitoring.produced import AcceptedOverTime
 from todos.monitoring.queries import Series
 
 WAIT_SECONDS = 1.0
-POLL_QUEUE = "poll"
 RATE_WINDOWS = (60, 900)  # seconds
 
 
@@ -81,7 +80,7 @@ class Services:
             raise
 
     def _ask_redis(self) -> RedisView:
-        return RedisView(int(self._redis.llen(POLL_QUEUE)))
+        return RedisView(int(self._redis.llen(settings.CELERY_TASK_DEFAULT_QUEUE)))
 
 
 def accepted_per_minute(log: KafkaLog, view: LogView) -> dict[int, float]:

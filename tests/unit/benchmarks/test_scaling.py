@@ -2,9 +2,9 @@
 
 import pytest
 
+from benchmarks.capacity.costs import costs_of
 from benchmarks.measures import Measure, within
 from benchmarks.scaling_measures import Delay, Seen, Window, costs, predictions
-from todos.capacity.costs import costs_of
 
 LINKS = {"connections": 3, "record": 250.0}
 SIZES = {"heap": 200.0, "indexes": 100.0, "wal": 500.0, "kafka_connections": 3, "postgres_connections": 1}
@@ -34,7 +34,7 @@ def test_predictions_stand_beside_what_was_measured() -> None:
     assert [80_000] == measures["two children, partitions: 1"].baseline
     assert [10_000] == pytest.approx(measures["edge and drain, single"].baseline)  # one edge process
     assert measures["two children, partitions: 8"].met
-    assert not measures["two edge processes"].met  # it took half of what was foretold
+    assert not measures["two edge processes"].met  # it took half of what was predicted
 
 
 @pytest.mark.parametrize(

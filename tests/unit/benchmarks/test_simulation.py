@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulated import Setting
-from benchmarks.simulation import simulate
+from benchmarks.capacity.simulation import Setting, simulate
 from todos.ledger.leases import HEARTBEAT_SECONDS, LEASE_SECONDS
 
 ROW = 1e-5  # so that one child stores 100,000 rows a second

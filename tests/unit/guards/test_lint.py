@@ -29,7 +29,7 @@ DEPLOY = ("check", "--deploy", "--fail-level", "WARNING")
         f"manage.py {' '.join(MIGRATIONS)}",
         f"manage.py {' '.join(DEPLOY)}",
         "requirements/check.py",
-        "docker/check_compose.py",
+        "docker.check_compose",
         "hadolint docker/*.Dockerfile",
         "docker.check_k8s",
         "shellcheck docker/*.sh tests/containers/stand_ins/*.sh .ci/run",

@@ -7,18 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from edge_api.settings import EdgeSettings
-from edge_api.shared.kafka_settings import KafkaSettings
+from docker.variables import DJANGO, EDGE, KAFKA
 
 ROOT = Path(__file__).resolve().parents[3]
-SETTINGS, README, EXAMPLE = (
-    (ROOT / path).read_text() for path in ("todoproject/settings.py", "README.md", ".env.example")
-)
+README, EXAMPLE = ((ROOT / path).read_text() for path in ("README.md", ".env.example"))
 COMPOSE = [(ROOT / name).read_text() for name in ("compose.yml", "compose.brokers.yml")]
 
-EDGE = {f"EDGE_{field.upper()}" for field in EdgeSettings.model_fields}
-KAFKA = {f"KAFKA_{field.upper()}" for field in KafkaSettings.model_fields}
-DJANGO = set(re.findall(r'"((?:DJANGO|DATABASE|REDIS)_[A-Z_]+)"', SETTINGS))
 TABLE = README.partition("\n## Configure it\n")[2].partition("\n## ")[0]
 EXPLAINED = {name for row in re.findall(r"^\| (`.*?) \|", TABLE, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
 IN_EXAMPLE = set(re.findall(r"^#?([A-Z][A-Z_]+)=", EXAMPLE, re.MULTILINE))

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from todoproject.environment import Env
+
 GOOD = {
     "DJANGO_SECRET_KEY": 5 * "s3cret-value",
     "DATABASE_URL": "postgres://user:s3cret-value@db/todos",
@@ -66,3 +68,9 @@ def test_a_wrong_variable_is_named_and_its_value_kept(changes: dict[str, str | N
     assert done.stderr.startswith(f"manage.py: {message}")
     assert len(done.stderr.splitlines()) == 1
     assert "s3cret-value" not in done.stderr
+
+
+@pytest.mark.parametrize("value", ["$HOME", "$$", r"\$a\\$b$", "a$HOME"])
+def test_a_dollar_names_no_other_variable(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_SECRET_KEY", value)
+    assert value == Env(DJANGO_SECRET_KEY=str)("DJANGO_SECRET_KEY")

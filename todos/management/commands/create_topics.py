@@ -29,7 +29,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
-        parser.add_argument("--partitions", type=int, default=6, help="at least this many (default: 6)")
+        default = settings.TOPIC_PARTITIONS
+        parser.add_argument("--partitions", type=int, default=default, help=f"at least this many (default: {default})")
         parser.add_argument("--replication-factor", type=int, default=-1, help="default: the broker's own")
 
     def handle(self, *args: Any, partitions: int, replication_factor: int, **options: Any) -> None:

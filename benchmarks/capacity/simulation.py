@@ -1,22 +1,100 @@
-"""The pipeline without its services: partitions, polls with leases, worker hosts that die, PostgreSQL's capacity.
+"""Simulate partitions, polls with leases, worker hosts that die and PostgreSQL's limits, without the services.
 
-`make simulate` reckons with the costs that `make bench-scaling` measured. Arrivals are even, so no record is an object:
-a partition has had rate x time of them, of which so many are stored. Batches are events, which take as long as a row
-costs the child or the database, whichever is longer. Kafka and the edge are a delay and an upper bound.
+`make simulate` uses the costs that `make bench-scaling` measured. Arrivals are even, so no record is an object: of a
+partition's rate x time records, so many are stored. A batch is an event, which takes as long as its rows cost the child
+or the database, whichever is longer. Kafka and the edge are a delay and an upper bound.
 """
 
 import heapq
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
-from benchmarks.simulated import Child, Partition, Sample, Setting
 from todos.ingest.consumer import REFRESH_SECONDS
+from todos.ingest.options import PollOptions
 from todos.ingest.prefetch import WORTH_READING_AHEAD
-from todos.ledger.leases import HEARTBEAT_SECONDS
+from todos.ledger.leases import HEARTBEAT_SECONDS, LEASE_SECONDS
 
-SHORTEST = 1e-6  # wait, so that rounding stops nobody's clock
+SHORTEST_WAIT = 1e-6  # so that time advances in spite of rounding
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Times are seconds, rates are per second. `row` is a child's time for a row, `database_row` core-seconds."""
+
+    rate: float
+    row: float
+    database_row: float
+    database_cores: float  # of each shard
+    small: float = 0.0  # of each transaction, whatever it holds
+    hop: float = 0.0  # until a record can be read
+    edge_rate: float = math.inf  # of all edges together
+    seconds: float = 60.0
+    partitions: int = 6
+    skew: float = 0.0  # 0: all partitions alike; 1: the second gets half of the first, the third a third
+    hosts: int = 1
+    children: int = 2  # of each host
+    shards: int = 1  # partitions and children belong to one each
+    every: float = 5.0
+    budget: float = PollOptions().time_budget_seconds
+    max_records: int = PollOptions().max_records
+    fails_at: float = math.inf  # the first host, with all its children
+    back_at: float = math.inf
+
+
+@dataclass(eq=False)
+class Partition:
+    rate: float
+    hop: float
+    shard: int
+    phase: float  # of its first record, so that not all partitions have theirs at one moment
+    stored: int = 0
+    holder: "Child | None" = None
+
+    def arrived(self, now: float) -> int:
+        return int(self.rate * now + self.phase + ROUNDING)
+
+    def readable(self, now: float) -> int:
+        return self.arrived(max(now - self.hop, 0.0)) - self.stored
+
+    def next_at(self) -> float:
+        """Return when the next record can be read."""
+        return (self.stored + 1 - self.phase) / self.rate + self.hop
+
+    def age(self, now: float, number: int) -> float:
+        """Return the age of the middle one of the next `number` records."""
+        return now - (self.stored + (number + 1) / 2 - self.phase) / self.rate
+
+
+@dataclass(eq=False)
+class Child:
+    host: int
+    shard: int
+    deadline: float = -1.0  # of its poll
+    heartbeat: float = -math.inf
+    next_refresh: float = 0.0
+    is_dead: bool = False
+    storing: list[tuple[Partition, int]] = field(default_factory=list)
+    busy: float = 0.0
+
+    def is_alive(self, now: float) -> bool:
+        """Return whether its lease is valid; that of a dead child is, until it expires."""
+        return now < self.heartbeat + LEASE_SECONDS
+
+
+class Sample(NamedTuple):
+    """The time since the previous sample. `delay` is the median of records, from the edge to the transaction."""
+
+    at: float
+    accepted: int
+    stored: int
+    lag: int
+    delay: float
+    workers_busy: float
+    database_busy: float
 
 
 class Simulation:
@@ -40,7 +118,7 @@ class Simulation:
             self._start(child, setting.budget * (place + 1) / number)
 
     def run(self, every: float = 1.0) -> Iterator[Sample]:
-        """A sample each so many seconds."""
+        """Yield a sample every so many seconds."""
         self._at(self.setting.every, self._tick)
         self._at(self.setting.fails_at, partial(self._set_dead, True))
         self._at(self.setting.back_at, partial(self._set_dead, False))
@@ -96,7 +174,7 @@ class Simulation:
         else:
             arrives = min((partition.next_at() for partition in held), default=math.inf)
             wait = min(arrives, child.next_refresh, child.deadline)
-            self._at(max(wait, self.now + SHORTEST), partial(self._step, child))
+            self._at(max(wait, self.now + SHORTEST_WAIT), partial(self._step, child))
 
     def _end(self, child: Child) -> None:
         for partition in self.partitions:
@@ -108,7 +186,7 @@ class Simulation:
             self._start(child, self.setting.budget)
 
     def _refresh(self, child: Child) -> None:
-        """As todos.ledger.leases: give back what is beyond the fair share, take what is free up to it."""
+        """As todos.ledger.leases: release what is above the fair share, acquire what is free up to it."""
         if self.now >= child.heartbeat + HEARTBEAT_SECONDS:
             child.heartbeat = self.now
         child.next_refresh = self.now + REFRESH_SECONDS
@@ -123,7 +201,7 @@ class Simulation:
             partition.holder = child
 
     def _read(self, held: list[Partition]) -> list[tuple[Partition, int]]:
-        """The partitions furthest behind first, as many records as one transaction takes."""
+        """Take the partitions that are furthest behind first, and as many records as one transaction stores."""
         room, batch = self.setting.max_records, []
         for partition in sorted(held, key=lambda each: -each.readable(self.now)):
             if (number := min(partition.readable(self.now), room)) > 0:
@@ -132,7 +210,7 @@ class Simulation:
         return batch
 
     def _store(self, child: Child, batch: list[tuple[Partition, int]]) -> float:
-        """When it is done. Nothing is stored before: a child that dies meanwhile stores nothing of it."""
+        """Return when the batch is stored; a child that dies before stores nothing of it."""
         setting, number = self.setting, sum(number for _, number in batch)
         self.delays += [(partition.age(self.now, some), some) for partition, some in batch]
         work = number * setting.database_row / setting.database_cores
@@ -144,7 +222,7 @@ class Simulation:
         child.storing = batch
         return done
 
-    # --- What is seen
+    # --- What is reported
 
     def _sample(self, every: float) -> Sample:
         setting = self.setting
@@ -162,7 +240,7 @@ class Simulation:
 
 
 def weighted_median(values: list[tuple[float, int]]) -> float:
-    """0 for nothing."""
+    """Return the median of (value, weight); 0 without any."""
     left = sum(number for _, number in values) / 2
     for value, number in sorted(values):
         if (left := left - number) <= 0:

@@ -1,16 +1,18 @@
-"""How many of everything a rate needs, each with its formula in words, and which limits it meets on the way."""
+"""Predict what a rate needs, each with its formula in words, and which limits it meets."""
 
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from todos.capacity.costs import Costs, Drain, Intake
+from django.conf import settings
+
+from benchmarks.capacity.costs import Costs, Drain, Intake
 from todos.ingest.options import PollOptions
 from todos.operations.schedules import DEFAULTS
 
-PARTITIONS = 6  # as create_topics makes them
+PARTITIONS = settings.TOPIC_PARTITIONS
 PARTITIONS_PER_CHILD = 4  # shares are whole partitions: fewer of them leave some children without work
-MOST_POLLS = 60  # at a time, of one schedule: each second one that runs for 60
+MOST_POLLS = 60  # at a time, of one schedule: one starts each second and runs for 60
 POSTGRES_CONNECTIONS = 97  # of its default 100, less those kept for superusers
 LARGEST_TABLE = 32 * 2**40  # bytes, of PostgreSQL without partitions
 DAY, MEGA, GIGA = 86_400, 1e6, 1e9
@@ -24,7 +26,7 @@ class Wanted(NamedTuple):
     replication: int = 3
     utilisation: float = 0.6
     primary_cores: int = 16
-    primary_disk: float = 500  # megabytes a second that it can write
+    primary_disk: float = 500  # MB/s that it can write
 
 
 class Need(NamedTuple):
@@ -35,7 +37,7 @@ class Need(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """`at`: todos a second."""
+    """A limit that is met at `at` todos a second."""
 
     at: float
     name: str
@@ -69,7 +71,7 @@ def children(drain: Drain, wanted: Wanted) -> int:
 
 
 def primary_rate(drain: Drain, wanted: Wanted) -> float:
-    """Rows a second at which one PostgreSQL primary is full: its processors, or its disk."""
+    """Return the rows a second at which the processors or the disk of one PostgreSQL primary are full."""
     written = drain.heap + drain.indexes + drain.wal
     left = 1 / wanted.utilisation - 1  # of each busy second of a child
     row = drain.postgres + left * drain.small_cores / drain.rate
@@ -81,7 +83,7 @@ def _processes(intake: Intake, drain: Drain, wanted: Wanted) -> Iterator[Need]:
     workers = children(drain, wanted)
     yield Need("edge processes", edges(intake, wanted), "", f"rate / ({intake.rate:,.0f} todos/s of one, {busy} busy)")
     kafka = intake.kafka * wanted.replication + drain.kafka
-    how = "rate x (a produced record's time x replication + a fetched one's); a copy counts as dear as the first"
+    how = "rate x (a produced record's time x replication + a fetched one's); each copy costs as much as the first"
     yield Need("Kafka, all brokers", rate * kafka / wanted.utilisation, "cores", how)
     yield Need("worker children", workers, "", f"rate / ({drain.rate:,.0f} rows/s of one, {busy} busy)")
     how = f"{PARTITIONS_PER_CHILD} for each child, {PARTITIONS} at least"
@@ -101,7 +103,7 @@ def _processes(intake: Intake, drain: Drain, wanted: Wanted) -> Iterator[Need]:
 
 
 def _schedule(workers: int) -> Iterator[Need]:
-    """So that as many polls run at a time as there are children."""
+    """Plan schedules that run as many polls at a time as there are children."""
     schedules = math.ceil(workers / MOST_POLLS)
     budget = max(PollOptions().time_budget_seconds, math.ceil(workers / schedules))
     yield Need("schedules of the poll", schedules, "", f"children / {MOST_POLLS}, the most polls at a time of one")
@@ -144,7 +146,7 @@ def _disks(intake: Intake, drain: Drain, wanted: Wanted) -> Iterator[Need]:
         f"PostgreSQL's disk, {wanted.keep_days:g} days",
         a_day * wanted.keep_days,
         "GB",
-        "a day x days, if nobody deletes any",
+        "a day x days, if no todo is deleted",
     )
 
 

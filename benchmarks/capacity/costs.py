@@ -1,19 +1,19 @@
-"""What one todo costs, as `make bench-scaling` measured it. No number of a machine is written down in the code."""
+"""Read what one todo costs, as `make bench-scaling` measured it. The code contains no number of a machine."""
 
 import json
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 PART = "scaling"
-UNITS = {"us": 1e-6, "ms": 1e-3}  # all else is a number, bytes or a rate
+UNITS = {"us": 1e-6, "ms": 1e-3}  # other values are counts, bytes or rates
 
 
 class NoCosts(Exception):
-    """There is no such file, or it does not hold what is needed; the message says which."""
+    """The file is missing, or it lacks some costs; the message says which."""
 
 
 class Intake(NamedTuple):
-    """Of one todo that a client sends, alone or in a batch. Times are core-seconds."""
+    """The costs of one todo that a client sends, alone or in a batch. Times are core-seconds."""
 
     edge: float
     kafka: float
@@ -24,12 +24,12 @@ class Intake(NamedTuple):
 
     @property
     def demand(self) -> float:
-        """Core-seconds of a machine that all parties share."""
+        """Return the core-seconds of all parties together."""
         return self.edge + self.kafka + self.rest
 
 
 class Drain(NamedTuple):
-    """Of one row that a worker stores."""
+    """The costs of one row that a worker stores."""
 
     worker: float
     postgres: float
@@ -60,13 +60,13 @@ T = TypeVar("T", Intake, Drain)
 
 
 def measure_name(stage: str, field: str) -> str:
-    """How the benchmark calls a cost, and this module finds it."""
+    """Return the name of a cost, under which the benchmark writes it and this module finds it."""
     return f"{stage}: {field.replace('_', ' ')}"
 
 
 def costs_of(measures: list[dict[str, Any]]) -> Costs:
-    """Raises NoCosts."""
-    found = {each["name"]: each["ours"] * UNITS.get(each["unit"], 1) for each in measures}
+    """Find the costs among the measures of a results file. Raises NoCosts."""
+    found = {measure["name"]: measure["ours"] * UNITS.get(measure["unit"], 1) for measure in measures}
     return Costs(_stage(Intake, "single", found), _stage(Intake, "batch", found), _stage(Drain, "drain", found))
 
 
@@ -85,7 +85,7 @@ class Results(NamedTuple):
 
 
 def read(path: Path) -> Results:
-    """Raises NoCosts."""
+    """Read a results file. Raises NoCosts."""
     try:
         section = json.loads(path.read_text())["parts"][PART]
         machine = section["machine"]
@@ -100,7 +100,7 @@ def read(path: Path) -> Results:
 
 
 def newest(folder: Path) -> Results:
-    """Of the newest file that has them. Raises NoCosts."""
+    """Read the newest results file that has costs. Raises NoCosts."""
     for path in sorted(folder.glob("*.json"), reverse=True):
         if not path.stem.endswith("-quick") and f'"{PART}"' in path.read_text():
             return read(path)

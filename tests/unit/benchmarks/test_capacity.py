@@ -1,18 +1,19 @@
-"""The capacity model reckons with measured costs only, and says so where it has none."""
+"""The capacity model uses measured costs only, and says so where it has none."""
 
 import json
+import re
+from collections.abc import Callable
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
 
+from benchmarks.capacity.bounds import drain_rate, intake_rate, through_rate
+from benchmarks.capacity.command import EXAMPLES, main, parser
+from benchmarks.capacity.costs import Costs, NoCosts, costs_of, newest, read
+from benchmarks.capacity.plan import Wanted, plan
 from tests.support.costs import measures, results
-from todos.capacity.bounds import drain_rate, intake_rate, through_rate
-from todos.capacity.costs import Costs, NoCosts, costs_of, newest, read
-from todos.capacity.plan import Wanted, plan
 
 
 @pytest.fixture
@@ -105,12 +106,16 @@ def test_the_newest_file_that_has_costs_is_taken(file: Path) -> None:
     assert file == newest(file.parent).path
 
 
-def called(*arguments: str) -> str:
-    call_command("capacity", *arguments, stdout=(output := StringIO()))
-    return output.getvalue()
+@pytest.fixture
+def called(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def call(*arguments: str) -> str:
+        main(arguments)
+        return capsys.readouterr().out
+
+    return call
 
 
-def test_the_command_shows_every_need_with_its_formula_and_every_limit(file: Path) -> None:
+def test_the_command_shows_every_need_with_its_formula_and_every_limit(file: Path, called: Callable[..., str]) -> None:
     text = called("--todos-per-second", "100000", "--results", str(file))
     found: dict[str, Any] = json.loads(called("--todos-per-second", "100000", "--results", str(file), "--json"))
     assert found["wanted"]["todos_per_second"] == 100_000
@@ -121,6 +126,10 @@ def test_the_command_shows_every_need_with_its_formula_and_every_limit(file: Pat
     assert len([limit for limit in found["limits"] if limit["at"] < 100_000]) == text.count("beyond it")
 
 
+def test_the_newest_results_of_the_repository_have_costs(called: Callable[..., str]) -> None:
+    assert "5,000 todos a second" in called("--todos-per-second", "5000")
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -128,10 +137,26 @@ def test_the_command_shows_every_need_with_its_formula_and_every_limit(file: Pat
         (("--todos-per-second", "0"), "must be a number above 0"),
         (("--todos-per-second", "1", "--utilisation", "1.1"), "must be above 0 and at most 1"),
         (("--todos-per-second", "1", "--replication", "0"), "must be a whole number above 0"),
-        (("--todos-per-second", "1", "--results", "nowhere.json"), "nowhere.json: No such file"),
-        (("--todos-per-second", "1", "--results", "Makefile"), "no results of make bench-scaling are in it"),
     ],
 )
-def test_wrong_usage_is_refused(arguments: tuple[str, ...], complaint: str) -> None:
-    with pytest.raises(CommandError, match=complaint):
-        called(*arguments)
+def test_wrong_usage_is_refused(arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert 2 == ended.value.code
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("results", "complaint"),
+    [("nowhere.json", "nowhere.json: No such file"), ("Makefile", "no results of make bench-scaling are in it")],
+)
+def test_a_file_without_costs_is_named(results: str, complaint: str) -> None:
+    with pytest.raises(SystemExit, match=complaint):  # with a message the exit code is 1
+        main(["--todos-per-second", "1", "--results", results])
+
+
+def test_the_examples_of_the_help_work() -> None:
+    examples = re.findall(r'^  make .*capacity ARGS="(.*)"', EXAMPLES, re.MULTILINE)
+    assert 3 == len(examples)
+    for arguments in examples:
+        parser().parse_args(arguments.split())

@@ -1,4 +1,4 @@
-"""`make simulate`: a rate of todos on as many machines as the capacity model names, and a worker host that dies."""
+"""`make simulate`: a rate of todos on the machines that the capacity model predicts, while a worker host dies."""
 
 import argparse
 import sys
@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 import benchmarks.environment  # noqa: F401 - before the imports below
+from benchmarks.capacity import costs
+from benchmarks.capacity.plan import Wanted, plan
+from benchmarks.capacity.simulation import Sample, Setting, Simulation
 from benchmarks.options import RESULTS
-from benchmarks.simulated import Sample, Setting
-from benchmarks.simulation import Simulation
-from todos.capacity import costs
-from todos.capacity.plan import Wanted, plan
 
 PIPE_WIDTH = 120
 SHOWN_EVERY = 5.0
@@ -21,7 +20,7 @@ LEAST_LAG = 1.0  # seconds' worth of todos; less counts as caught up
 
 
 def setting_of(found: costs.Costs, wanted: Wanted, *, hosts: int) -> Setting:
-    """What the capacity model names for this rate, on whole hosts."""
+    """Return what the capacity model predicts for this rate, on whole hosts."""
     needs = {need.name: need.amount for need in plan(found, wanted).needs}
     children = -(-int(needs["worker children"]) // hosts)
     return Setting(
@@ -68,23 +67,23 @@ def _table(samples: list[Sample]) -> Table:
     table = Table(box=SIMPLE)
     for heading in ("second", "accepted", "stored", "lag", "delay, p50", "workers busy", "database busy"):
         table.add_column(heading, justify="right")
-    for each in samples:
-        busy = f"{each.workers_busy:.0%}", f"{each.database_busy:.0%}"
+    for sample in samples:
+        busy = f"{sample.workers_busy:.0%}", f"{sample.database_busy:.0%}"
         table.add_row(
-            f"{each.at:g}",
-            f"{each.accepted:,}",
-            f"{each.stored:,}",
-            f"{each.lag:,}",
-            f"{each.delay * 1e3:,.0f} ms",
+            f"{sample.at:g}",
+            f"{sample.accepted:,}",
+            f"{sample.stored:,}",
+            f"{sample.lag:,}",
+            f"{sample.delay * 1e3:,.0f} ms",
             *busy,
         )
     return table
 
 
 def _verdict(setting: Setting, samples: list[Sample]) -> str:
-    worst = max(samples, key=lambda each: each.lag)
+    worst = max(samples, key=lambda sample: sample.lag)
     last = samples[-1]
-    behind = [each.at for each in samples if each.lag > LEAST_LAG * setting.rate]
+    behind = [sample.at for sample in samples if sample.lag > LEAST_LAG * setting.rate]
     caught_up = f"less than a second behind again after {behind[-1]:g} s" if behind else "never a second behind"
     if behind and behind[-1] == last.at:
         caught_up = "still behind at the end"
@@ -100,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         ("seconds", 120.0, "to be simulated"),
         ("hosts", 6, "of workers"),
         ("primary_cores", 16, "of each PostgreSQL"),
-        ("partitions", 0, "0: as many as the capacity model says"),
+        ("partitions", 0, "0: as many as the capacity model predicts"),
         ("skew", 0.0, "0: all partitions alike; 1: the second gets half of the first, the third a third"),
         ("fails_at", 30.0, "the second in which one host dies"),
         ("back_at", 60.0, "the second in which it is back"),

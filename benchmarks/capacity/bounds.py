@@ -1,29 +1,29 @@
-"""What one machine can do at most: the law of the busiest resource, with every party that shares the cores.
+"""Predict what one machine can do at most, where all parties share its cores.
 
 A stage is as fast as its processes allow, each of which works on one todo at a time, or as the cores allow, which all
 parties share: whichever is less.
 """
 
-from todos.capacity.costs import Drain, Intake
+from benchmarks.capacity.costs import Drain, Intake
 
 PRECISION = 1e-6
 
 
 def intake_rate(intake: Intake, *, edges: int, cores: float) -> float:
-    """Todos a second that the edge takes while nobody stores."""
+    """Return the todos a second that the edge accepts while no worker stores."""
     return min(edges * intake.rate, cores / intake.demand)
 
 
 def drain_rate(drain: Drain, *, children: int, partitions: int, cores: float) -> float:
-    """Rows a second from a backlog. A child without a partition has nothing to do."""
+    """Return the rows a second from a backlog. A child without a partition is idle."""
     return min(min(children, partitions) * drain.rate, cores / drain.demand)
 
 
 def through_rate(intake: Intake, drain: Drain, *, edges: int, children: int, partitions: int, cores: float) -> float:
-    """Todos a second that are taken and stored, all of it on the same cores.
+    """Return the todos a second that are accepted and stored, all of it on the same cores.
 
-    Where those do not suffice, everything takes longer by one factor, which is looked for. A child that is not full
-    stores what little there is, again and again, and costs more than its rows.
+    Where the cores do not suffice, everything takes longer by one factor, which is searched for. A child without a
+    backlog stores few rows again and again, and costs more than its rows.
     """
     working = min(children, partitions)
     transaction = drain.small_cores * drain.small  # core-seconds; the rest of its time it waits
