@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devstack.environment import ROOT
-from tests.integration.todos.management.support import NOWHERE
+from tests.support.manage import NOWHERE
 from tests.support.run import Run, eventually, processes_of
 
 

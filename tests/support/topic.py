@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from devstack import Kafka
 from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable
 from todos.ingest.consumer import Poll
@@ -88,6 +91,25 @@ class Topic:
     @cached_property
     def _own_log(self) -> KafkaLog:
         return self.log()
+
+
+@contextmanager
+def throwaway_topic(kafka: Kafka, settings: Any) -> Iterator[Topic]:
+    """Create a topic of three partitions that the product uses too, through the fixture `settings` of pytest-django."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    names = {"bootstrap_servers": kafka.bootstrap_servers, "topic": name, "group": name}
+    settings.KAFKA = settings.KAFKA.model_copy(update=names)
+    topic = Topic(settings.KAFKA)
+    topic.log().create_topic(3, 1)
+    yield topic
+    topic.producer.close()
+    for log in topic.logs:
+        log.close()
+
+
+def records_in(topic: Topic) -> int:
+    """Return the number of records in all partitions."""
+    return sum(topic.ends().values())
 
 
 def event(**fields: Any) -> bytes:

@@ -16,7 +16,7 @@ from todos.admin.fields import PlainTextField, with_newlines
 from todos.admin.paginator import EstimatingPaginator
 from todos.dead_letters import service as dead_letters
 from todos.dead_letters.rendering import editable_json, printable, printable_headers
-from todos.dead_letters.service import Refused
+from todos.dead_letters.service import ActionRefused
 from todos.ingest.parsing import headers_of
 from todos.models import DeadLetter, DeadLetterEvent, Todo
 
@@ -122,7 +122,7 @@ class DeadLetterAdmin(DeadLetterActions):
     def verdict(self, letter: DeadLetter) -> str:
         try:
             dead_letters.check_redrive(letter.pk)
-        except Refused as exc:
+        except ActionRefused as exc:
             return f"refused: {exc}"
         return "would be accepted"
 
@@ -141,7 +141,7 @@ class DeadLetterAdmin(DeadLetterActions):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except (Refused, InvalidPayload) as exc:  # another operator was quicker
+        except (ActionRefused, InvalidPayload) as exc:  # another operator was quicker
             self.message_user(request, f"Not saved. {exc}", messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 

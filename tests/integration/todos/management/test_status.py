@@ -20,7 +20,7 @@ from django_celery_beat.models import PeriodicTask
 from devstack import Kafka, Valkey
 from devstack.environment import ROOT
 from devstack.ports import free_port
-from tests.integration.todos.management.support import NOWHERE, environment, manage, run, start
+from tests.support.manage import NOWHERE, environment, manage, run, start
 from tests.support.proxy import Door
 from tests.support.terminal import Terminal
 from tests.support.topic import Topic, event

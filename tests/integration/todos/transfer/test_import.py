@@ -11,10 +11,10 @@ from uuid import UUID
 
 import pytest
 
-from tests.integration.todos.management.support import NOWHERE, environment, manage, records_in, run, start
+from tests.support.manage import NOWHERE, environment, manage, run, start
 from tests.support.stack import eventually
 from tests.support.terminal import Terminal
-from tests.support.topic import Topic
+from tests.support.topic import Topic, records_in
 from todos.models import Todo
 from todos.transfer.imports.job import Progress
 

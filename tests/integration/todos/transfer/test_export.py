@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from devstack.environment import ROOT
-from tests.integration.todos.management.support import NOWHERE, environment, manage, run
+from tests.support.manage import NOWHERE, environment, manage, run
 from tests.support.terminal import Terminal
 from tests.support.todos import START, make_todos
 from tests.support.topic import Topic

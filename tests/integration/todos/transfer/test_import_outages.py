@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from devstack import Kafka
-from tests.integration.todos.management.support import records_in, run
+from tests.support.manage import run
 from tests.support.stack import eventually
-from tests.support.topic import Topic
+from tests.support.topic import Topic, records_in
 from todos.kafka import producer as kafka_bulk
 from todos.models import Todo
 from todos.transfer.imports.job import Progress
