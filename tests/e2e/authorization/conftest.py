@@ -25,5 +25,5 @@ def users(stack: Stack) -> dict[str, User]:
 def signer(stack: Stack) -> Signer:
     """Django's own key."""
     with stack.django():
-        own = keys.signer()
+        own = keys.signing_key_pair()
     return Signer(own.kid, own.private)

@@ -30,10 +30,10 @@ The pages of the admin send everybody but staff to its sign-in; that is tested f
 @pytest.fixture(scope="module")
 def asked(stack: Stack, users: dict[str, User]) -> Iterator[dict[Route, dict[str, int]]]:
     with stack.django():
-        first = keys.signer()
+        first = keys.signing_key_pair()
         keys.rotate(timedelta(hours=1))
         keys.retire(first.kid)
-        own, staff = keys.signer(), session_of(users["staff"])
+        own, staff = keys.signing_key_pair(), session_of(users["staff"])
     signer, retired = Signer(own.kid, own.private), Signer(first.kid, first.private)
     owner, other = str(users["olga"].pk), str(users["ivan"].pk)
     who = credentials(signer, retired, owner, other) | {"staff": staff}

@@ -104,9 +104,9 @@ def test_other_schedules_have_the_ordinary_form(admin_client: Client, task: Peri
 
 def test_pause_and_resume_tell_beat_and_the_history(admin_client: Client, task: PeriodicTask) -> None:
     before = PeriodicTasks.last_change()
-    assert act(admin_client, task, "pause") == [f"Paused: {POLL_SCHEDULE}. Beat acts on it within 10 s."]
+    assert act(admin_client, task, "pause") == [f"Paused: {POLL_SCHEDULE}. Beat applies it within 10 s."]
     assert (task.enabled, PeriodicTasks.last_change() != before) == (False, True)
-    assert act(admin_client, task, "pause") == ["Nothing to do."]
+    assert act(admin_client, task, "pause") == ["Already paused. Nothing changed."]
     act(admin_client, task, "resume", home="")
     assert task.enabled
     assert history(task) == ["admin: Paused.", "admin: Resumed."]
