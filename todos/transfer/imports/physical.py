@@ -1,4 +1,4 @@
-"""The physical lines of a file, whatever their bytes are, in constant memory."""
+"""The physical lines of a file of any bytes, in constant memory."""
 
 from collections import deque
 from collections.abc import Sequence
