@@ -34,12 +34,12 @@ class PageCursor(NamedTuple):
 
     @classmethod
     def decode(cls, cursor: str) -> Self:
-        """Return the cursor that `encode` wrote. Raises ValueError or IndexError for any other text."""
+        """Return the cursor that `encode` wrote. Raises ValueError for any other text."""
         text = base64.urlsafe_b64decode(cursor.encode()).decode()
         created_at, _, todo_id = text[1:].partition("|")
         moment = datetime.fromisoformat(created_at)
         # Within the contract's range no offset from UTC can overflow; PostgreSQL refuses offsets that Python accepts.
-        if text[0] not in "pn" or moment.tzinfo is None or not EARLIEST <= moment < LATEST:
+        if text[:1] not in {"p", "n"} or moment.tzinfo is None or not EARLIEST <= moment < LATEST:
             raise ValueError("must be a cursor of this list")
         return cls(moment.astimezone(UTC), UUID(todo_id), text[0] == "p")
 

@@ -135,7 +135,7 @@ def _cursor(request: HttpRequest) -> PageCursor | None:
         return None
     try:
         return PageCursor.decode(text)
-    except (ValueError, IndexError) as exc:
+    except ValueError as exc:
         raise IncorrectLookupParameters(str(exc)) from exc
 
 

@@ -23,7 +23,7 @@ class CursorField(serializers.Field):
     def to_internal_value(self, data: Any) -> PageCursor:
         try:
             return PageCursor.decode(str(data))
-        except (ValueError, IndexError):
+        except ValueError:
             raise serializers.ValidationError("Must come from a link of this list.") from None
 
 
