@@ -26,4 +26,6 @@ def user_id_of(owner: str) -> int | None:
 def username_of(owner: str) -> str:
     """Return the name of the owner's user; empty if this database has no such user."""
     user_id = user_id_of(owner)
+    if user_id is None:
+        return ""
     return User.objects.filter(pk=user_id).values_list("username", flat=True).first() or ""
