@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from devstack import Kafka
-from tests.integration.todos.management.support import records_in, run
-from tests.support.stack import eventually
+from tests.support.manage import records_in, run
 from tests.support.topic import Topic
+from tests.support.waiting import eventually
 from todos.kafka import producer as kafka_bulk
 from todos.models import Todo
 from todos.transfer.imports.state import Progress

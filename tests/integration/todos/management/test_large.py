@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devstack.environment import ROOT
-from tests.integration.todos.management.support import environment
+from tests.support.manage import environment
 from tests.support.topic import Topic
 from todos.models import Todo
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from edge_api.contract.tokens import kid_of, read_jwks, verify
-from tests.integration.todos.management.support import run
+from tests.support.manage import run
 from tests.support.threads import in_threads
 from tests.support.tokens import PASSWORD, bearer
 from todos.models import Todo
