@@ -2,8 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from devstack import Kafka
 from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable
 from todos.ingest.consumer import Poll
@@ -80,6 +79,11 @@ class Topic:
         poll = Poll(log or self.log(), limits, "a test", should_stop=is_drained)
         return poll.run()
 
+    def close(self) -> None:
+        self.producer.close()
+        for log in self.logs:
+            log.close()
+
     def ends(self) -> dict[int, int]:
         """The end of each partition; empty where Kafka does not tell."""
         try:
@@ -93,18 +97,16 @@ class Topic:
         return self.log()
 
 
+MakeTopic = Callable[..., Topic]
+
+
 @contextmanager
-def throwaway_topic(kafka: Kafka, settings: Any) -> Iterator[Topic]:
-    """Create a topic of three partitions that the product uses too, through the fixture `settings` of pytest-django."""
+def throwaway_topic(kafka: KafkaSettings, partitions: int) -> Iterator[Topic]:
+    """A new topic, and a group, of a name of their own."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    names = {"bootstrap_servers": kafka.bootstrap_servers, "topic": name, "group": name}
-    settings.KAFKA = settings.KAFKA.model_copy(update=names)
-    topic = Topic(settings.KAFKA)
-    topic.log().create_topic(3, 1)
-    yield topic
-    topic.producer.close()
-    for log in topic.logs:
-        log.close()
+    with closing(Topic(kafka.model_copy(update={"topic": name, "group": name}))) as topic:
+        topic.log().create_topic(partitions, 1)
+        yield topic
 
 
 def records_in(topic: Topic) -> int:

@@ -3,8 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 
-from tests.e2e.conftest import MakeStack
-from tests.support.stack import Services, Stack
+from tests.support.stack import MakeStack, Services, Stack
 from tests.support.tokens import PASSWORD, Signer
 from todos.tokens import keys
 

@@ -10,8 +10,9 @@ from django.contrib.auth.models import User
 
 from devstack.environment import ROOT
 from tests.e2e.authorization.matrix import Asking, Route, credentials, django_paths, edge_routes, session_of, table
-from tests.support.stack import Stack, eventually
+from tests.support.stack import Stack
 from tests.support.tokens import Signer, bearer
+from tests.support.waiting import eventually
 from todos.tokens import keys
 
 PAGE = ROOT / "docs" / "authorization.md"

@@ -119,7 +119,7 @@ def test_poll_now_is_sent_with_the_schedules_own_values(
         queue = connection.SimpleQueue("poll")
         queue.clear()
         assert act(admin_client, task, "run") == [f"Sent: {POLL_SCHEDULE}. A free worker runs it now."]
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=60)
         message.ack()
         queue.close()
     assert message.headers["task"] == task.task

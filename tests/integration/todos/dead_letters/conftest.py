@@ -1,4 +1,4 @@
-"""A throwaway topic that the admin and the commands use too, and dead letters that came through it."""
+"""Dead letters that came through a topic, and what sends them again."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,17 +6,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from devstack import Kafka
 from tests.support.dead_letters import Poison
-from tests.support.topic import Topic, throwaway_topic
+from tests.support.topic import Topic
 from todos.kafka.producer import KafkaSender
 from todos.models import DeadLetter
-
-
-@pytest.fixture
-def topic(kafka: Kafka, settings: Any) -> Iterator[Topic]:
-    with throwaway_topic(kafka, settings) as topic:
-        yield topic
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from uuid import UUID
 import pytest
 
 from tests.support.manage import NOWHERE, environment, manage, run, start
-from tests.support.stack import eventually
 from tests.support.terminal import Terminal
 from tests.support.topic import Topic, records_in
+from tests.support.waiting import eventually
 from todos.models import Todo
 from todos.transfer.imports.job import Progress
 
@@ -138,7 +138,7 @@ def test_ctrl_c_says_how_to_go_on(topic: Topic, write: Write) -> None:
         saved = path.with_name("todos.csv.progress")
         eventually(lambda: saved.exists() and progress_of(path).place.lines > 500, seconds=60, what="500 lines")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()

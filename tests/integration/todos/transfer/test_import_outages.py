@@ -9,8 +9,8 @@ import pytest
 
 from devstack import Kafka
 from tests.support.manage import run
-from tests.support.stack import eventually
 from tests.support.topic import Topic, records_in
+from tests.support.waiting import eventually
 from todos.kafka import producer as kafka_bulk
 from todos.models import Todo
 from todos.transfer.imports.job import Progress
