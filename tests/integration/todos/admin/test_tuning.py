@@ -1,4 +1,4 @@
-"""Operators tune the poll: its form, its buttons, what they foretell, and what the history keeps of them."""
+"""Operators tune the poll: its form, its buttons, its forecast, and its history."""
 
 import json
 from datetime import timedelta

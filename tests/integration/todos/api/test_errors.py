@@ -1,4 +1,4 @@
-"""Every error under /api/ has one form, whoever noticed it: application/problem+json, as at the edge."""
+"""Every error under /api/ has one form, whichever layer raised it: application/problem+json, as at the edge."""
 
 import json
 from http import HTTPStatus

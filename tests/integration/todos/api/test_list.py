@@ -1,4 +1,4 @@
-"""What GET /api/todos/ can be asked: each page costs the same in a table of any size."""
+"""The parameters of GET /api/todos/: each page costs the same in a table of any size."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A dead letter that is redriven becomes one todo, whatever happens on the way."""
+"""A dead letter that is redriven becomes exactly one todo, also after a crash or an outage."""
 
 import time
 from collections.abc import Iterator
@@ -202,8 +202,8 @@ def test_kafka_away_changes_nothing_and_is_told_in_time(topic: Topic, poison: Po
     watch = Stopwatch()
     names = nowhere(topic.kafka) if where == "nowhere" else topic.kafka
     message = r"^Kafka at 127\.0\.0\.1:\d+ did not acknowledge: "
-    with KafkaSender(names) as away, pytest.raises(LogUnavailable, match=message):
-        dead_letters.redrive(letter.pk, sender=away, by="olga")
+    with KafkaSender(names) as unreachable, pytest.raises(LogUnavailable, match=message):
+        dead_letters.redrive(letter.pk, sender=unreachable, by="olga")
 
     assert watch.seconds < 5
     letter.refresh_from_db()

@@ -1,4 +1,4 @@
-"""manage.py import_todos: every line of a file is stored once, or rejected once, whatever happens on the way."""
+"""manage.py import_todos: every line of a file is stored once, or rejected once, also after a crash."""
 
 import json
 import signal

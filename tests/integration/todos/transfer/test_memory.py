@@ -1,4 +1,4 @@
-"""Fifty thousand todos, in and out again, in the memory that a tenth of them needs."""
+"""Fifty thousand todos are imported and exported in the memory that a tenth of them needs."""
 
 import csv
 import subprocess

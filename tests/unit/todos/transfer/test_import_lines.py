@@ -170,7 +170,7 @@ def test_the_rest_of_a_broken_quoted_text_is_no_todo() -> None:
     assert [2, 3] == list(faults(b'title,description\n"He said "hi" to\nme, and left"\nlast,\n'))
 
 
-# --- Where to go on
+# --- Where to continue
 
 
 @given(st.lists(st.sampled_from([b"a,b", b'"a\nb",c', b"", b"bad", b'"open', "ä,ö".encode()]), min_size=1))
