@@ -17,7 +17,8 @@ from devstack.environment import ROOT
 from devstack.ports import free_port
 from devstack.process import Process
 from edge_api.contract.tokens import as_jwk
-from tests.support.stack import Stack, answers, eventually
+from tests.support.stack import Stack, answers
+from tests.support.waiting import eventually
 from todos.tokens.keys import known_keys
 
 NAIVE_CONNECTIONS = 32  # it has 40 threads, beyond which requests only queue

@@ -18,7 +18,7 @@ from benchmarks.measures import Goal, Measure
 from benchmarks.options import Options
 from benchmarks.world import NotReconciled, World
 from tests.support.stack import Stack
-from todos.selectors import Position
+from todos.selectors import PageCursor
 
 FEW = 10_000
 GETS = 20  # of each page in a round
@@ -78,7 +78,7 @@ def pages(stack: Stack) -> dict[str, str]:
     rows = stack.count("todo")
     created_at, todo_id = stack.rows(MIDDLE, rows // 2)[0]
     day = {"created_after": (created_at - timedelta(days=1)).isoformat(), "created_before": created_at.isoformat()}
-    middle = Position(created_at, todo_id, backwards=False).encode()
+    middle = PageCursor(created_at, todo_id, backwards=False).encode()
     return {
         "API, first page": "/api/todos/",
         "API, page in the middle": f"/api/todos/?cursor={middle}",

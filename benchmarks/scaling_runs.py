@@ -15,7 +15,8 @@ from benchmarks.scaling_measures import CHILDREN, PARTITIONS, Delay, Window
 from benchmarks.world import NotReconciled, World
 from devstack.ports import free_port
 from devstack.process import Process
-from tests.support.stack import Stack, children, eventually
+from tests.support.stack import Stack, children
+from tests.support.waiting import eventually
 
 MIDDLE = 0.1, 0.9  # of a drain: what starts and ends is not what goes on for hours
 LOOK_SECONDS = 0.02

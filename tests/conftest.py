@@ -1,19 +1,25 @@
-"""Real services on free ports, started once when a test first asks for them, and stopped whatever happens."""
+"""Real services on free ports, started once when a test first asks for them, and stopped whatever happens.
+
+Also the stacks of real processes on them, and the markers: each test is marked by the services that it uses.
+"""
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import uuid
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-import django
 import psycopg2
 import pytest
+from django.core.management import call_command
 from hypothesis import HealthCheck, settings
+from pytest_django import DjangoDbBlocker
 
 from devstack import Kafka, Postgres, Valkey
-from devstack.ports import free_port
+from tests.support.environment import KAFKA_PORT, POSTGRES_PORT, VALKEY_PORT  # before what imports models
+from tests.support.stack import MakeStack, Services, Stack, create_database, django_on, running
 
 # The same examples in every run. To look further: make test ARGS="--hypothesis-profile thorough".
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # slow is the machine, not the test
@@ -24,24 +30,6 @@ settings.load_profile("repeatable")
 # Where the shell started us in the background it ignores Ctrl-C, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-POSTGRES_PORT, VALKEY_PORT, KAFKA_PORT = free_port(), free_port(), free_port()
-
-# Django reads its settings before any fixture runs; what a developer's shell holds must not leak in.
-for name in [name for name in os.environ if name.startswith(("DJANGO_", "KAFKA_", "EDGE_", "OTEL_"))]:
-    del os.environ[name]
-os.environ.update(
-    DJANGO_SETTINGS_MODULE="todoproject.settings",
-    DJANGO_DEBUG="true",
-    DJANGO_SECRET_KEY="only for tests",
-    DJANGO_SECURE_SSL_REDIRECT="false",
-    DJANGO_API_AUTH="open",
-    EDGE_AUTH="open",
-    DATABASE_URL=f"postgres://todos@127.0.0.1:{POSTGRES_PORT}/todos",
-    REDIS_URL=f"redis://127.0.0.1:{VALKEY_PORT}/0",
-    KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{KAFKA_PORT}",
-)
-django.setup()  # before the conftest.py files below this one import models
-
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes() -> None:
@@ -49,40 +37,54 @@ def pytest_xdist_setupnodes() -> None:
     del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
-ServiceT = TypeVar("ServiceT", Postgres, Valkey, Kafka)
+# --- Markers
 
 
-@contextmanager
-def running(service: ServiceT) -> Iterator[ServiceT]:
-    """Stopped also when its start failed half-way."""
-    try:
-        service.start()
-        yield service
-    finally:
-        service.stop()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by what its fixtures start: kafka, postgres or browser. `slow` a test says itself."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ())) | {mark.name for mark in item.iter_markers("django_db")}
+        for marker, starts in STARTED_BY.items():
+            if fixtures & starts:
+                item.add_marker(marker)
+
+
+STARTED_BY = {
+    "kafka": {"kafka", "own_kafka", "shared_services", "services", "run"},
+    "postgres": {"postgres", "django_db", "db", "transactional_db", "shared_services", "services", "run"},
+    "browser": {"browser"},
+}
+
+
+# --- Services
 
 
 @pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def services_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("services")
 
 
 @pytest.fixture(scope="session")
-def postgres(services: Path) -> Iterator[Postgres]:
-    with running(Postgres(services / "postgres", POSTGRES_PORT)) as service:
+def postgres(services_folder: Path) -> Iterator[Postgres]:
+    with running(Postgres(services_folder / "postgres", POSTGRES_PORT)) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
-def valkey(services: Path) -> Iterator[Valkey]:
-    with running(Valkey(services / "valkey", VALKEY_PORT)) as service:
+def valkey(services_folder: Path) -> Iterator[Valkey]:
+    with running(Valkey(services_folder / "valkey", VALKEY_PORT)) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
-def kafka(services: Path) -> Iterator[Kafka]:
-    with running(Kafka(services / "kafka", KAFKA_PORT)) as service:
+def kafka(services_folder: Path) -> Iterator[Kafka]:
+    with running(Kafka(services_folder / "kafka", KAFKA_PORT)) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def shared_services(postgres: Postgres, valkey: Valkey, kafka: Kafka) -> Services:
+    return Services(postgres, valkey, kafka)
 
 
 @pytest.fixture(scope="session")
@@ -96,3 +98,39 @@ def django_db_setup(django_db_setup: None, postgres: Postgres) -> Iterator[None]
     yield
     with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'test%'")
+
+
+# --- Stacks
+
+
+@pytest.fixture(scope="session")
+def template(shared_services: Services, django_db_blocker: DjangoDbBlocker) -> str:
+    """A migrated database, to be copied."""
+    name = f"template_{uuid.uuid4().hex[:8]}"
+    create_database(shared_services.postgres, name)
+    with django_on(shared_services.postgres.database_url(name), django_db_blocker):
+        call_command("migrate", verbosity=0)
+    return name
+
+
+@pytest.fixture(scope="module")
+def make_stack(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[MakeStack]:
+    with ExitStack() as stacks:
+
+        def make(services: Services, **options: Any) -> Stack:
+            stack = Stack(services, tmp_path_factory.mktemp("logs"), django_db_blocker, **options)
+            stacks.callback(stack.stop)
+            return stack
+
+        yield make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Show what the processes of a failed test said last."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Stack):
+                report.sections.extend(value.log_tails())
+    return report

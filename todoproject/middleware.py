@@ -95,5 +95,5 @@ class DatabaseAway:
         if request.path.startswith(API):
             detail = "The database does not answer at the moment."
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
-        page = render_to_string("database_away.html", {"seconds": RETRY_SECONDS})
+        page = render_to_string("database_unavailable.html", {"seconds": RETRY_SECONDS})
         return HttpResponse(page, status=503, headers=headers)

@@ -177,7 +177,7 @@ WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- API
 REST_FRAMEWORK = {
-    "DEFAULT_PERMISSION_CLASSES": ["todos.tokens.authentication.MayUse"],
+    "DEFAULT_PERMISSION_CLASSES": ["todos.tokens.authentication.HasScope"],
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "todos.tokens.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",  # for the API's own pages
@@ -205,7 +205,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],  # public, as at the edge: it contains nothing that the source does not
     "COMPONENT_SPLIT_REQUEST": True,
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "todos.api.links.add_links"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "todos.api.openapi.add_links"],
     "ENUM_NAME_OVERRIDES": {"BulkAction": "todos.api.bulk.ACTIONS", "BulkOutcome": "todos.api.bulk.OUTCOMES"},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

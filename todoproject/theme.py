@@ -18,7 +18,7 @@ UNFOLD = {
     "STYLES": [_static("todos/admin.css")],
     "SCRIPTS": [_static("todos/admin.js")],
     "DASHBOARD_CALLBACK": "todos.admin.pipeline.add_panels",
-    "SIDEBAR": {"navigation": "todos.admin.sidebar.navigation"},
+    "SIDEBAR": {"navigation": "todos.admin.site.navigation"},
     "BORDER_RADIUS": "8px",
     # Blue, with a contrast of at least 4.5 to 1: white on 600, 600 on white, 500 on the dark background.
     "COLORS": {

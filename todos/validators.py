@@ -1,4 +1,4 @@
-"""A todo's texts as the contract has them, for whoever edits a stored todo: trimmed alike, refused alike."""
+"""The contract's rules for the texts of a todo, for the API and the admin, which edit stored todos."""
 
 from typing import Any, NamedTuple
 
@@ -8,14 +8,16 @@ from edge_api.contract import Description, Title
 
 
 class InvalidText(ValueError):
-    """`str()` of it says why, for people."""
+    """Raised for a text that the contract refuses; `str()` of it tells the user why."""
 
 
-class Text(NamedTuple):
+class TextValidator(NamedTuple):
+    """The rules of one field."""
+
     adapter: TypeAdapter[str]
 
     def check(self, value: Any) -> str:
-        """Raises InvalidText."""
+        """Return the text as the contract stores it. Raises InvalidText."""
         try:
             return self.adapter.validate_python(value, strict=True)
         except ValidationError as exc:
@@ -23,4 +25,4 @@ class Text(NamedTuple):
             raise InvalidText(f"{message[0].upper()}{message[1:]}.") from None
 
 
-TITLE, DESCRIPTION = Text(TypeAdapter(Title)), Text(TypeAdapter(Description))
+TITLE, DESCRIPTION = TextValidator(TypeAdapter(Title)), TextValidator(TypeAdapter(Description))

@@ -1,26 +1,16 @@
 """The admin in a real browser, served by the real processes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import NoChromium, chromium
-from tests.e2e.conftest import (  # the fixtures of the stack
-    MakeStack,
-    make_stack,
-    pytest_runtest_makereport,
-    shared_services,
-    template,
-)
-from tests.support.stack import Services, Stack
+from tests.browser.pages import PASSWORD, SECONDS, OpenPage, sign_in
+from tests.support.stack import MakeStack, Services, Stack
 
-__all__ = ["make_stack", "pytest_runtest_makereport", "shared_services", "template"]
-SECONDS = 20  # two refreshes of the first page, and beat's 10 s
 expect.set_options(timeout=SECONDS * 1000)
-PASSWORD = "only for tests"
-OpenPage = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +37,6 @@ def session(browser: Browser, stack: Stack) -> Iterator[str]:
         page = context.new_page()
         sign_in(page)
         yield next(cookie["value"] for cookie in context.cookies() if cookie["name"] == "sessionid")
-
-
-def sign_in(page: Page, password: str = PASSWORD) -> None:
-    page.goto("/admin/login/?next=/admin/")
-    page.get_by_label("Username").fill("operator")
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Log in").click()
 
 
 @pytest.fixture

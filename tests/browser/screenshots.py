@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import OpenPage
-from tests.support.stack import ROOT, Stack, eventually
+from tests.browser.pages import OpenPage
+from tests.support.stack import ROOT, Stack
+from tests.support.waiting import eventually
 from todos.operations.schedules import POLL_SCHEDULE
 
 FOLDER = ROOT / "docs" / "screenshots"

@@ -9,9 +9,10 @@ import pytest
 from django_celery_beat.models import PeriodicTask
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import OpenPage, sign_in
 from tests.browser.looks import faint_texts, overflow
-from tests.support.stack import Stack, eventually
+from tests.browser.pages import OpenPage, sign_in
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
 from todos.operations.schedules import POLL_SCHEDULE, create_default_schedules
 
 TUNING = "/admin/django_celery_beat/periodictask/{}/change/"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-import tests.conftest  # noqa: F401 - Django's settings, before the imports below need them
+import tests.support.environment  # noqa: F401 - Django's settings, before the imports below need them
 from devstack.interrupts import Interrupted, Interrupts
 from devstack.process import ServiceError
 from tests.chaos.campaign import drain, run_faults

@@ -12,7 +12,7 @@ from tests.chaos.evidence import Evidence, gather
 from tests.chaos.faults import Fault
 from tests.chaos.load import Load
 from tests.chaos.world import World
-from tests.support.stack import eventually
+from tests.support.waiting import eventually
 from todos.event_log import LogUnavailable
 
 CALM_SECONDS = (0.5, 2.0)

@@ -13,7 +13,8 @@ import psycopg2
 
 from devstack.postgres import tool_command
 from tests.chaos.world import TABLESPACE_BYTES, World, resize_disk, running
-from tests.support.stack import create_database, eventually, query
+from tests.support.stack import create_database, query
+from tests.support.waiting import eventually
 
 SHUTDOWN_SECONDS = 20.0
 FULL_SECONDS = 30.0

@@ -16,8 +16,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from edge_api.contract import id_from_position
 from tests.chaos.journal import Journal
-from tests.e2e.traffic import POISON_KEY
 from tests.support.stack import Stack
+from tests.support.traffic import POISON_KEY
 from todos.receipts.lookup import Place, Status, find_receipt
 
 Position = tuple[int, int]

@@ -13,7 +13,7 @@ import redis
 
 from tests.chaos import database_faults, record_faults
 from tests.chaos.world import World, running, why_no_brokers, why_no_disk
-from tests.support.stack import eventually
+from tests.support.waiting import eventually
 
 STOP_SECONDS = 40.0
 # A running poll stores every quarter of a second under load; a dead poll's partitions are free after 15 s.

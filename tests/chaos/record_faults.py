@@ -10,8 +10,8 @@ from django.core.management import call_command
 
 from edge_api.contract import TodoFields, fingerprint
 from tests.chaos.world import World, foreign_title
-from tests.e2e.traffic import POISON, Sent, produce
 from tests.support.stack import Stack
+from tests.support.traffic import POISON, Sent, produce
 
 DUPLICATES, POISONED, CONFLICTS = 30, 2 * len(POISON), 10
 MOST_PARTITIONS = 24

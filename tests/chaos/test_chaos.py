@@ -12,9 +12,11 @@ import psutil
 import pytest
 
 from devstack.jars import find_java
-from tests.support.run import eventually, processes_of
+from tests.support.make_run import processes_of
 from tests.support.stack import ROOT
+from tests.support.waiting import eventually
 
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow]
 RUN_SECONDS = 240
 
 
@@ -87,6 +89,6 @@ def test_ctrl_c_ends_everything_and_leaves_nothing_behind(tmp_path: Path) -> Non
         chaos.kill()
 
     assert 130 == chaos.returncode, output
-    assert eventually(lambda: processes_of(tmp_path) == [], 10)
+    eventually(lambda: processes_of(tmp_path) == [], seconds=10, what="its processes to be gone")
     assert [] == list(tmp_path.iterdir())
     assert [] == [mount for mount in psutil.disk_partitions(all=True) if str(tmp_path) in mount.mountpoint]

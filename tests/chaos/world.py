@@ -23,8 +23,9 @@ from devstack.service import Service
 from tests.chaos.background import Supervisor, Watcher
 from tests.chaos.evidence import RECORD_MOVES
 from tests.chaos.journal import Accepted, Journal
-from tests.e2e.traffic import Sent
-from tests.support.stack import START_SECONDS, Services, Stack, children, eventually
+from tests.support.stack import START_SECONDS, Services, Stack, children
+from tests.support.traffic import Sent
+from tests.support.waiting import eventually
 
 WORKERS, BEATS = ("worker one", "worker two"), ("beat one", "beat two")
 PARTITIONS = 6
@@ -34,7 +35,7 @@ TABLESPACE_BYTES = 1 << 30
 
 
 def foreign_title(todo_id: str) -> str:
-    """As tests.e2e.traffic gives it."""
+    """As tests.support.traffic gives it."""
     return f"todo {todo_id}"
 
 

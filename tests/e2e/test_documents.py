@@ -18,9 +18,8 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import use_after_free
 from schemathesis.core.transport import Response
 
-from tests.e2e.conftest import MakeStack
 from tests.support.documents import unfit_checks
-from tests.support.stack import Services, Stack
+from tests.support.stack import MakeStack, Services, Stack
 from tests.support.tokens import bearer
 
 WALKS = limits(

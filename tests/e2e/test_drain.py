@@ -7,9 +7,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.e2e.conftest import MakeStack
-from tests.e2e.traffic import assert_exact, produce
-from tests.support.stack import Services, Stack, children, eventually, runs
+from tests.support.stack import MakeStack, Services, Stack, children, runs
+from tests.support.traffic import assert_exact, produce
+from tests.support.waiting import eventually
 
 MakeFresh = Callable[..., Stack]
 

@@ -3,8 +3,7 @@
 import httpx
 import psutil
 
-from tests.e2e.conftest import MakeStack
-from tests.support.stack import Services, Stack
+from tests.support.stack import MakeStack, Services, Stack
 
 ELSEWHERE = (
     *("django", "rest_framework", "django_celery_beat", "environ", "celery", "kombu", "redis", "psycopg2"),

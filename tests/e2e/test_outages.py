@@ -8,9 +8,9 @@ import pytest
 
 from devstack import Kafka, Postgres, Valkey
 from devstack.service import Service
-from tests.e2e.conftest import MakeStack
-from tests.e2e.traffic import Load
-from tests.support.stack import Services, Stack, eventually
+from tests.support.stack import MakeStack, Services, Stack
+from tests.support.traffic import Load
+from tests.support.waiting import eventually
 
 ANSWER_SECONDS = 5
 RECOVERY_SECONDS = 60

@@ -5,8 +5,8 @@ import time
 import pytest
 from django.core.management import call_command
 
-from tests.e2e.conftest import MakeStack
-from tests.support.stack import Services, eventually
+from tests.support.stack import MakeStack, Services
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 

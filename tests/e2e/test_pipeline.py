@@ -12,8 +12,9 @@ import pytest
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from devstack.process import Process
-from tests.e2e.traffic import produce
-from tests.support.stack import Stack, children, eventually
+from tests.support.stack import Stack, children
+from tests.support.traffic import produce
+from tests.support.waiting import Stopwatch, eventually
 from todos.operations.schedules import POLL_SCHEDULE, create_default_schedules
 
 SAMPLES, SAMPLE_SECONDS = 45, 15.0
@@ -136,11 +137,11 @@ def test_with_the_default_schedule_a_todo_is_visible_soon_also_where_polls_chang
 
 
 def seconds_until_visible(stack: Stack) -> float:
-    with httpx.Client(timeout=20) as client:
-        started = time.monotonic()
+    with httpx.Client(timeout=60) as client:
+        watch = Stopwatch()
         url = client.post(f"{stack.edge_url}/new/", json={"title": f"sample {uuid.uuid4()}"}).json()["url"]
         eventually(lambda: client.get(url).is_success, seconds=20, what=url, every=0.02)
-        return time.monotonic() - started
+        return watch.seconds
 
 
 def test_a_worker_told_to_stop_in_a_long_poll_gives_its_partitions_back_and_ends(stack: Stack) -> None:
@@ -150,10 +151,10 @@ def test_a_worker_told_to_stop_in_a_long_poll_gives_its_partitions_back_and_ends
     worker: Process = stack.processes["worker"]
     eventually(lambda: stack.rows(long_polls), seconds=60, what="a poll that outlives the default time budget")
 
-    started = time.monotonic()
-    worker.stop(seconds=30)
+    watch = Stopwatch()
+    worker.stop(seconds=75)
 
-    assert time.monotonic() - started < 15
+    assert watch.seconds < 15
     assert 0 == worker.wait(0)
     assert [] == stack.rows("SELECT worker FROM todos_poller")
     assert [] == stack.rows("SELECT partition, holder FROM todos_partitionledger WHERE holder IS NOT NULL")

@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from devstack.ports import free_port
-from tests.e2e.conftest import MakeStack
 from tests.e2e.release import next_release
-from tests.e2e.traffic import Background, Load
-from tests.support.stack import ROOT, Services, Stack, eventually
+from tests.support.stack import ROOT, MakeStack, Services, Stack
+from tests.support.traffic import Background, Load
+from tests.support.waiting import eventually
 
 SECONDS = 60
 

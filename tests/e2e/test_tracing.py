@@ -5,9 +5,9 @@ import secrets
 import httpx
 import pytest
 
-from tests.e2e.conftest import MakeStack
 from tests.support.collector import running_collector
-from tests.support.stack import Services, eventually
+from tests.support.stack import MakeStack, Services
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 SERVER, CONSUMER = 2, 5  # kinds of spans, in the protocol's numbers

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from devstack.environment import ROOT
 
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 TINY = ("--quick", "--rounds", "1", "--seconds", "1", "--warmup", "0.5")
 
 

@@ -22,8 +22,10 @@ from kafka.admin import NewTopic
 from devstack import Kafka, Postgres, ServiceError, Valkey, jars
 from devstack.kafka import tool_command
 from devstack.service import Service
-from tests.support.run import Run, eventually, processes_of
+from tests.support.make_run import Run, processes_of
+from tests.support.waiting import eventually
 
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 PARTITION = TopicPartition("kept", 0)
 
 
@@ -114,7 +116,7 @@ def test_a_paused_service_is_silent_until_it_resumes(postgres: Postgres) -> None
         assert not answers()
     finally:
         postgres.resume()
-    assert eventually(answers, 10)
+    eventually(answers, seconds=10, what="the service to answer")
 
 
 def test_a_service_whose_port_is_taken_says_so_in_one_line(tmp_path: Path) -> None:
@@ -153,7 +155,7 @@ def test_kafkas_own_tools_see_a_group_and_its_lag(tmp_path: Path) -> None:
         with closing(
             KafkaConsumer("kept", bootstrap_servers=service.bootstrap_servers, api_version=(4, 0), **options)
         ) as consumer:
-            assert eventually(lambda: bool(consumer.poll(timeout_ms=1000)), 30)
+            eventually(lambda: consumer.poll(timeout_ms=1000), seconds=30, what="the record")
             consumer.commit()
         command = tool_command("kafka-consumer-groups", service.bootstrap_servers, "--describe", "--group", "readers")
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -189,7 +191,7 @@ def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path, run: Run
     assert f"password: {password}\n" in run.log.read_text()
     assert " ready." in run.log.read_text().partition("Ready.")[0]  # the worker's own word comes before the banner
     run.call(run.edge, "/new/", {"title": "Do homework", "description": "Finish pending homeworks"})
-    assert eventually(lambda: run.titles() == ["Do homework"], 20)
+    eventually(lambda: run.titles() == ["Do homework"], seconds=20, what="the todo")
     assert "of-this-run" in manage(run, "pipeline_status").stdout
 
     beside = subprocess.run(
@@ -212,10 +214,12 @@ def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path, run: Run
     get_token, post, read = commands_of_banner(run)
     shell(run, get_token)
     todo = json.loads(shell(run, post))["id"]
-    assert eventually(lambda: [todo] == [each["id"] for each in json.loads(shell(run, read))["results"]], 20)
+    eventually(
+        lambda: [todo] == [each["id"] for each in json.loads(shell(run, read))["results"]], seconds=20, what="the todo"
+    )
     runner.kill()
     runner.wait()
-    assert eventually(lambda: processes_of(project) == [], 30)
+    eventually(lambda: processes_of(project) == [], seconds=30, what="its processes to be gone")
     assert manage(run, "pipeline_status").stderr == (
         "DATABASE_URL is not set and nothing runs here: start `make run` first\n"
     )
@@ -233,7 +237,7 @@ def test_the_run_ends_with_a_service_and_names_it(project: Path, run: Run, folde
     assert runner.wait(60) == 1
     last = run.log.read_text().splitlines()[-1]
     assert re.match(rf"{name} ended, so everything was stopped \({re.escape(str(log))}: ", last)
-    assert eventually(lambda: processes_of(project) == [], 10)
+    eventually(lambda: processes_of(project) == [], seconds=10, what="its processes to be gone")
 
 
 def test_an_interrupted_start_leaves_nothing(project: Path, run: Run) -> None:

@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 from devstack.environment import ROOT
-from tests.support.run import Run, eventually, processes_of
+from tests.support.make_run import Run, processes_of
+from tests.support.waiting import eventually
 
 README = (ROOT / "README.md").read_text()
 PAGES = [(ROOT / "docs" / name).read_text() for name in ("api.md", "lifecycle.md", "runbook.md", "scaling.md")]
@@ -43,7 +44,7 @@ def test_every_command_of_the_readme_works(run: Run) -> None:
     answer = json.loads(output_of(run, post))
     assert list(answer) == list(json.loads(POSTED[1]))
     assert answer["url"] == f"http://localhost:{run.web}/api/todos/{answer['id']}/"
-    assert eventually(lambda: "Finish pending homeworks" in output_of(run, read), 20)
+    eventually(lambda: "Finish pending homeworks" in output_of(run, read), seconds=20, what="the todo")
     assert "Do homework" in output_of(run, f"curl --fail {answer['url']}")
     receipt = json.loads(output_of(run, f"curl --fail {answer['receipt']}?wait=10"))
     assert ("stored", answer["url"]) == (receipt["status"], receipt["todo"])

@@ -10,7 +10,7 @@ from schemathesis import Case
 from schemathesis.checks import CheckFunction, negative_data_rejection, positive_data_acceptance
 
 from tests.support.todos import START
-from todos.selectors import Position
+from todos.selectors import PageCursor
 
 # No schema can tell which ETags are stale, how many bytes a body has, nor who guesses passwords.
 NOT_IN_SCHEMA: dict[int, list[CheckFunction]] = {
@@ -26,8 +26,8 @@ def unfit_checks(case: Case[Any], status: int) -> list[CheckFunction]:
     return NOT_IN_SCHEMA.get(status, [])
 
 
-cursors = st.builds(Position, st.just(START), st.integers(0, 20).map(lambda number: UUID(int=number)), st.booleans())
-schemathesis.openapi.format("cursor", cursors.map(Position.encode))
+cursors = st.builds(PageCursor, st.just(START), st.integers(0, 20).map(lambda number: UUID(int=number)), st.booleans())
+schemathesis.openapi.format("cursor", cursors.map(PageCursor.encode))
 
 
 @schemathesis.serializer("application/x-ndjson")

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from devstack.kafka import tool_command
 from devstack.ports import free_port
 from devstack.process import Process
 from edge_api.contract.tokens import SCOPES
+from tests.support.waiting import eventually
 from todos.event_log import LogUnavailable, Span
 from todos.kafka.consumer import KafkaLog
 from todos.operations.schedules import POLL_SCHEDULE
@@ -41,8 +41,18 @@ ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
 MANAGE_SECONDS = 600
 LOG_TAIL_LINES = 40
-T = TypeVar("T")
+ServiceT = TypeVar("ServiceT", Postgres, Valkey, Kafka)
 _redis_databases = itertools.cycle(range(1, 16))
+
+
+@contextmanager
+def running(service: ServiceT) -> Iterator[ServiceT]:
+    """Start the service, and stop it at the end, also when its start failed half-way."""
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
 
 
 class Services(NamedTuple):
@@ -251,6 +261,9 @@ class Stack:
         return {int(partition): lag for _, _, partition, _, _, lag, *_ in table}
 
 
+MakeStack = Callable[..., Stack]
+
+
 @contextmanager
 def django_on(database_url: str, blocker: DjangoDbBlocker, **overrides: Any) -> Iterator[None]:
     original = dict(connection.settings_dict)
@@ -281,16 +294,6 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=5).is_success
     except httpx.TransportError:
         return False
-
-
-def eventually(check: Callable[[], T], *, seconds: float, what: str, every: float = 0.05) -> T:
-    """The first true value of `check`."""
-    deadline = time.monotonic() + seconds
-    while not (value := check()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds:g} s for {what}, in vain; the last value was {value!r}")
-        time.sleep(every)
-    return value
 
 
 def children(process: Process) -> list[psutil.Process]:

@@ -4,11 +4,12 @@ import os
 import pty
 import select
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.support.waiting import Stopwatch
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,17 +38,17 @@ class Terminal:
 
     def wait_for(self, text: str, *, seconds: float = 60) -> None:
         """Until it has shown `text` since the last wait."""
-        start, deadline = len(self.seen), time.monotonic() + seconds
+        start, watch = len(self.seen), Stopwatch()
         while text not in self.seen[start:]:
-            assert time.monotonic() < deadline, f"waited in vain for {text!r}; seen was {self.seen[start:]!r}"
+            assert watch.seconds < seconds, f"waited in vain for {text!r}; seen was {self.seen[start:]!r}"
             if not self._read(0.5):
                 raise AssertionError(f"ended without {text!r}; seen was {self.seen[start:]!r}")
 
     def wait(self, *, seconds: float = 60) -> int:
         """Until it has ended: the exit code."""
-        deadline = time.monotonic() + seconds
+        watch = Stopwatch()
         while self._read(0.5):
-            assert time.monotonic() < deadline, f"it goes on; seen was {self.seen!r}"
+            assert watch.seconds < seconds, f"it still runs; seen was {self.seen!r}"
         return self.process.wait(5)
 
     def _read(self, seconds: float) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -77,6 +79,11 @@ class Topic:
         poll = Poll(log or self.log(), limits, "a test", should_stop=is_drained)
         return poll.run()
 
+    def close(self) -> None:
+        self.producer.close()
+        for log in self.logs:
+            log.close()
+
     def ends(self) -> dict[int, int]:
         """The end of each partition; empty where Kafka does not tell."""
         try:
@@ -88,6 +95,23 @@ class Topic:
     @cached_property
     def _own_log(self) -> KafkaLog:
         return self.log()
+
+
+MakeTopic = Callable[..., Topic]
+
+
+@contextmanager
+def throwaway_topic(kafka: KafkaSettings, partitions: int) -> Iterator[Topic]:
+    """A new topic, and a group, of a name of their own."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    with closing(Topic(kafka.model_copy(update={"topic": name, "group": name}))) as topic:
+        topic.log().create_topic(partitions, 1)
+        yield topic
+
+
+def records_in(topic: Topic) -> int:
+    """Return the number of records in all partitions."""
+    return sum(topic.ends().values())
 
 
 def event(**fields: Any) -> bytes:

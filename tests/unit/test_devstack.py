@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from devstack.interrupts import SIGNALS, Interrupted, Interrupts
 from devstack.ports import HIGHEST, LOWEST, accepts, free_port, is_taken
 from devstack.postgres import tool_env
 from devstack.process import Process
+from tests.support.waiting import eventually
 
 # A parent and a child in a session of its own, as PostgreSQL's backends and honcho's programs are.
 TREE = ["sh", "-c", "setsid sleep 1000 & sleep 1000; true"]
@@ -28,15 +28,6 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("deaf", flush=True)
 time.sleep(1000)
 """
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def is_gone(pid: int) -> bool:
@@ -49,7 +40,9 @@ def tree() -> Iterator[tuple[Process, list[int]]]:
     process = Process("Tree", TREE)
     process.start()
     root = psutil.Process(process.pid)
-    assert eventually(lambda: [child.name() for child in root.children()] == ["sleep", "sleep"])
+    eventually(
+        lambda: [child.name() for child in root.children()] == ["sleep", "sleep"], seconds=10, what="both sleepers"
+    )
     yield process, [root.pid, *(child.pid for child in root.children())]
     process.kill()
 
@@ -68,9 +61,17 @@ def test_ending_a_program_ends_its_children_in_other_sessions_too(
 def test_a_pause_stops_the_whole_tree_until_resume(tree: tuple[Process, list[int]]) -> None:
     process, pids = tree
     process.pause()
-    assert eventually(lambda: {psutil.Process(pid).status() for pid in pids} == {psutil.STATUS_STOPPED})
+    eventually(
+        lambda: {psutil.Process(pid).status() for pid in pids} == {psutil.STATUS_STOPPED},
+        seconds=10,
+        what="all to be stopped",
+    )
     process.resume()
-    assert eventually(lambda: psutil.STATUS_STOPPED not in {psutil.Process(pid).status() for pid in pids})
+    eventually(
+        lambda: psutil.STATUS_STOPPED not in {psutil.Process(pid).status() for pid in pids},
+        seconds=10,
+        what="none to be stopped",
+    )
 
 
 def test_a_paused_program_can_be_stopped(tree: tuple[Process, list[int]]) -> None:
@@ -123,10 +124,10 @@ def test_a_killed_owner_takes_its_programs_along() -> None:
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         root = psutil.Process(int(owner.stdout.readline()))
-        assert eventually(lambda: len(root.children()) == 2)
+        eventually(lambda: len(root.children()) == 2, seconds=10, what="both children")
         pids = [root.pid, *(child.pid for child in root.children())]
         owner.kill()
-    assert eventually(lambda: all(is_gone(pid) for pid in pids))
+    eventually(lambda: all(is_gone(pid) for pid in pids), seconds=10, what="all to be gone")
 
 
 @pytest.fixture

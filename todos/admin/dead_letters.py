@@ -1,4 +1,4 @@
-"""Dead letters: look, repair, send again or give up. Every change goes through todos.dead_letters.service."""
+"""The pages of dead letters: inspect, edit, redrive, discard. Every change goes through todos.dead_letters.service."""
 
 from typing import Any
 
@@ -10,26 +10,35 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from edge_api.contract import InvalidPayload
-from todos.admin.base import ChangeList, EstimatedList, TabularInline, Textarea, label
+from todos.admin.base import (
+    ChangeList,
+    EstimatedList,
+    EstimatingPaginator,
+    PlainTextField,
+    TabularInline,
+    Textarea,
+    label,
+    with_newlines,
+)
 from todos.admin.dead_letter_actions import DeadLetterActions, actor
-from todos.admin.fields import PlainTextField, with_newlines
-from todos.admin.paginator import EstimatingPaginator
 from todos.dead_letters import service as dead_letters
 from todos.dead_letters.rendering import editable_json, printable, printable_headers
-from todos.dead_letters.service import Refused
+from todos.dead_letters.service import ActionRefused
 from todos.ingest.parsing import headers_of
 from todos.models import DeadLetter, DeadLetterEvent, Todo
 
 ABOUT = ["reason", "detail", "state", "verdict", "todo"]
 ORIGIN = ["topic", "partition", "offset", "created_at", "replays", "raw_key", "raw_value", "raw_headers"]
-EDITABLE_BYTES = 256 * 1024  # no valid payload comes near it
+EDITABLE_BYTES = 256 * 1024  # far above any valid payload
 
 
 class PayloadForm(forms.ModelForm):
+    """Edits the payload that a redrive sends, and accepts only a valid one."""
+
     payload = PlainTextField(
         widget=Textarea(attrs={"rows": 12, "spellcheck": "false", "class": "todo-code"}),
         required=False,
-        help_text="What a redrive sends: JSON of the event TodoCreated. Saved beside the original, and only if valid.",
+        help_text="The JSON of the event TodoCreated that a redrive sends. It must be valid; the original stays too.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,15 +55,17 @@ class PayloadForm(forms.ModelForm):
         return payload
 
 
-class History(TabularInline):
+class EventInline(TabularInline):
+    """The history of a letter, in the order of its events."""
+
     model = DeadLetterEvent
     verbose_name_plural = "history"
-    readonly_fields = ["at", "actor", "action", "note"]  # all of it, in this order
+    readonly_fields = ["at", "actor", "action", "note"]
     extra = 0
     can_delete = False
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return True  # who may see the letter may see what became of it
+        return True  # the permission to view the letter is enough
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -69,14 +80,14 @@ class DeadLetterAdmin(DeadLetterActions):
     list_filter = ["status", "reason", "created_at"]
     form = PayloadForm
     readonly_fields = [*ABOUT, *ORIGIN, "raw_payload"]
-    inlines = [History]
+    inlines = [EventInline]
     change_form_template = "admin/todos/deadletter/change.html"
     paginator = EstimatingPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each facet would count the whole table
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
-        return super().get_queryset(request).defer("key", "value", "headers", "edited_value")  # a page may be 100 MiB
+        return super().get_queryset(request).defer("key", "value", "headers", "edited_value")  # up to 100 MiB a page
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -85,17 +96,17 @@ class DeadLetterAdmin(DeadLetterActions):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: DeadLetter | None = None) -> bool:
-        is_over = obj is not None and obj.status != DeadLetter.Status.OPEN
-        return not is_over and super().has_change_permission(request, obj)
+        is_closed = obj is not None and obj.status != DeadLetter.Status.OPEN
+        return not is_closed and super().has_change_permission(request, obj)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        edited = "payload" if self.has_change_permission(request, obj) else "raw_payload"
-        return [(None, {"fields": [*ABOUT, edited]}), ("As it came", {"fields": ORIGIN})]
+        payload = "payload" if self.has_change_permission(request, obj) else "raw_payload"
+        return [(None, {"fields": [*ABOUT, payload]}), ("The original record", {"fields": ORIGIN})]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return EstimatedList
 
-    # --- What is shown
+    # --- Fields
 
     @admin.display(description="status", ordering="status")
     def state(self, letter: DeadLetter) -> str:
@@ -114,7 +125,7 @@ class DeadLetterAdmin(DeadLetterActions):
     def raw_headers(self, letter: DeadLetter) -> str:
         return _pre(printable_headers(headers_of(letter)))
 
-    @admin.display(description="payload as edited")
+    @admin.display(description="edited payload")
     def raw_payload(self, letter: DeadLetter) -> str:
         return _pre_bytes(letter.edited_value)
 
@@ -122,7 +133,7 @@ class DeadLetterAdmin(DeadLetterActions):
     def verdict(self, letter: DeadLetter) -> str:
         try:
             dead_letters.check_redrive(letter.pk)
-        except Refused as exc:
+        except ActionRefused as exc:
             return f"refused: {exc}"
         return "would be accepted"
 
@@ -136,12 +147,12 @@ class DeadLetterAdmin(DeadLetterActions):
             '<a href="{}">{}</a>', reverse("admin:todos_todo_change", args=[letter.todo_id]), letter.todo_id
         )
 
-    # --- What is done
+    # --- Saving
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except (Refused, InvalidPayload) as exc:  # another operator was quicker
+        except (ActionRefused, InvalidPayload) as exc:  # another operator changed the letter first
             self.message_user(request, f"Not saved. {exc}", messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 

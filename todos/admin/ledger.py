@@ -1,4 +1,4 @@
-"""What the ingest keeps for itself: to look at, never to edit."""
+"""The read-only pages of what the ingest records: ledger, polls, batches and losses."""
 
 from typing import Any
 
@@ -6,12 +6,13 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from todos.admin.base import ChangeList, EstimatedList, ModelAdmin
-from todos.admin.paginator import EstimatingPaginator
+from todos.admin.base import ChangeList, EstimatedList, EstimatingPaginator, ModelAdmin
 from todos.models import Batch, OffsetLoss, PartitionLedger, Poller, PollRun
 
 
 class ReadOnlyAdmin(ModelAdmin):
+    """A page without add, change and delete."""
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return EstimatedList
 

@@ -1,4 +1,4 @@
-"""The admin's first page: how the pipeline does, kept up to date while somebody looks."""
+"""The admin's first page: the state of the pipeline, updated every few seconds while the page is visible."""
 
 from typing import Any
 
@@ -17,24 +17,25 @@ PANELS = "admin/todos/pipeline/panels.html"
 
 
 def urls() -> list[URLPattern]:
+    """Return the additional URLs of the site."""
     return [path("pipeline/", admin.site.admin_view(panels), name="pipeline")]
 
 
 def add_panels(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Who may not see the ledger finds the list of what they may see."""
-    return context | (_panels() if _may_look(request) else {})
+    """Add the panels to the first page. Users who may not view the ledger get the list of their pages instead."""
+    return context | (_panels() if _may_view(request) else {})
 
 
 @never_cache
 @require_safe
 def panels(request: HttpRequest) -> HttpResponse:
-    """The panels alone, for the script of the page."""
-    if not _may_look(request):
+    """Return the panels alone, for the page's script. Raises PermissionDenied."""
+    if not _may_view(request):
         raise PermissionDenied
     return render(request, PANELS, _panels())
 
 
-def _may_look(request: HttpRequest) -> bool:
+def _may_view(request: HttpRequest) -> bool:
     return bool(request.user.has_perm("todos.view_partitionledger"))
 
 

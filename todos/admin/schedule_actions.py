@@ -1,4 +1,4 @@
-"""Pause, resume, run now and forecast: the buttons of a schedule's page, and the list's actions."""
+"""Pause, resume, run now and forecast: the buttons of a schedule's page, and the actions of the list."""
 
 from typing import Any
 
@@ -23,8 +23,12 @@ PAGE = "admin:django_celery_beat_periodictask_change"
 
 
 class ScheduleActions(ModelAdmin):
+    """Replaces django-celery-beat's actions of the same names by ones that log and report each change.
+
+    Its action "toggle" is left out: it does not report what it switched.
+    """
+
     actions = ["enable_tasks", "disable_tasks", "run_tasks"]
-    # Of django-celery-beat, which has one more: toggle. It says nothing of what it switched.
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -43,12 +47,12 @@ class ScheduleActions(ModelAdmin):
         task = get_object_or_404(PeriodicTask, pk=pk)
         if not self.has_change_permission(request, task):
             raise PermissionDenied
-        acts = {"pause": self.disable_tasks, "resume": self.enable_tasks, "run": self.run_tasks}
-        if (act := acts.get(request.POST.get("act", ""))) is None:
+        actions = {"pause": self.disable_tasks, "resume": self.enable_tasks, "run": self.run_tasks}
+        if (action := actions.get(request.POST.get("act", ""))) is None:
             return HttpResponseBadRequest("act must be pause, resume or run")
-        act(request, PeriodicTask.objects.filter(pk=pk))
-        back = reverse("admin:index") if "home" in request.POST else reverse(PAGE, args=[pk])
-        return HttpResponseRedirect(back)
+        action(request, PeriodicTask.objects.filter(pk=pk))
+        origin = reverse("admin:index") if "home" in request.POST else reverse(PAGE, args=[pk])
+        return HttpResponseRedirect(origin)
 
     @admin.action(description="Resume", permissions=["change"])
     def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
@@ -62,10 +66,10 @@ class ScheduleActions(ModelAdmin):
         switched = list(tasks.exclude(enabled=enabled))
         switch(tasks, enabled=enabled)
         for task in switched:
-            self._log(request, task, f"{done}.")
-            self.message_user(request, f"{done}: {task.name}. Beat acts on it within 10 s.", messages.SUCCESS)
+            self.log_change(request, task, f"{done}.")
+            self.message_user(request, f"{done}: {task.name}. Beat applies it within 10 s.", messages.SUCCESS)
         if not switched:
-            self.message_user(request, "Nothing to do.", messages.INFO)
+            self.message_user(request, f"Already {done.lower()}. Nothing changed.", messages.INFO)
 
     @admin.action(description="Run now", permissions=["change"])
     def run_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
@@ -75,11 +79,8 @@ class ScheduleActions(ModelAdmin):
             except BrokerUnavailable as exc:
                 self.message_user(request, f"Not sent: {task.name}. {exc}", messages.ERROR)
                 return
-            self._log(request, task, "Sent once by hand.")
+            self.log_change(request, task, "Sent once by hand.")
             self.message_user(request, f"Sent: {task.name}. A free worker runs it now.", messages.SUCCESS)
-
-    def _log(self, request: HttpRequest, task: PeriodicTask, text: str) -> None:
-        self.log_change(request, task, text)
 
     # --- Forecast
 
@@ -87,12 +88,12 @@ class ScheduleActions(ModelAdmin):
         return require_safe(self._forecast)(request)
 
     def _forecast(self, request: HttpRequest) -> HttpResponse:
-        """For the values in the query string, which need not be saved, or even be usable."""
+        """Return the forecast for the values in the query string, which need be neither saved nor valid."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         form = PollNumbersForm(request.GET)
-        context: dict[str, Any] = {"is_usable": form.is_valid()}
-        if context["is_usable"]:
+        context: dict[str, Any] = {"is_valid": form.is_valid()}
+        if context["is_valid"]:
             context["forecast"] = _forecast_of(form)
         return render(request, "admin/todos/schedule/forecast.html", context)
 

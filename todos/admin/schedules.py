@@ -1,4 +1,4 @@
-"""django-celery-beat's own admin, and more: kwargs are checked, polls have a form of their own, and buttons."""
+"""The pages of schedules: django-celery-beat's, with checked kwargs, a form for tuning polls, and buttons."""
 
 import json
 from typing import Any
@@ -20,20 +20,21 @@ from django_celery_beat.admin import (
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from todos.admin.base import ModelAdmin, TabularInline
-from todos.admin.history import TellsValues
+from todos.admin.base import LogsFieldChanges, ModelAdmin, TabularInline
 from todos.admin.schedule_actions import ScheduleActions
 from todos.admin.tuning import FIELDS, PollTuningForm, is_tunable
 from todos.ingest.options import InvalidOptions, Options
 from todos.operations.schedules import TASK_OPTIONS, forget_pause
 
-TOO_OFTEN = "Below 1 second: beat would flood the queue with ticks. Take 1 second or more."
+TOO_OFTEN = "The interval must be at least 1 second. Below 1 second beat would flood the queue with ticks."
 
 
 class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
+    """Checks the arguments and the interval of this project's tasks."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "task" in self.fields:  # not for those who may only look
+        if "task" in self.fields:  # absent from the form of users who may only view it
             self.fields["task"].widget = UnfoldAdminTextInputWidget()
             self.fields["regtask"].widget = ThemedTaskSelect()
 
@@ -62,17 +63,19 @@ class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
 
 
 class CheckedIntervalForm(forms.ModelForm):
+    """Refuses an interval that is too short for a task of this project that uses it."""
+
     def clean(self) -> dict[str, Any] | None:
         data = super().clean()
         if not self.errors and _is_too_often(IntervalSchedule(**self.cleaned_data)):
-            ours = PeriodicTask.objects.filter(interval_id=self.instance.pk, task__in=TASK_OPTIONS)
-            if self.instance.pk and ours.exists():
+            users = PeriodicTask.objects.filter(interval_id=self.instance.pk, task__in=TASK_OPTIONS)
+            if self.instance.pk and users.exists():
                 raise ValidationError(TOO_OFTEN)
         return data
 
 
 def _is_too_often(interval: IntervalSchedule) -> bool:
-    # Not a timedelta, which a large number of days overflows.
+    # Compared without a timedelta, which a large number of days would overflow.
     return bool(interval.period == IntervalSchedule.MICROSECONDS and interval.every < 1_000_000)
 
 
@@ -88,7 +91,7 @@ admin.site.unregister([PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedS
 
 
 @admin.register(PeriodicTask)
-class CheckedPeriodicTaskAdmin(ScheduleActions, PeriodicTaskAdmin, TellsValues):  # type: ignore[misc]
+class CheckedPeriodicTaskAdmin(ScheduleActions, PeriodicTaskAdmin, LogsFieldChanges):  # type: ignore[misc]
     form = CheckedPeriodicTaskForm
     change_form_template = "admin/todos/schedule/change.html"
     list_display = ["name", "enabled", "scheduler", "last_run_at"]
@@ -114,16 +117,16 @@ class CheckedPeriodicTaskAdmin(ScheduleActions, PeriodicTaskAdmin, TellsValues):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:
         task = self.get_object(request, object_id) if object_id else None
-        more = {"task": task, "is_poll": is_tunable(task), "is_tuned": self._is_tuned(request, task)}
-        return super().changeform_view(request, object_id, form_url, (extra_context or {}) | more)
+        context = {"task": task, "is_poll": is_tunable(task), "is_tuned": self._is_tuned(request, task)}
+        return super().changeform_view(request, object_id, form_url, (extra_context or {}) | context)
 
     def _is_tuned(self, request: HttpRequest, task: PeriodicTask | None) -> bool:
-        """Those who may only look see every field as it is."""
+        """Whether the page shows the tuning form; users who may only view it see every field as it is stored."""
         return "all" not in request.GET and is_tunable(task) and self.has_change_permission(request, task)
 
 
 @admin.register(IntervalSchedule)
-class CheckedIntervalScheduleAdmin(IntervalScheduleAdmin, TellsValues):  # type: ignore[misc]
+class CheckedIntervalScheduleAdmin(IntervalScheduleAdmin, LogsFieldChanges):  # type: ignore[misc]
     form = CheckedIntervalForm
     inlines = [ThemedInline]
 

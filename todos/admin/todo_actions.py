@@ -1,4 +1,4 @@
-"""What is done to many todos: marked, deleted, exported. In chunks, so that the whole list may be meant."""
+"""The actions on many todos: mark, delete, export. They work in chunks, so that they can take the whole list."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,16 +14,18 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.response import TemplateResponse
 
 from todos.admin.base import ModelAdmin
-from todos.admin.todo_list import Sought, TodoList, each_chunk
+from todos.admin.todo_list import TodoList, TodoQuery, read_chunks
 from todos.models import Todo
 from todos.transfer.exports import COLUMNS, Row, csv_lines, json_lines
 
-MAX_SECONDS = 20.0  # of one request; what is left then takes another one
-SHOWN = 20
+MAX_SECONDS = 20.0  # of one request; the operator repeats the action for the todos that are left
+MAX_LISTED = 20  # on the page that asks before a deletion
 LINES_AT_ONCE = 500
 
 
 class TodoActions(ModelAdmin):
+    """The actions of the list. "Select all" means the whole filtered list, not only the page."""
+
     actions = ["mark_done", "mark_not_done", "export_csv", "export_json_lines", "delete_selected"]
 
     @admin.action(description="Mark done", permissions=["change"])
@@ -50,63 +52,65 @@ class TodoActions(ModelAdmin):
             **self.admin_site.each_context(request),
             "title": "Delete todos",
             "opts": self.opts,
-            "todos": todos[: SHOWN + 1],
-            "shown": SHOWN,
+            "todos": todos[: MAX_LISTED + 1],
+            "max_listed": MAX_LISTED,
             "is_all": request.POST.get("select_across") == "1",
             "selected": request.POST.getlist("_selected_action"),
         }
         return TemplateResponse(request, "admin/todos/todo/delete.html", context)
 
     def _in_chunks(
-        self, request: HttpRequest, todos: QuerySet[Todo], act: Callable[[list[Todo]], int], flag: int, done: str
+        self, request: HttpRequest, todos: QuerySet[Todo], action: Callable[[list[Todo]], int], flag: int, done: str
     ) -> None:
-        deadline, count, is_over = time.monotonic() + MAX_SECONDS, 0, True
-        for chunk in each_chunk(self._sought(request, todos)):
+        """Apply the action to each chunk in a transaction of its own, until MAX_SECONDS are over, and log the count."""
+        deadline, count, is_complete = time.monotonic() + MAX_SECONDS, 0, True
+        for chunk in read_chunks(self._query(request, todos)):
             if time.monotonic() > deadline:
-                is_over = False
+                is_complete = False
                 break
             if chunk:
                 with transaction.atomic():
-                    count += act(chunk)
+                    count += action(chunk)
         text = f"{count:,} todos {done}." if count != 1 else f"1 todo {done}."
         LogEntry.objects.create(
             user_id=request.user.pk or 0, content_type=ContentType.objects.get_for_model(Todo), action_flag=flag,
             object_repr=f"{count:,} todos", change_message=text,
         )  # fmt: skip
         self.message_user(request, text, messages.SUCCESS)
-        if not is_over:
-            self.message_user(request, f"More are left after {MAX_SECONDS:g} s: do it again.", messages.WARNING)
+        if not is_complete:
+            text = f"Stopped after {MAX_SECONDS:g} s. Repeat the action for the todos that are left."
+            self.message_user(request, text, messages.WARNING)
 
-    def _sought(self, request: HttpRequest, todos: QuerySet[Todo]) -> Sought:
-        """`todos`, or where the whole list is meant, the list as its pages find it."""
+    def _query(self, request: HttpRequest, todos: QuerySet[Todo]) -> TodoQuery:
+        """Return the selected todos, or the whole list after "select all"."""
         if request.POST.get("select_across") != "1":
-            return Sought(todos)
-        listed: TodoList = self.get_changelist_instance(request)  # type: ignore[assignment]
-        return listed.sought
+            return TodoQuery(todos)
+        todo_list: TodoList = self.get_changelist_instance(request)  # type: ignore[assignment]
+        return todo_list.todo_query
 
     # --- Export
 
     @admin.action(description="Export as CSV", permissions=["view"])
     def export_csv(self, request: HttpRequest, todos: QuerySet[Todo]) -> StreamingHttpResponse:
-        return _download(csv_lines(_rows(self._sought(request, todos))), "text/csv; charset=utf-8", "todos.csv")
+        return _download(csv_lines(_rows(self._query(request, todos))), "text/csv; charset=utf-8", "todos.csv")
 
     @admin.action(description="Export as JSON Lines", permissions=["view"])
     def export_json_lines(self, request: HttpRequest, todos: QuerySet[Todo]) -> StreamingHttpResponse:
-        return _download(json_lines(_rows(self._sought(request, todos))), "application/jsonl", "todos.jsonl")
+        return _download(json_lines(_rows(self._query(request, todos))), "application/jsonl", "todos.jsonl")
 
 
 def _delete(chunk: list[Todo]) -> int:
-    # Nothing refers to a todo, so there is nothing to collect.
+    # No row refers to a todo, so Django need not look for any.
     return Todo.objects.filter(pk__in=[todo.pk for todo in chunk])._raw_delete(using="default")
 
 
-def _rows(sought: Sought) -> Iterator[Row]:
-    """In chunks, so that the database works only while somebody downloads."""
-    return (Row._make(getattr(todo, name) for name in COLUMNS) for chunk in each_chunk(sought) for todo in chunk)
+def _rows(query: TodoQuery) -> Iterator[Row]:
+    """Yield rows chunk by chunk, so that the database works only as fast as the client downloads."""
+    return (Row._make(getattr(todo, name) for name in COLUMNS) for chunk in read_chunks(query) for todo in chunk)
 
 
 def _download(lines: Iterator[str], content_type: str, name: str) -> StreamingHttpResponse:
-    """In blocks of lines: each of them costs a call to the network."""
+    """Return a streamed file, in blocks of lines: each block costs one write to the network."""
     blocks = iter(lambda: "".join(islice(lines, LINES_AT_ONCE)), "")
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingHttpResponse(blocks, content_type=content_type, headers=headers)

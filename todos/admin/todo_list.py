@@ -1,7 +1,7 @@
-"""The list of todos at a price that grows neither with the table nor with the page: no COUNT, no OFFSET, no numbers.
+"""The list of todos at a cost that grows neither with the table nor with the page: no COUNT, no OFFSET.
 
-A search by title, and the filter "not done", have no index: they look through a window of the newest todos, and "older"
-goes on behind it. The date hierarchy jumps.
+A search by title and the filter "not done" have no index. They search a window of the newest todos, and "Older"
+continues after the window. The date hierarchy jumps to any time.
 """
 
 import json
@@ -13,20 +13,22 @@ from uuid import UUID
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR
-from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from todos.admin.base import ChangeList
 from todos.models import Todo
-from todos.selectors import NEWEST_FIRST, Position, Search, read_page
+from todos.owners import username_of
+from todos.selectors import NEWEST_FIRST, PageCursor, Search, read_page
 
-WINDOW = 100_000
-CHUNK = 2_000
+WINDOW = 100_000  # todos that one page of a search tests
+CHUNK = 2_000  # todos that an action loads at a time
 
 
 class DoneFilter(SimpleListFilter):
+    """Filters by is_done. An index supports "done"; the list searches for "not done" itself."""
+
     title = "done"
     parameter_name = "done"
 
@@ -34,66 +36,61 @@ class DoneFilter(SimpleListFilter):
         return [("yes", "Done"), ("no", "Not done")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Done ones have an index; the list itself looks for others."""
         return queryset.filter(is_done=True) if self.value() == "yes" else queryset
 
 
 class OwnerFilter(SimpleListFilter):
-    """An exact match: to offer all owners would read the whole table. Each owner in the list leads here."""
+    """Filters by one owner, the target of the links in the list. Listing all owners would read the whole table."""
 
     title = parameter_name = "owner"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        asked = request.GET.get(self.parameter_name)
-        return [(asked, name_of(asked) or asked)] if asked else []
+        owner = request.GET.get(self.parameter_name)
+        return [(owner, username_of(owner) or owner)] if owner else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(owner=self.value()) if self.value() else queryset
 
 
-def name_of(owner: str) -> str:
-    """Of the user whose todos are owned by that; empty where it is none's of this database."""
-    is_key = owner.isascii() and owner.isdecimal() and len(owner) < 19
-    return str(User.objects.filter(pk=owner).values_list("username", flat=True).first() or "") if is_key else ""
+class OlderNewerPaginator(Paginator):
+    """Renders the links to the next pages instead of page numbers."""
 
-
-class Pages(Paginator):
     template_name = "admin/todos/todo/pages.html"
 
 
-class Sought(NamedTuple):
-    """`todos` have an index in the list's order; `search` looks among them for what has none."""
+class TodoQuery(NamedTuple):
+    """Todos in the list's order, narrowed by conditions with an index, and the search for those without one."""
 
     todos: QuerySet[Todo]
     search: Search | None = None
 
 
 class TodoList(ChangeList):
-    """`newer` and `older` are the query strings of the next pages, empty without any."""
+    """A page of the list; `newer` and `older` are the query strings of its neighbours, empty if there are none."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Todo]:
-        """All that is asked for, as an action on the whole list takes it."""
-        asked, self.query = self.query, ""
+        """Return all todos of the list as one query set, for the actions on selected todos."""
+        query, self.query = self.query, ""
         self.indexed: QuerySet[Todo] = super().get_queryset(request, exclude_parameters).order_by(*NEWEST_FIRST)
-        self.query = asked
+        self.query = query
         return self._matching(self.indexed)
 
     def get_results(self, request: HttpRequest) -> None:
-        position = _position(request)
-        page = read_page(self.sought.todos, position, self.list_per_page, search=self.sought.search)
-        backwards = position is not None and position.backwards
+        cursor = _cursor(request)
+        page = read_page(self.todo_query.todos, cursor, self.list_per_page, search=self.todo_query.search)
+        backwards = cursor is not None and cursor.backwards
         self.result_list = page.todos[::-1] if backwards else page.todos
         links = (page.behind, page.ahead) if backwards else (page.ahead, page.behind)
         self.older, self.newer = map(self._link, links)
         self.searched_to = page.searched_to
-        self._settle(is_whole=not position and not page.ahead)
+        self._set_template_variables(is_whole=not cursor and not page.ahead)
 
     @property
-    def sought(self) -> "Sought":
-        """All that is asked for, as a page of it is found."""
-        if self._is_slow:
-            return Sought(self.indexed, Search(self._condition, WINDOW))
-        return Sought(self._matching(self.indexed))
+    def todo_query(self) -> TodoQuery:
+        """All todos of the list, in the form that read_page takes."""
+        if self._needs_search:
+            return TodoQuery(self.indexed, Search(self._condition, WINDOW))
+        return TodoQuery(self._matching(self.indexed))
 
     def _matching(self, todos: QuerySet[Todo]) -> QuerySet[Todo]:
         return todos.filter(pk=self._id) if self._id else todos.filter(self._condition)
@@ -108,8 +105,7 @@ class TodoList(ChangeList):
         return self.params.get(DoneFilter.parameter_name) == "no"
 
     @property
-    def _is_slow(self) -> bool:
-        """No index finds the page."""
+    def _needs_search(self) -> bool:
         return bool(not self._id and (self.query or self._only_open))
 
     @cached_property
@@ -119,44 +115,44 @@ class TodoList(ChangeList):
         except ValueError:
             return None
 
-    def _link(self, position: Position | None) -> str:
-        return self.get_query_string({PAGE_VAR: position.encode()}) if position else ""
+    def _link(self, cursor: PageCursor | None) -> str:
+        return self.get_query_string({PAGE_VAR: cursor.encode()}) if cursor else ""
 
-    def _settle(self, *, is_whole: bool) -> None:
-        """What the templates of the admin ask a list for."""
-        self.queryset = self.indexed  # of the date hierarchy, which finds its periods by an index
-        self.paginator = Pages([], self.list_per_page)
+    def _set_template_variables(self, *, is_whole: bool) -> None:
+        """Set what the admin's templates expect of a list."""
+        self.queryset = self.indexed  # for the date hierarchy, which finds its periods by an index
+        self.paginator = OlderNewerPaginator([], self.list_per_page)
         shown = len(self.result_list)
         self.is_whole = is_whole
-        self.result_count = shown if is_whole else max(planned_rows(self.indexed), shown + 1)
+        self.result_count = shown if is_whole else max(_estimated_rows(self.indexed), shown + 1)
         self.full_result_count, self.show_full_result_count = self.result_count, False
         self.show_admin_actions = True
         self.can_show_all, self.multi_page = False, not is_whole
 
 
-def _position(request: HttpRequest) -> Position | None:
-    if not (cursor := request.GET.get(PAGE_VAR)):
+def _cursor(request: HttpRequest) -> PageCursor | None:
+    if not (text := request.GET.get(PAGE_VAR)):
         return None
     try:
-        return Position.decode(cursor)
-    except (ValueError, IndexError) as exc:
+        return PageCursor.decode(text)
+    except ValueError as exc:
         raise IncorrectLookupParameters(str(exc)) from exc
 
 
-def planned_rows(todos: QuerySet[Any]) -> int:
-    """PostgreSQL's own estimate, which costs no more than a plan."""
+def _estimated_rows(todos: QuerySet[Any]) -> int:
+    """Return the planner's estimate, which reads no row."""
     (plan,) = json.loads(todos.order_by().explain(format="json"))
     return int(plan["Plan"]["Plan Rows"])
 
 
-def each_chunk(sought: Sought) -> Iterator[list[Todo]]:
-    """All of them, newest first, in constant memory; a chunk is empty where a window of the search is.
+def read_chunks(query: TodoQuery) -> Iterator[list[Todo]]:
+    """Yield all todos in chunks, newest first, in constant memory. A chunk is empty if its window has no match.
 
-    No cursor of the database: its transaction would stay open for as long as somebody downloads. Nor one statement for
-    all of a search: in a large table it would take longer than a statement may.
+    Each chunk is a statement of its own. A database cursor would keep its transaction open during a whole download,
+    and one statement for a search in a large table would exceed the statement time-out.
     """
-    page = read_page(sought.todos, None, CHUNK, search=sought.search)
+    page = read_page(query.todos, None, CHUNK, search=query.search)
     yield page.todos
     while page.ahead:
-        page = read_page(sought.todos, page.ahead, CHUNK, search=sought.search)
+        page = read_page(query.todos, page.ahead, CHUNK, search=query.search)
         yield page.todos

@@ -1,4 +1,4 @@
-"""The form of the poll's schedule: numbers with their ranges and costs in place of JSON."""
+"""The form for tuning a poll's schedule: numbers with their ranges and costs instead of JSON."""
 
 import json
 from typing import Any
@@ -15,28 +15,29 @@ MAX_INTERVAL_SECONDS = 3600
 FIELDS = ["enabled", "every_seconds", *PollOptions.model_fields]
 
 
-def _number(title: str, least: int, most: int, about: str) -> forms.IntegerField:
+def _number(label: str, minimum: int, maximum: int, about: str) -> forms.IntegerField:
     widget = UnfoldAdminIntegerFieldWidget(attrs={"inputmode": "numeric"})
-    return forms.IntegerField(
-        label=title, min_value=least, max_value=most, widget=widget, help_text=f"{least:,} to {most:,}. {about}"
-    )
+    help_text = f"{minimum:,} to {maximum:,}. {about}"
+    return forms.IntegerField(label=label, min_value=minimum, max_value=maximum, widget=widget, help_text=help_text)
 
 
 def _field(name: str) -> forms.IntegerField:
     option = PollOptions.model_fields[name]
-    least: Any = next(limit.ge for limit in option.metadata if isinstance(limit, Ge))
-    most: Any = next(limit.le for limit in option.metadata if isinstance(limit, Le))
+    minimum: Any = next(limit.ge for limit in option.metadata if isinstance(limit, Ge))
+    maximum: Any = next(limit.le for limit in option.metadata if isinstance(limit, Le))
     extra: Any = option.json_schema_extra
-    return _number(str(option.title), least, most, f"{option.description} {extra['cost']}")
+    return _number(str(option.title), minimum, maximum, f"{option.description} {extra['cost']}")
 
 
 class PollNumbersForm(forms.Form):
+    """The numbers alone, for a forecast."""
+
     every_seconds = _number(
         "Interval",
         1,
         MAX_INTERVAL_SECONDS,
-        "Seconds between two polls' starts. Time budget divided by interval is the number of polls at a time."
-        " Shorter: more polls share the partitions, and each occupies a worker process.",
+        "Seconds between the starts of two polls. Time budget divided by interval is the number of concurrent polls."
+        " If shorter, more polls share the partitions, and each occupies a worker process.",
     )
     timeout_ms = _field("timeout_ms")
     max_records = _field("max_records")
@@ -44,16 +45,18 @@ class PollNumbersForm(forms.Form):
     dead_letter_percent = _field("dead_letter_percent")
 
     def options(self) -> PollOptions:
-        """Of a valid form."""
+        """Return the options; the form must be valid."""
         return PollOptions(**{name: self.cleaned_data[name] for name in PollOptions.model_fields})
 
 
 class PollTuningForm(PollNumbersForm, forms.ModelForm):
+    """The numbers and the switch of a stored schedule."""
+
     class Meta:
         model = PeriodicTask
         fields = ["enabled"]
         labels = {"enabled": "Polling"}
-        help_texts = {"enabled": "Off is a pause: todos wait in Kafka, as long as its retention lasts."}
+        help_texts = {"enabled": "Off pauses polling: todos wait in Kafka until its retention deletes them."}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,7 +75,7 @@ class PollTuningForm(PollNumbersForm, forms.ModelForm):
 
 
 def is_tunable(task: PeriodicTask | None) -> bool:
-    """A poll every so many whole seconds; whatever else beat can do has the ordinary form."""
+    """Return whether the tuning form can express the schedule: a poll at an interval of whole seconds."""
     return (
         task is not None
         and task.task == POLL_TASK

@@ -1,4 +1,4 @@
-"""POST /api/todos/bulk/: one thing done to many todos, in one transaction of two statements."""
+"""POST /api/todos/bulk/: one action on many todos, in one transaction of two statements."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,14 +20,14 @@ OUTCOMES = ["changed", "unchanged", "deleted", "not_found"]
 
 class IdField(serializers.UUIDField):
     def to_internal_value(self, data: Any) -> UUID:
-        """REST framework takes numbers too."""
+        """Refuse numbers, which REST framework would accept."""
         if not isinstance(data, str):
             self.fail("invalid", value=data)
         return super().to_internal_value(data)
 
 
 class BulkSerializer(serializers.Serializer):
-    """What to do, and to which todos."""
+    """The action, and the ids of its todos."""
 
     action = serializers.ChoiceField(ACTIONS)
     ids = serializers.ListField(child=IdField(), min_length=1, max_length=MAX_IDS)
@@ -39,31 +39,32 @@ class BulkResultSerializer(serializers.Serializer):
 
 
 class BulkAnswerSerializer(serializers.Serializer):
-    """`results` are in the order of the ids."""
+    """The results, in the order of the ids."""
 
     results = BulkResultSerializer(many=True)
 
 
-def act(todos: QuerySet[Todo], action: str, ids: Sequence[UUID]) -> Iterator[dict[str, str]]:
+def apply_bulk(todos: QuerySet[Todo], action: str, ids: Sequence[UUID]) -> Iterator[dict[str, str]]:
+    """Apply the action to those of `todos` that have one of the ids, and yield one result for each id."""
     results = _delete(todos, ids) if action == DELETE else _mark(todos, ids, is_done=IS_DONE[action])
     return ({"id": str(todo_id), "result": results.get(todo_id, "not_found")} for todo_id in ids)
 
 
 @transaction.atomic
 def _mark(todos: QuerySet[Todo], ids: Sequence[UUID], *, is_done: bool) -> dict[UUID, str]:
-    found = dict(_locked(todos, ids).values_list("pk", "is_done"))
-    changed = {pk for pk, was_done in found.items() if was_done is not is_done}
+    states = dict(_locked(todos, ids).values_list("pk", "is_done"))
+    changed = {pk for pk, was_done in states.items() if was_done is not is_done}
     Todo.objects.filter(pk__in=changed).update(is_done=is_done, updated_at=timezone.now())
-    return {pk: "changed" if pk in changed else "unchanged" for pk in found}
+    return {pk: "changed" if pk in changed else "unchanged" for pk in states}
 
 
 @transaction.atomic
 def _delete(todos: QuerySet[Todo], ids: Sequence[UUID]) -> dict[UUID, str]:
-    found = list(_locked(todos, ids).values_list("pk", flat=True))
-    Todo.objects.filter(pk__in=found).delete()
-    return dict.fromkeys(found, "deleted")
+    existing = list(_locked(todos, ids).values_list("pk", flat=True))
+    Todo.objects.filter(pk__in=existing).delete()
+    return dict.fromkeys(existing, "deleted")
 
 
 def _locked(todos: QuerySet[Todo], ids: Sequence[UUID]) -> QuerySet[Todo]:
-    """In one order, so that two of these never wait for each other."""
+    """Lock the rows in the order of their keys, so that two bulk requests cannot deadlock."""
     return todos.filter(pk__in=ids).order_by("pk").select_for_update()

@@ -1,33 +1,35 @@
-"""Cursor pagination whose price does not depend on the page."""
+"""Pages of GET /api/todos/, at a cost that does not depend on the page."""
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
-from todos.api.query import OLDEST_FIRST, ListQuery, indexed, search
+from todos.api.query import OLDEST_FIRST, ListQuery
 from todos.models import Todo
-from todos.selectors import Position, read_page
+from todos.selectors import PageCursor, Search, read_page
+
+WINDOW = 10_000  # todos that one page of a search tests: about 10 ms
 
 
 class KeysetPagination(CursorPagination):
-    """DRF's cursor pagination, over the pair (created_at, id).
+    """DRF's cursor pagination over the pair (created_at, id).
 
-    DRF's own cursor is a created_at and a count; it goes astray where more than 1,000 todos share a created_at,
-    as bulk producers make them.
+    DRF's own cursor is a created_at and a count. It skips todos if more than 1,000 share a created_at, as those of a
+    bulk producer may.
     """
 
     def paginate_queryset(self, queryset: QuerySet[Todo], request: Request, view: Any = None) -> list[Todo]:  # type: ignore[override]
         query = ListQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        asked, self.request = query.validated_data, request
-        position, upwards = asked.get("cursor"), asked["ordering"] == OLDEST_FIRST
-        todos, size = indexed(queryset, asked), asked["page_size"]
-        page = read_page(todos, position, size, search=search(asked), backwards=upwards)
-        # A list with the oldest first is the same list, read from its other end.
-        turned = position is not None and position.backwards is not upwards
+        params, self.request = query.validated_data, request
+        cursor, oldest_first = params.get("cursor"), params["ordering"] == OLDEST_FIRST
+        todos, search = _filter_indexed(queryset, params), _search(params)
+        page = read_page(todos, cursor, params["page_size"], search=search, backwards=oldest_first)
+        # The list with the oldest first is the same list, read from its other end.
+        turned = cursor is not None and cursor.backwards is not oldest_first
         self._next, self._previous = (page.behind, page.ahead) if turned else (page.ahead, page.behind)
         self.has_next, self.has_previous = self._next is not None, self._previous is not None
         self.page: list[Todo] = page.todos[::-1] if turned else page.todos
@@ -39,7 +41,24 @@ class KeysetPagination(CursorPagination):
     def get_previous_link(self) -> str | None:
         return self._link(self._previous)
 
-    def _link(self, position: Position | None) -> str | None:
-        if position is None:
+    def _link(self, cursor: PageCursor | None) -> str | None:
+        if cursor is None:
             return None
-        return replace_query_param(self.request.build_absolute_uri(), self.cursor_query_param, position.encode())
+        return replace_query_param(self.request.build_absolute_uri(), self.cursor_query_param, cursor.encode())
+
+
+def _filter_indexed(todos: QuerySet[Todo], params: dict[str, Any]) -> QuerySet[Todo]:
+    """Apply the conditions that an index supports."""
+    if "created_after" in params:
+        todos = todos.filter(created_at__gte=params["created_after"])
+    if "created_before" in params:
+        todos = todos.filter(created_at__lt=params["created_before"])
+    return todos.filter(is_done=True) if params.get("is_done") else todos
+
+
+def _search(params: dict[str, Any]) -> Search | None:
+    """Return the other conditions."""
+    condition = Q(title__icontains=params["search"]) if "search" in params else Q()
+    if params.get("is_done") is False:
+        condition &= Q(is_done=False)
+    return Search(condition, WINDOW) if condition else None

@@ -1,3 +1,5 @@
+"""JSON bodies of bounded size and depth."""
+
 from io import BytesIO
 from typing import IO, Any
 
@@ -15,15 +17,17 @@ class BodyTooLarge(APIException):
 
 
 class BoundedJSONParser(BaseParser):
-    """Takes no more than the edge does, and survives what is nested too deeply.
+    """Reads no more bytes than the edge does, and answers 400 to a body that is nested too deeply.
 
-    Not a JSONParser: REST framework would read the body beforehand and answer a large one with Django's HTML.
+    It does not inherit from JSONParser: REST framework would read such a body first, and answer a large one with
+    Django's HTML page.
     """
 
     media_type = JSONParser.media_type
     renderer_class = JSONParser.renderer_class
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Return the parsed body. Raises BodyTooLarge or ParseError."""
         body = stream.read(MAX_BODY_BYTES + 1)
         if len(body) > MAX_BODY_BYTES:
             raise BodyTooLarge

@@ -1,50 +1,47 @@
-"""What may be asked in a URL, and the todos that are meant by it."""
+"""The parameters in the URLs of the API."""
 
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
-from django.db.models import Q, QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from edge_api.contract import EARLIEST, LATEST, TITLE_MAX
 from todos.api.serializers import PlainField
-from todos.models import Todo
-from todos.selectors import Position, Search
+from todos.selectors import PageCursor
 
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
-WINDOW = 10_000  # todos that one page of a search looks at: some 10 ms
-NO_MOMENT = "Must be ISO 8601 with an offset from UTC, such as 2026-01-31T12:00:00Z; a + is %2B in a URL."
+NOT_A_TIME = "Must be ISO 8601 with an offset from UTC, such as 2026-01-31T12:00:00Z; a + is %2B in a URL."
 LONGEST_WAIT_SECONDS = 10
 NEWEST_FIRST, OLDEST_FIRST = "-created_at", "created_at"
 
 
 @extend_schema_field({"type": "string", "format": "cursor"})
 class CursorField(serializers.Field):
-    def to_internal_value(self, data: Any) -> Position:
+    def to_internal_value(self, data: Any) -> PageCursor:
         try:
-            return Position.decode(str(data))
-        except (ValueError, IndexError):
+            return PageCursor.decode(str(data))
+        except ValueError:
             raise serializers.ValidationError("Must come from a link of this list.") from None
 
 
 @extend_schema_field(OpenApiTypes.DATETIME)
-class MomentField(serializers.Field):
+class TimeField(serializers.Field):
     def to_internal_value(self, data: Any) -> datetime:
-        """A moment that no todo can have stands for the nearest one that it can."""
+        """Return the nearest time that a todo can have."""
         try:
-            moment = datetime.fromisoformat(str(data).upper())
+            time = datetime.fromisoformat(str(data).upper())
         except ValueError:
-            raise serializers.ValidationError(NO_MOMENT) from None
-        if moment.tzinfo is None:
-            raise serializers.ValidationError(NO_MOMENT)
-        return min(max(moment, EARLIEST), LATEST).astimezone(UTC)
+            raise serializers.ValidationError(NOT_A_TIME) from None
+        if time.tzinfo is None:
+            raise serializers.ValidationError(NOT_A_TIME)
+        return min(max(time, EARLIEST), LATEST).astimezone(UTC)
 
 
 @extend_schema_field(OpenApiTypes.BOOL)
-class SwitchField(serializers.Field):
+class TrueOrFalseField(serializers.Field):
     def to_internal_value(self, data: Any) -> bool:
         if data not in ("true", "false"):
             raise serializers.ValidationError("Must be true or false.")
@@ -63,7 +60,7 @@ class SearchField(PlainField):
 
 class SecondsField(serializers.FloatField):
     def to_internal_value(self, data: Any) -> float:
-        """What is not a number is neither too small nor too large."""
+        """Refuse NaN and infinity, which pass any comparison with the limits."""
         seconds = float(super().to_internal_value(data))
         if not isfinite(seconds):
             self.fail("invalid")
@@ -71,56 +68,44 @@ class SecondsField(serializers.FloatField):
 
 
 class Query(serializers.Serializer):
-    """Every parameter there is; another one, or one given twice, is refused."""
+    """Parameters of a URL. An unknown parameter, or one given twice, is an error."""
 
     def to_internal_value(self, data: Any) -> Any:
-        known = {*self.fields, "format"}  # the latter is REST framework's own
-        strange = {name: "Is no parameter here." for name in data if name not in known}
+        known = {*self.fields, "format"}  # REST framework's own
+        unknown = {name: "Is not a parameter of this path." for name in data if name not in known}
         twice = {name: "Must be given once." for name in data if len(data.getlist(name)) > 1}
-        if strange or twice:
-            raise serializers.ValidationError(strange | twice)
+        if unknown or twice:
+            raise serializers.ValidationError(unknown | twice)
         return super().to_internal_value(data.dict())
 
 
 class ListQuery(Query):
-    """Of GET /api/todos/."""
+    """The parameters of GET /api/todos/."""
 
-    is_done = SwitchField(required=False, help_text="Only what is done, or what is not.")
-    created_after = MomentField(required=False, help_text="Created at this moment or later.")
-    created_before = MomentField(required=False, help_text="Created before this moment, and not at it.")
+    is_done = TrueOrFalseField(required=False, help_text="Only todos that are done, or only those that are not.")
+    created_after = TimeField(required=False, help_text="Created at this time or later.")
+    created_before = TimeField(required=False, help_text="Created before this time.")
     search = SearchField(
         required=False,
         max_length=TITLE_MAX,
         trim_whitespace=False,
-        help_text="A part of the title, in any case of its letters.",
+        help_text="A part of the title, in upper or lower case.",
     )
     ordering = serializers.ChoiceField(
         [NEWEST_FIRST, OLDEST_FIRST], required=False, default=NEWEST_FIRST, help_text="Newest first, or oldest first."
     )
     page_size = PageSizeField(
-        required=False, default=PAGE_SIZE, min_value=1, help_text=f"{MAX_PAGE_SIZE:,} at most; more is taken for that."
+        required=False,
+        default=PAGE_SIZE,
+        min_value=1,
+        help_text=f"At most {MAX_PAGE_SIZE:,}; a larger number counts as {MAX_PAGE_SIZE:,}.",
     )
     cursor = CursorField(required=False, help_text="From `next` or `previous` of another page.")
 
 
 class ReceiptQuery(Query):
+    """The parameters of GET /api/receipts/<todo id>/<partition>-<offset>/."""
+
     wait = SecondsField(
-        default=0, min_value=0, max_value=LONGEST_WAIT_SECONDS, help_text="Seconds to wait at most until it is known."
+        default=0, min_value=0, max_value=LONGEST_WAIT_SECONDS, help_text="How many seconds to wait for the outcome."
     )
-
-
-def indexed(todos: QuerySet[Todo], asked: dict[str, Any]) -> QuerySet[Todo]:
-    """Narrowed as far as an index does it."""
-    if "created_after" in asked:
-        todos = todos.filter(created_at__gte=asked["created_after"])
-    if "created_before" in asked:
-        todos = todos.filter(created_at__lt=asked["created_before"])
-    return todos.filter(is_done=True) if asked.get("is_done") else todos
-
-
-def search(asked: dict[str, Any]) -> Search | None:
-    """What is left, which no index finds."""
-    condition = Q(title__icontains=asked["search"]) if "search" in asked else Q()
-    if asked.get("is_done") is False:
-        condition &= Q(is_done=False)
-    return Search(condition, WINDOW) if condition else None

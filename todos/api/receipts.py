@@ -1,4 +1,4 @@
-"""GET /api/receipts/<todo id>/<partition>-<offset>/: what became of one request to add a todo."""
+"""GET /api/receipts/<todo id>/<partition>-<offset>/: the outcome of one request to add a todo."""
 
 from typing import Any
 from uuid import UUID
@@ -10,23 +10,23 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from todos.api.problems import MAX_ERRORS
+from edge_api.shared.problems import shown_errors
+from todos.api import openapi
 from todos.api.query import ReceiptQuery
-from todos.api.receipt_docs import documented_receipt
 from todos.owners import request_owner
 from todos.receipts.lookup import Place, Receipt, Status, find_receipt
 from todos.receipts.waiter import LedgerWatch
 
 RETRY_AFTER_SECONDS = 1
 
-# The other half of this process' threads answers everybody else.
+# Half of this process's threads may wait; the others keep answering.
 watch = LedgerWatch(settings.KAFKA.topic, most=settings.WEB_THREADS // 2)
 
 
 class ReceiptView(APIView):
-    """What became of one request: pending, stored, rejected, conflict, deleted or lost."""
+    """The outcome of one request: pending, stored, rejected, conflict, deleted or lost."""
 
-    @documented_receipt
+    @openapi.read_receipt
     def get(self, request: Request, todo_id: UUID, partition: int, offset: int) -> Response:
         query = ReceiptQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
@@ -38,22 +38,21 @@ class ReceiptView(APIView):
         headers = {"Cache-Control": "no-store"}
         if receipt.status is Status.PENDING:
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return Response(_shown(receipt, request), headers=headers)
+        return Response(_body(receipt, request), headers=headers)
 
 
 def _find(place: Place, request: Request) -> Receipt:
-    """Raises NotFound."""
     receipt = find_receipt(place, request_owner(request))
     if receipt is None:
         raise NotFound("There is no such receipt.")
     return receipt
 
 
-def _shown(receipt: Receipt, request: Request) -> dict[str, Any]:
+def _body(receipt: Receipt, request: Request) -> dict[str, Any]:
     todo = receipt.todo
     return {
         "status": receipt.status,
         "todo": reverse("todo-detail", [todo.id], request=request) if todo else None,
         "reason": receipt.reason or None,
-        "errors": [error._asdict() for error in receipt.errors[:MAX_ERRORS]],
+        "errors": shown_errors(receipt.errors),
     }

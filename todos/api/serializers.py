@@ -1,3 +1,5 @@
+"""Todos in requests and responses."""
+
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -5,25 +7,28 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from todos.models import Todo
-from todos.validators import DESCRIPTION, TITLE, InvalidText, Text
+from todos.validators import DESCRIPTION, TITLE, InvalidText, TextValidator
 
 
 @extend_schema_field({"type": "string", "pattern": r"^[^\u0000]*$"})
 class PlainField(serializers.CharField):
-    """As REST framework has it; the document would not tell that it refuses U+0000."""
+    """REST framework's CharField; documents that U+0000 is refused."""
 
 
 class ContractField(serializers.Field):
-    """Not a CharField, which trims other characters, turns numbers into text, and has its own say in the document."""
+    """A text by the contract's rules.
 
-    text: Text
+    A CharField would trim other characters, turn numbers into text, and document its own rules.
+    """
+
+    validator: TextValidator
 
     def run_validation(self, data: Any = empty) -> Any:
         is_empty, data = self.validate_empty_values(data)
         if is_empty:
             return data
         try:
-            return self.text.check(data)
+            return self.validator.check(data)
         except InvalidText as exc:
             raise serializers.ValidationError(str(exc)) from exc
 
@@ -33,15 +38,17 @@ class ContractField(serializers.Field):
 
 @extend_schema_field(TITLE.adapter.json_schema())
 class TitleField(ContractField):
-    text = TITLE
+    validator = TITLE
 
 
 @extend_schema_field(DESCRIPTION.adapter.json_schema())
 class DescriptionField(ContractField):
-    text = DESCRIPTION
+    validator = DESCRIPTION
 
 
 class StrictBooleanField(serializers.BooleanField):
+    """Refuses numbers and texts, which REST framework would accept."""
+
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
@@ -49,7 +56,7 @@ class StrictBooleanField(serializers.BooleanField):
 
 
 class TodoSerializer(serializers.ModelSerializer[Todo]):
-    """A todo; title, description and is_done may be changed."""
+    """A todo. Its title, description and is_done can be changed."""
 
     title = TitleField()
     description = DescriptionField(required=False, style={"base_template": "textarea.html"})

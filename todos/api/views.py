@@ -1,3 +1,5 @@
+"""/api/todos/: list, read, replace, change, delete, and one action on many."""
+
 from typing import Any
 
 from django.db import transaction
@@ -9,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from todos.api import docs
-from todos.api.bulk import BulkSerializer, act
-from todos.api.etags import check_match, tagged, unless_known
+from todos.api import openapi
+from todos.api.bulk import BulkSerializer, apply_bulk
+from todos.api.etags import not_modified_or, require_if_match, with_etag
 from todos.api.serializers import TodoSerializer
 from todos.models import Todo
 from todos.owners import request_owner
@@ -20,7 +22,11 @@ CHANGING = {"update", "partial_update", "destroy"}
 
 
 @extend_schema_view(
-    list=docs.listed, retrieve=docs.read, update=docs.replaced, partial_update=docs.changed, destroy=docs.deleted
+    list=openapi.list_todos,
+    retrieve=openapi.read_todo,
+    update=openapi.replace_todo,
+    partial_update=openapi.change_todo,
+    destroy=openapi.delete_todo,
 )
 class TodoViewSet(
     mixins.ListModelMixin,
@@ -31,26 +37,26 @@ class TodoViewSet(
 ):
     """Your todos, newest first. To create one, POST it to the edge."""
 
-    queryset = Todo.objects.none()  # for the router and the pages; get_queryset() knows whose are asked for
+    queryset = Todo.objects.none()  # for the router and the browsable page; get_queryset() selects by owner
     serializer_class = TodoSerializer
 
     def get_queryset(self) -> QuerySet[Todo]:
         return Todo.objects.of_owner(request_owner(self.request))
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """What is to be changed stays as it was read until it is: the row is locked."""
+        """Lock the row before a change, so that it cannot change after If-Match was compared."""
         todos = super().filter_queryset(queryset)
         return todos.select_for_update() if self.action in CHANGING else todos
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return unless_known(request, super().retrieve(request, *args, **kwargs))
+        return not_modified_or(super().retrieve(request, *args, **kwargs), request)
 
     @transaction.atomic
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return tagged(super().update(request, *args, **kwargs))
+        return with_etag(super().update(request, *args, **kwargs))
 
     def perform_update(self, serializer: BaseSerializer[Todo]) -> None:
-        self._check_match(serializer.instance)
+        self._require_if_match(serializer.instance)
         super().perform_update(serializer)
 
     @transaction.atomic
@@ -58,16 +64,16 @@ class TodoViewSet(
         return super().destroy(request, *args, **kwargs)
 
     def perform_destroy(self, instance: Todo) -> None:
-        self._check_match(instance)
+        self._require_if_match(instance)
         super().perform_destroy(instance)
 
-    def _check_match(self, todo: Todo | None) -> None:
-        check_match(self.request, TodoSerializer(todo).data)
+    def _require_if_match(self, todo: Todo | None) -> None:
+        require_if_match(self.request, TodoSerializer(todo).data)
 
-    @docs.bulk
+    @openapi.change_many
     @action(detail=False, methods=["post"], serializer_class=BulkSerializer, pagination_class=None)
     def bulk(self, request: Request) -> Response:
-        """Marks or deletes up to 1,000 todos, all in one transaction; each of them gets a result."""
-        asked = self.get_serializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        return Response({"results": list(act(self.get_queryset(), **asked.validated_data))})
+        """Mark or delete up to 1,000 todos in one transaction, and return a result for each of them."""
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return Response({"results": list(apply_bulk(self.get_queryset(), **serializer.validated_data))})

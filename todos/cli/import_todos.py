@@ -8,8 +8,8 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColu
 from rich.progress import Progress as Bar
 
 from todos.dead_letters.rendering import printable
-from todos.transfer.imports.check import Rejected
-from todos.transfer.imports.state import Progress
+from todos.transfer.imports.job import Progress
+from todos.transfer.imports.lines import RejectedLine
 
 SHOWN_REJECTS = 10
 
@@ -35,7 +35,7 @@ class FirstRejects:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def add(self, rejected: Rejected) -> None:
+    def add(self, rejected: RejectedLine) -> None:
         if len(self.lines) < SHOWN_REJECTS:
             why = "; ".join(f"{field}: {message}" for field, message in rejected.errors.items())
             self.lines.append(f"line {rejected.number}: {printable(why.encode(errors='backslashreplace'))}")

@@ -1,4 +1,4 @@
-"""One change to many dead letters: a field of their JSON is set, and each is kept only if it is valid then."""
+"""Set one field of many dead letters' JSON, and keep the edit of each letter that is valid afterwards."""
 
 import json
 from typing import Any
@@ -7,53 +7,53 @@ from django.db import transaction
 
 from edge_api.contract import InvalidPayload
 from todos.dead_letters import service as dead_letters
-from todos.dead_letters.service import Refused
+from todos.dead_letters.service import ActionRefused
 from todos.models import DeadLetter
 
 
-class NoField(ValueError):
-    """The payload has no place for the field; the message says why."""
+class FieldNotSettable(ValueError):
+    """Raised when the field cannot be set in a payload; the message says why."""
 
 
-class InvalidChange(ValueError):
-    """No such field or value can be set; the message says why."""
+class InvalidFieldEdit(ValueError):
+    """Raised when the field or the value cannot be set in any payload; the message says why."""
 
 
-class Change:
-    """Set the field at a dotted path, `title` or `meta.source`, to a value in JSON."""
+class FieldEdit:
+    """Sets the field at a dotted path, such as `title` or `meta.source`, to a JSON value."""
 
     def __init__(self, path: str, value: str) -> None:
-        """Raises InvalidChange."""
+        """Raises InvalidFieldEdit."""
         self.names = [name.strip() for name in path.split(".")]
         if not all(self.names):
-            raise InvalidChange("Field: a name, or names with dots between them.")
+            raise InvalidFieldEdit("Field: must be a name, or names separated by dots.")
         try:
             self.value = json.loads(value)
         except (ValueError, RecursionError):
-            raise InvalidChange('Value: must be JSON, a text in quotes: "Do homework".') from None
+            raise InvalidFieldEdit('Value: must be JSON. Put a text into quotes: "Do homework".') from None
 
     def apply(self, payload: bytes) -> bytes:
-        """Raises NoField where the payload is no object, or the path leads through something else."""
+        """Return the payload with the field set. Raises FieldNotSettable if the path leads through a non-object."""
         try:
             body = json.loads(payload)
         except (ValueError, RecursionError):
-            raise NoField("body: must be JSON; edit it by hand") from None
+            raise FieldNotSettable("body: must be JSON; edit it by hand") from None
         *parents, name = self.names
-        within: Any = body
+        target: Any = body
         for parent in parents:
-            within = within.setdefault(parent, {}) if isinstance(within, dict) else None
-        if not isinstance(within, dict):
-            raise NoField(f"no object to set {'.'.join(self.names)} in")
-        within[name] = self.value
+            target = target.setdefault(parent, {}) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise FieldNotSettable(f"there is no object to set {'.'.join(self.names)} in")
+        target[name] = self.value
         return json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass")
 
 
 @transaction.atomic
-def edit_field(letter_id: int, change: Change, *, by: str) -> None:
-    """Raises Refused; then the letter stays as it is."""
-    dead_letters.check_discard(letter_id)  # it is there, and open
+def edit_field(letter_id: int, field_edit: FieldEdit, *, by: str) -> None:
+    """Set the field and keep the edited payload. Raises ActionRefused."""
+    dead_letters.check_discard(letter_id)  # it exists, and is open
     letter = DeadLetter.objects.select_for_update().get(pk=letter_id)
     try:
-        dead_letters.edit(letter_id, change.apply(dead_letters.payload_of(letter)), by=by)
-    except (InvalidPayload, NoField) as exc:
-        raise Refused(f"{letter}: not valid: {exc}") from exc
+        dead_letters.edit(letter_id, field_edit.apply(dead_letters.payload_of(letter)), by=by)
+    except (InvalidPayload, FieldNotSettable) as exc:
+        raise ActionRefused(f"{letter}: not valid: {exc}") from exc

@@ -1,4 +1,4 @@
-"""Bytes that anyone may have sent, as text that is safe to show on a page or in a terminal."""
+"""Untrusted bytes as text that is safe to show on a page or in a terminal."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ SHOWN_BYTES = 4096
 
 
 def printable(data: bytes | memoryview | None, limit: int = SHOWN_BYTES) -> str:
-    """What is not printable appears as an escape; what is longer than `limit` bytes is cut."""
+    """Return the text with escapes for unprintable characters, cut after `limit` bytes."""
     if data is None:
         return "none"
     text = "".join(
@@ -18,12 +18,12 @@ def printable(data: bytes | memoryview | None, limit: int = SHOWN_BYTES) -> str:
 
 
 def printable_headers(headers: Sequence[tuple[str, bytes | None]]) -> str:
-    """A line for each header."""
+    """Return one line for each header."""
     return "\n".join(f"{printable(name.encode())}: {printable(value)}" for name, value in headers) or "none"
 
 
 def editable_json(payload: bytes) -> str:
-    """For a text box: what is not printable becomes JSON's own escape, so that the meaning stays."""
+    """Return the text for a text box, with JSON escapes for unprintable characters, so that its meaning stays."""
     return "".join(
         char if char.isprintable() or char in "\t\r\n" else json.dumps(char)[1:-1]
         for char in payload.decode(errors="backslashreplace")

@@ -1,1 +1,1 @@
-"""Who may use the API: keys, the tokens signed with them, and their verification. The edge verifies by itself."""
+"""Tokens of API clients: the keys that sign them, how they are issued, and how the API verifies them."""

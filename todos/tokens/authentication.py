@@ -1,4 +1,4 @@
-"""REST framework's part: who asks, and whether they may. A session of the admin is as good as a token."""
+"""Authentication and permission of the API's clients, by a token or by a session of the admin."""
 
 from typing import Any
 
@@ -10,23 +10,26 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from edge_api.contract.tokens import READ, WRITE, InvalidToken, Token, kid_of, verify
+from todos.owners import user_id_of
 from todos.tokens.keys import known_key
 
 CHALLENGE = 'Bearer realm="todo"'
 
 
 class TokenAuthentication(BaseAuthentication):
+    """Authenticates a request by its bearer token. The user must exist and be active."""
+
     def authenticate(self, request: Request) -> tuple[User, Token] | None:
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
         try:
             token = _verified(credentials.strip())
-            user = User.objects.filter(pk=_key_of(token), is_active=True).first()
+            user = User.objects.filter(pk=_user_id(token), is_active=True).first()
         except InvalidToken as exc:
             raise AuthenticationFailed(f"The token {exc}.") from None
         if user is None:
-            raise AuthenticationFailed("The token's user is away.")
+            raise AuthenticationFailed("The token's user does not exist or is not active.")
         return user, token
 
     def authenticate_header(self, request: Request) -> str:
@@ -37,15 +40,15 @@ def _verified(credentials: str) -> Token:
     return verify(credentials, known_key(kid_of(credentials)))
 
 
-def _key_of(token: Token) -> int:
-    """Raises InvalidToken."""
-    if not (token.owner.isascii() and token.owner.isdecimal() and len(token.owner) < 19):
-        raise InvalidToken("is not valid: its subject is no user")
-    return int(token.owner)
+def _user_id(token: Token) -> int:
+    user_id = user_id_of(token.owner)
+    if user_id is None:
+        raise InvalidToken("is not valid: its subject is not a user")
+    return user_id
 
 
-class MayUse(BasePermission):
-    """Signed in, with the scope for it. With DJANGO_API_AUTH=open also without signing in."""
+class HasScope(BasePermission):
+    """Requires a signed-in user and, with a token, its scope. With DJANGO_API_AUTH=open signing in is optional."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.user, User):

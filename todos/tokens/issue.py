@@ -1,4 +1,4 @@
-"""Tokens: short ones for the services, and those that get the next short one without a password."""
+"""Issue tokens: access tokens for the services, and refresh tokens, which get the next pair without a password."""
 
 import secrets
 from collections.abc import Iterable
@@ -14,24 +14,26 @@ from django.utils import timezone
 
 from edge_api.contract.tokens import ALGORITHM, AUDIENCE, ISSUER
 from todos.owners import owner_of
-from todos.tokens.keys import signer
+from todos.tokens.keys import signing_key_pair
 from todos.tokens.models import RefreshToken
 
 ACCESS_LIFETIME, REFRESH_LIFETIME = timedelta(minutes=10), timedelta(days=14)
 
 
 class RefreshRefused(Exception):
-    """Sign in again."""
+    """Raised for a refresh token that is unknown, used or expired: the user must sign in again."""
 
 
-class Pair(NamedTuple):
+class TokenPair(NamedTuple):
+    """An access token and the refresh token that gets the next pair."""
+
     access: str
     refresh: str
 
 
 def access_token(user: User, scopes: Iterable[str], lifetime: timedelta = ACCESS_LIFETIME) -> str:
-    """Raises NoKey."""
-    key, now = signer(), timezone.now()
+    """Return a signed token for the user. Raises NoSigningKey."""
+    key, now = signing_key_pair(), timezone.now()
     claims = {
         "iss": ISSUER,
         "aud": AUDIENCE,
@@ -44,14 +46,14 @@ def access_token(user: User, scopes: Iterable[str], lifetime: timedelta = ACCESS
     return jwt.encode(claims, key.private, ALGORITHM, headers={"kid": key.kid})
 
 
-def sign_in(user: User, scopes: Iterable[str]) -> Pair:
-    """Whose password was checked. Raises NoKey."""
+def sign_in(user: User, scopes: Iterable[str]) -> TokenPair:
+    """Return the first pair of a chain for a user whose password was checked. Raises NoSigningKey."""
     user.refresh_tokens.filter(expires_at__lt=timezone.now()).delete()
     return _pair(user, " ".join(sorted(scopes)), uuid4())
 
 
-def refresh(token: str) -> Pair:
-    """Raises RefreshRefused, or NoKey."""
+def refresh(token: str) -> TokenPair:
+    """Return the next pair of the chain, and use up the refresh token. Raises RefreshRefused or NoSigningKey."""
     with transaction.atomic():
         pair = _exchange(_digest(token))
     if pair is None:
@@ -59,27 +61,27 @@ def refresh(token: str) -> Pair:
     return pair
 
 
-def _exchange(digest: bytes) -> Pair | None:
-    # One at a time of each user: or the end of a chain would miss the link that is being added to it.
+def _exchange(digest: bytes) -> TokenPair | None:
+    # One exchange of a user at a time: else the end of a chain would miss a token that is being added to it.
     holder = User.objects.select_for_update(no_key=True, of=("self",)).filter(refresh_tokens__digest=digest).first()
     used = RefreshToken.objects.filter(digest=digest).first() if holder else None
     if holder is None or used is None:
         return None
-    if used.used_at is None and _is_good(used, holder):
+    if used.used_at is None and _is_valid(used, holder):
         used.used_at = timezone.now()
         used.save(update_fields=["used_at"])
         holder.refresh_tokens.filter(expires_at__lt=timezone.now()).delete()
         return _pair(holder, used.scope, used.chain)
-    # Twice: somebody has copied it, and nobody can tell who of the two is who.
+    # A second use: the token was copied, and the holder cannot be told from the thief. Both must sign in again.
     RefreshToken.objects.filter(chain=used.chain).delete()
     return None
 
 
-def _is_good(token: RefreshToken, user: User) -> bool:
+def _is_valid(token: RefreshToken, user: User) -> bool:
     return user.is_active and token.expires_at > timezone.now() and token.session_hash == user.get_session_auth_hash()
 
 
-def _pair(user: User, scope: str, chain: UUID) -> Pair:
+def _pair(user: User, scope: str, chain: UUID) -> TokenPair:
     token = secrets.token_urlsafe(32)
     RefreshToken.objects.create(
         digest=_digest(token),
@@ -89,7 +91,7 @@ def _pair(user: User, scope: str, chain: UUID) -> Pair:
         session_hash=user.get_session_auth_hash(),
         expires_at=timezone.now() + REFRESH_LIFETIME,
     )
-    return Pair(access_token(user, scope.split()), token)
+    return TokenPair(access_token(user, scope.split()), token)
 
 
 def _digest(token: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The keys: made, rotated and retired. A private part leaves the database only to sign."""
+"""Signing keys: created, rotated and retired. A private part is decrypted only to sign."""
 
 import base64
 import secrets
@@ -17,39 +17,43 @@ from django.utils import timezone
 from edge_api.contract.tokens import Key
 from todos.tokens.models import SigningKey
 
-ADVISORY_LOCK = 0x746F6B656E  # no two rotations at the same time
+ADVISORY_LOCK = 0x746F6B656E  # serializes changes of the keys
 
 
-class NoKey(Exception):
-    """There is no key to sign with, or none that DJANGO_SECRET_KEY opens."""
+class NoSigningKey(Exception):
+    """Raised when there is no signing key, or DJANGO_SECRET_KEY does not decrypt it."""
 
 
-class Signer(NamedTuple):
+class SigningKeyPair(NamedTuple):
+    """The private key that signs, and the id that tokens name it by."""
+
     kid: str
     private: Ed25519PrivateKey
 
 
-def signer() -> Signer:
-    """Raises NoKey."""
+def signing_key_pair() -> SigningKeyPair:
+    """Return the key that signs now. Raises NoSigningKey."""
     newest = SigningKey.objects.filter(retires_at=None).first()
     if newest is None:
-        raise NoKey("there is no signing key; make one with manage.py signing_keys rotate")
+        raise NoSigningKey("there is no signing key; create one with manage.py signing_keys rotate")
     try:
         private = Ed25519PrivateKey.from_private_bytes(_fernet().decrypt(newest.private.encode()))
     except InvalidToken:
-        raise NoKey(
-            f"the key {newest} was made under another DJANGO_SECRET_KEY; make one with manage.py signing_keys rotate"
+        raise NoSigningKey(
+            f"the key {newest} was encrypted with another DJANGO_SECRET_KEY;"
+            " create a key with manage.py signing_keys rotate"
         ) from None
-    return Signer(newest.kid, private)
+    return SigningKeyPair(newest.kid, private)
 
 
 def known_keys() -> dict[str, Key]:
-    """All that tokens may be signed with now."""
-    good = SigningKey.objects.filter(Q(retires_at=None) | Q(retires_at__gt=timezone.now()))
-    return {key.kid: _public(key) for key in good}
+    """Return the public keys that verify tokens now, by their ids."""
+    valid = SigningKey.objects.filter(Q(retires_at=None) | Q(retires_at__gt=timezone.now()))
+    return {key.kid: _public(key) for key in valid}
 
 
 def known_key(kid: str) -> Key | None:
+    """Return the public key of an id, also a retired one, or None."""
     key = SigningKey.objects.filter(kid=kid).first()
     return _public(key) if key else None
 
@@ -61,7 +65,7 @@ def _public(key: SigningKey) -> Key:
 
 @transaction.atomic
 def rotate(grace: timedelta) -> SigningKey:
-    """A new key signs from now on; the others verify for `grace` yet, or until they retire anyway."""
+    """Create the key that signs from now on. The others verify for `grace`, or until they retire if that is sooner."""
     _lock()
     end = timezone.now() + grace
     SigningKey.objects.filter(Q(retires_at=None) | Q(retires_at__gt=end)).update(retires_at=end)
@@ -70,18 +74,18 @@ def rotate(grace: timedelta) -> SigningKey:
 
 @transaction.atomic
 def make_first() -> SigningKey | None:
-    """None where a key signs already."""
+    """Create the first key, or return None if there is a key that signs."""
     _lock()
     try:
-        signer()
-    except NoKey:
+        signing_key_pair()
+    except NoSigningKey:
         return _make()
     return None
 
 
 @transaction.atomic
 def retire(kid: str) -> None:
-    """At once: no token of this key is good any more. Raises SigningKey.DoesNotExist."""
+    """Retire a key at once: its tokens are no longer valid. Raises SigningKey.DoesNotExist."""
     _lock()
     key = SigningKey.objects.get(kid=kid)
     key.retires_at = timezone.now()

@@ -1,4 +1,4 @@
-"""The keys that sign tokens, and the refresh tokens that are still good."""
+"""The keys that sign tokens, and the refresh tokens that are still valid."""
 
 from django.conf import settings
 from django.db import models
@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 
 class SigningKey(models.Model):
-    """The newest one that is not retired signs. A retired one verifies until its grace is over."""
+    """A key pair. The newest one that is not retired signs; a retired one verifies until its grace is over."""
 
     kid = models.CharField(primary_key=True, max_length=64)
     public = models.BinaryField(help_text="32 bytes.")
@@ -22,9 +22,9 @@ class SigningKey(models.Model):
 
 
 class RefreshToken(models.Model):
-    """One link of a chain that begins with a password. Each is used once: a second use ends the chain.
+    """A token of a chain that began with a sign-in. It can be used once; a second use ends the chain.
 
-    Only the hash is kept, so that whoever reads the database cannot sign in.
+    Only the hash is stored, so that read access to the database is not enough to sign in.
     """
 
     digest = models.BinaryField(unique=True, help_text="SHA-256.")

@@ -12,19 +12,18 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from edge_api.contract.tokens import as_jwk
-from todos.tokens import docs
+from todos.tokens import openapi
 from todos.tokens.authentication import CHALLENGE
-from todos.tokens.issue import ACCESS_LIFETIME, Pair, RefreshRefused, refresh, sign_in
-from todos.tokens.keys import NoKey, known_keys
-from todos.tokens.serializers import Credentials, OldToken
+from todos.tokens.issue import RefreshRefused, TokenPair, refresh, sign_in
+from todos.tokens.keys import NoSigningKey, known_keys
 
-JWKS_SECONDS = 5  # as often as an edge asks
+JWKS_SECONDS = 5  # an edge asks as often
 
 
-class Unsigned(APIException):
+class SigningUnavailable(APIException):
     status_code = 503
-    wait = 60  # seconds
-    default_detail = "No token can be signed at the moment: an operator has to make a key."
+    wait = 60  # seconds, for Retry-After
+    default_detail = "No token can be signed: an operator must create a signing key."
 
 
 class _TokenView(APIView):
@@ -32,47 +31,48 @@ class _TokenView(APIView):
     permission_classes = []
 
     def get_authenticate_header(self, request: Request) -> str:
-        return CHALLENGE  # 401, not 403
+        return CHALLENGE  # without it REST framework would answer 403 instead of 401
 
-    def answer(self, pair: Pair) -> Response:
-        body = {**pair._asdict(), "token_type": "Bearer", "expires_in": int(ACCESS_LIFETIME.total_seconds())}
+    def respond(self, pair: TokenPair) -> Response:
+        body = {**pair._asdict(), "token_type": "Bearer", "expires_in": openapi.ACCESS_SECONDS}
         return Response(body, headers={"Cache-Control": "no-store"})
 
 
 class TokenView(_TokenView):
-    """Sign in with a name and a password: a token for ten minutes, and one to get the next with."""
+    """Sign in with a name and a password: an access token for ten minutes, and a refresh token to get the next one."""
 
-    @docs.signed_in
+    @openapi.sign_in
     def post(self, request: Request) -> Response:
-        asked = Credentials(data=request.data)
-        asked.is_valid(raise_exception=True)
-        told = asked.validated_data
-        user = authenticate(request._request, username=told["username"], password=told["password"])
+        serializer = openapi.Credentials(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        fields = serializer.validated_data
+        user = authenticate(request._request, username=fields["username"], password=fields["password"])
         if not isinstance(user, User):
-            raise AuthenticationFailed("No active user has this name and password.")
+            raise AuthenticationFailed("There is no active user with this name and password.")
         try:
-            return self.answer(sign_in(user, told["scope"].split()))
-        except NoKey as exc:
-            raise Unsigned from exc
+            return self.respond(sign_in(user, fields["scope"].split()))
+        except NoSigningKey as exc:
+            raise SigningUnavailable from exc
 
 
 class RefreshView(_TokenView):
-    """The next pair of tokens. A refresh token that is used twice ends all that came from its sign-in."""
+    """Get the next pair of tokens. Using a refresh token twice ends all tokens of its sign-in."""
 
-    @docs.refreshed
+    @openapi.refresh
     def post(self, request: Request) -> Response:
-        asked = OldToken(data=request.data)
-        asked.is_valid(raise_exception=True)
+        serializer = openapi.OldToken(data=request.data)
+        serializer.is_valid(raise_exception=True)
         try:
-            return self.answer(refresh(asked.validated_data["refresh"]))
+            return self.respond(refresh(serializer.validated_data["refresh"]))
         except RefreshRefused:
-            raise AuthenticationFailed("The refresh token is unknown, used or out of date: sign in again.") from None
-        except NoKey as exc:
-            raise Unsigned from exc
+            raise AuthenticationFailed("The refresh token is unknown, used or expired. Sign in again.") from None
+        except NoSigningKey as exc:
+            raise SigningUnavailable from exc
 
 
-@csrf_exempt  # so that a POST is told which methods there are
+@csrf_exempt  # so that a POST gets a 405 that lists the methods
 @require_safe
 @cache_control(public=True, max_age=JWKS_SECONDS)
 def jwks(request: HttpRequest) -> JsonResponse:
+    """Return the public keys that verify tokens, as a JSON Web Key Set."""
     return JsonResponse({"keys": [as_jwk(kid, key) for kid, key in known_keys().items()]})

@@ -1,20 +1,22 @@
-"""Cells of a CSV file that a spreadsheet would run as a formula, made harmless in a way that can be taken back.
+"""CSV cells that a spreadsheet would run as a formula, escaped in a way that can be undone.
 
-An apostrophe in front makes a text of the cell. It also goes in front of a cell that begins with apostrophes and a
-formula, so that `restored` gives back exactly what `harmless` was given, whatever that was.
+An apostrophe in front turns the cell into text. Cells that begin with apostrophes and a formula get one too, so that
+`unescape_formula(escape_formula(cell)) == cell` for every cell.
 """
 
 import re
 
-# Also wide characters, which some spreadsheets take for the narrow ones, and white space, which they trim.
+# Also fullwidth characters, which some spreadsheets read as the ASCII ones, and white space, which they trim.
 _FORMULA = r"(?:\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])"
 _TO_ESCAPE = re.compile(rf"'*{_FORMULA}")
 _ESCAPED = re.compile(rf"'+{_FORMULA}")
 
 
-def harmless(cell: str) -> str:
+def escape_formula(cell: str) -> str:
+    """Return the cell with an apostrophe in front where a spreadsheet could read it as a formula."""
     return f"'{cell}" if _TO_ESCAPE.match(cell) else cell
 
 
-def restored(cell: str) -> str:
+def unescape_formula(cell: str) -> str:
+    """Return the cell without the apostrophe that escape_formula added."""
     return cell[1:] if _ESCAPED.match(cell) else cell

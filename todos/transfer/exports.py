@@ -1,6 +1,6 @@
 """Todos as CSV or JSON Lines, one string for each line, for the command and the admin. import_todos reads both.
 
-JSON Lines holds every character as it is. CSV is made for spreadsheets too: see todos.transfer.csv_safety.
+JSON Lines holds every character as it is. In CSV, formulas are escaped: see todos.transfer.csv_safety.
 """
 
 import csv
@@ -13,13 +13,13 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from todos.models import Todo
-from todos.transfer.csv_safety import harmless
+from todos.transfer.csv_safety import escape_formula
 
 CHUNK_ROWS = 2_000
 
 
 class Row(NamedTuple):
-    """The columns, in their order."""
+    """The exported columns of a todo, in the order of the file."""
 
     id: UUID
     title: str
@@ -35,27 +35,30 @@ COLUMNS = Row._fields
 
 
 def rows(todos: QuerySet[Todo]) -> Iterator[Row]:
-    """In constant memory, through a cursor on the server.
+    """Yield the rows of `todos` in constant memory, through a server-side cursor.
 
-    Outside a transaction PostgreSQL keeps the result in a file of its own first: one moment's todos, and a slow
-    reader holds up neither VACUUM nor a time-out.
+    Outside a transaction PostgreSQL materializes the result first. So the rows are those of one moment, and a slow
+    reader neither delays VACUUM nor runs into a statement time-out.
     """
     return map(Row._make, todos.values_list(*COLUMNS).iterator(chunk_size=CHUNK_ROWS))
 
 
-def csv_lines(found: Iterable[Row]) -> Iterator[str]:
-    """With a heading. RFC 4180, so lines end with CR LF."""
-    writer = csv.writer(_Returning())
+def csv_lines(todos: Iterable[Row]) -> Iterator[str]:
+    """Yield a heading and one record for each row, as RFC 4180 has them: lines end with CR LF."""
+    writer = csv.writer(_ReturningFile())
     yield writer.writerow(COLUMNS)
-    for row in found:
+    for row in todos:
         cells = row._replace(
-            title=harmless(row.title), description=harmless(row.description), owner=harmless(row.owner)
+            title=escape_formula(row.title),
+            description=escape_formula(row.description),
+            owner=escape_formula(row.owner),
         )
         yield writer.writerow(map(_text, cells))
 
 
-def json_lines(found: Iterable[Row]) -> Iterator[str]:
-    for row in found:
+def json_lines(todos: Iterable[Row]) -> Iterator[str]:
+    """Yield one JSON object for each row."""
+    for row in todos:
         values = {name: value if isinstance(value, bool) else _text(value) for name, value in row._asdict().items()}
         yield json.dumps(values, ensure_ascii=False) + "\n"
 
@@ -69,8 +72,8 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class _Returning:
-    """A file for csv.writer, whose writerow() returns what write() does."""
+class _ReturningFile:
+    """A file for csv.writer: writerow() returns what write() returns, the line."""
 
     def write(self, line: str) -> str:
         return line

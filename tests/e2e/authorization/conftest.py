@@ -3,8 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 
-from tests.e2e.conftest import MakeStack
-from tests.support.stack import Services, Stack
+from tests.support.stack import MakeStack, Services, Stack
 from tests.support.tokens import PASSWORD, Signer
 from todos.tokens import keys
 
@@ -25,5 +24,5 @@ def users(stack: Stack) -> dict[str, User]:
 def signer(stack: Stack) -> Signer:
     """Django's own key."""
     with stack.django():
-        own = keys.signer()
+        own = keys.signing_key_pair()
     return Signer(own.kid, own.private)

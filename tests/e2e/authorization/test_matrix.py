@@ -10,8 +10,9 @@ from django.contrib.auth.models import User
 
 from devstack.environment import ROOT
 from tests.e2e.authorization.matrix import Asking, Route, credentials, django_paths, edge_routes, session_of, table
-from tests.support.stack import Stack, eventually
+from tests.support.stack import Stack
 from tests.support.tokens import Signer, bearer
+from tests.support.waiting import eventually
 from todos.tokens import keys
 
 PAGE = ROOT / "docs" / "authorization.md"
@@ -30,10 +31,10 @@ The pages of the admin send everybody but staff to its sign-in; that is tested f
 @pytest.fixture(scope="module")
 def asked(stack: Stack, users: dict[str, User]) -> Iterator[dict[Route, dict[str, int]]]:
     with stack.django():
-        first = keys.signer()
+        first = keys.signing_key_pair()
         keys.rotate(timedelta(hours=1))
         keys.retire(first.kid)
-        own, staff = keys.signer(), session_of(users["staff"])
+        own, staff = keys.signing_key_pair(), session_of(users["staff"])
     signer, retired = Signer(own.kid, own.private), Signer(first.kid, first.private)
     owner, other = str(users["olga"].pk), str(users["ivan"].pk)
     who = credentials(signer, retired, owner, other) | {"staff": staff}

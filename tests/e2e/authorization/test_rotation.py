@@ -9,8 +9,9 @@ import httpx
 from django.contrib.auth.models import User
 
 from edge_api.contract.tokens import kid_of
-from tests.support.stack import Stack, eventually
+from tests.support.stack import Stack
 from tests.support.tokens import PASSWORD, bearer
+from tests.support.waiting import eventually
 from todos.tokens import keys
 
 GRACE = timedelta(seconds=20)

@@ -11,7 +11,8 @@ import pytest
 
 from devstack import Kafka
 from edge_api.contract import TodoCreated, parse_json
-from tests.integration.edge_api.support import TODO, EdgeProcess, Load, create_topic, read_topic, until
+from tests.support.edge import TODO, EdgeProcess, Load, create_topic, read_topic
+from tests.support.waiting import eventually
 
 StartEdge = Callable[..., EdgeProcess]
 
@@ -137,7 +138,7 @@ def test_every_acknowledged_position_holds_its_todo(kafka: Kafka, start_edge: St
 def test_a_missing_topic_is_told_and_noticed_once_it_is_there(kafka: Kafka, start_edge: StartEdge) -> None:
     topic = f"test-{uuid.uuid4().hex[:8]}"
     edge = start_edge(kafka.bootstrap_servers, topic)
-    until(lambda: topic in httpx.get(f"{edge.url}/readyz").text, 30, "the missing topic is told")
+    eventually(lambda: topic in httpx.get(f"{edge.url}/readyz").text, seconds=30, what="the missing topic to be told")
     response = httpx.post(f"{edge.url}/new/", json=TODO)
     assert response.status_code == 503
     assert f"topic {topic} does not exist" in response.json()["detail"]

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from devstack import Kafka
-from tests.integration.edge_api.support import EdgeProcess, create_topic, read_topic, until
+from tests.support.edge import EdgeProcess, create_topic, read_topic
 from tests.support.example import example
+from tests.support.waiting import eventually
 
 StartEdge = Callable[..., EdgeProcess]
 
@@ -41,33 +42,33 @@ def test_it_sends_no_faster_than_the_rate_limit_lets_it(kafka: Kafka, start_edge
     assert answered(edge, 429) in range(1, 4)  # never twice for one: Retry-After was long enough
 
 
-def test_it_waits_until_kafka_is_back(edge_kafka: Kafka, start_edge: StartEdge, pool: ThreadPoolExecutor) -> None:
-    topic = create_topic(edge_kafka.bootstrap_servers)
-    edge = start_edge(edge_kafka.bootstrap_servers, topic)
+def test_it_waits_until_kafka_is_back(own_kafka: Kafka, start_edge: StartEdge, pool: ThreadPoolExecutor) -> None:
+    topic = create_topic(own_kafka.bootstrap_servers)
+    edge = start_edge(own_kafka.bootstrap_servers, topic)
     edge.wait_ready()
     with example.Client(edge.url) as client:
-        edge_kafka.pause()
+        own_kafka.pause()
         try:
             created = pool.submit(client.create, "Buy milk")
-            until(lambda: answered(edge, 503) > 0, 10, "the todo is refused")
+            eventually(lambda: answered(edge, 503) > 0, seconds=10, what="the todo to be refused")
         finally:
-            edge_kafka.resume()
+            own_kafka.resume()
         accepted = created.result(60)
 
-    keys = {record.key.decode() for record in read_topic(edge_kafka.bootstrap_servers, topic)}
+    keys = {record.key.decode() for record in read_topic(own_kafka.bootstrap_servers, topic)}
     assert {accepted.id} == keys  # perhaps more than once, and under one id: what was not confirmed may be there
 
 
-def test_it_gives_up_with_the_reason(edge_kafka: Kafka, start_edge: StartEdge) -> None:
-    topic = create_topic(edge_kafka.bootstrap_servers)
-    edge = start_edge(edge_kafka.bootstrap_servers, topic, EDGE_ACK_TIMEOUT_SECONDS="0.2")
+def test_it_gives_up_with_the_reason(own_kafka: Kafka, start_edge: StartEdge) -> None:
+    topic = create_topic(own_kafka.bootstrap_servers)
+    edge = start_edge(own_kafka.bootstrap_servers, topic, EDGE_ACK_TIMEOUT_SECONDS="0.2")
     edge.wait_ready()
-    edge_kafka.pause()
+    own_kafka.pause()
     try:
         with example.Client(edge.url) as client, pytest.raises(example.Refused, match=r"503: .*stored"):
             client.create("Buy milk")
     finally:
-        edge_kafka.resume()
+        own_kafka.resume()
     assert example.ATTEMPTS == answered(edge, 503)
 
 

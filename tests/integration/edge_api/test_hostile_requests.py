@@ -18,8 +18,8 @@ from devstack import Kafka
 from edge_api.contract import InvalidPayload, TodoCreated, UnreadablePayload, parse_json
 from edge_api.http.schemas import NewTodo
 from edge_api.main import create_app
-from tests.integration.edge_api.support import EdgeProcess, create_topic, read_topic
 from tests.support.documents import unfit_checks
+from tests.support.edge import EdgeProcess, create_topic, read_topic
 from tests.support.hostile import FIELDS, payloads
 
 PARTITIONS = 3
@@ -63,7 +63,7 @@ def test_any_bytes_get_an_answer_and_every_202_stands_in_kafka(edge: EdgeProcess
     answers: Counter[int] = Counter()
     acknowledged: dict[str, bytes] = {}
 
-    with httpx.Client(base_url=edge.url, headers={"Content-Type": "application/json"}, timeout=5) as client:
+    with httpx.Client(base_url=edge.url, headers={"Content-Type": "application/json"}, timeout=60) as client:
 
         @settings(settings.default, max_examples=300)
         @given(payloads(TODO_FIELDS) | st.binary())
@@ -87,7 +87,7 @@ def test_any_lines_are_judged_one_by_one_and_every_202_stands_in_kafka(
     acknowledged: dict[str, bytes] = {}
     one_line = payloads(TODO_FIELDS).filter(lambda line: line.strip() and b"\n" not in line)
 
-    with httpx.Client(base_url=edge.url, headers={"Content-Type": "application/x-ndjson"}, timeout=5) as client:
+    with httpx.Client(base_url=edge.url, headers={"Content-Type": "application/x-ndjson"}, timeout=60) as client:
 
         @settings(settings.default, max_examples=100)
         @given(st.lists(one_line, min_size=1, max_size=20))
@@ -123,14 +123,16 @@ TARGETS = st.sampled_from([b"/new/", b"/new/batch/", b"/new", b"/healthz", b"*",
 def ask(edge: EdgeProcess, request: bytes) -> list[int]:
     """The statuses that came until the connection was closed. One that waits for more is told that this was all."""
     answers = b""
-    with socket.create_connection(("127.0.0.1", httpx.URL(edge.url).port or 0), timeout=0.2) as client:
+    with socket.create_connection(("127.0.0.1", httpx.URL(edge.url).port or 0), timeout=60) as client:
         client.sendall(request)
         with contextlib.suppress(ConnectionResetError):
+            answers += client.recv(65_536)  # of the request that is whole
+            client.settimeout(0.1)
             while True:
                 try:
                     piece = client.recv(65_536)
                 except TimeoutError:
-                    client.settimeout(15)
+                    client.settimeout(60)
                     client.shutdown(socket.SHUT_WR)
                     continue
                 if not piece:

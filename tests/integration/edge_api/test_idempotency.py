@@ -5,7 +5,7 @@ from collections.abc import Callable
 import httpx
 
 from devstack import Kafka
-from tests.integration.edge_api.support import BATCH, TODO, EdgeProcess, create_topic, read_topic
+from tests.support.edge import BATCH, TODO, EdgeProcess, create_topic, read_topic
 
 StartEdge = Callable[..., EdgeProcess]
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import httpx
 
 from devstack import Kafka
-from tests.integration.edge_api.support import BATCH, TODO, EdgeProcess, create_topic, read_topic
-from tests.unit.edge_api.observability.test_metrics import samples
+from tests.support.edge import BATCH, TODO, EdgeProcess, create_topic, read_topic
+from tests.support.metrics import samples
 
 StartEdge = Callable[..., EdgeProcess]
 

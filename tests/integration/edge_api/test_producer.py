@@ -19,7 +19,7 @@ from edge_api.publishing.producer import Outcome, Position, Producer, TooLarge
 from edge_api.publishing.record_batch import NO_HEADERS, RecordBatch
 from edge_api.settings import EdgeSettings, Settings
 from edge_api.shared.kafka_settings import KafkaSettings
-from tests.integration.edge_api.support import create_topic, read_topic
+from tests.support.edge import create_topic, read_topic
 
 SMALL = 20_000
 RECORDS = st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=300)), min_size=1, max_size=100)
@@ -116,38 +116,38 @@ def test_a_batch_that_the_topic_finds_too_large_is_not_stored_and_the_next_ones_
     assert sorted(acknowledged) == sorted(stored)
 
 
-def test_a_batch_outlives_the_connection_it_was_sent_on(edge_kafka: Kafka) -> None:
-    topic = create_topic(edge_kafka.bootstrap_servers, partitions=1)
+def test_a_batch_outlives_the_connection_it_was_sent_on(own_kafka: Kafka) -> None:
+    topic = create_topic(own_kafka.bootstrap_servers, partitions=1)
 
     async def scenario() -> None:
-        async with running_producer(edge_kafka, topic, ack_timeout=60) as producer:
+        async with running_producer(own_kafka, topic, ack_timeout=60) as producer:
             first = await send(producer, [(b"key", b"first")])
-            edge_kafka.pause()
+            own_kafka.pause()
             outcome = send(producer, [(b"key", b"second"), (b"key", b"third")])
             await until(lambda: producer._kafka._sender._client.in_flight_request_count() > 0)
-            await asyncio.to_thread(edge_kafka.kill)
-            await asyncio.to_thread(edge_kafka.start)
+            await asyncio.to_thread(own_kafka.kill)
+            await asyncio.to_thread(own_kafka.start)
             assert (Position(0, 0), Position(0, 1)) == (first, await asyncio.wait_for(outcome, 60))
 
     asyncio.run(scenario())
-    values = [record.value for record in read_topic(edge_kafka.bootstrap_servers, topic, partitions=1)]
+    values = [record.value for record in read_topic(own_kafka.bootstrap_servers, topic, partitions=1)]
     assert [b"first", b"second", b"third"] == values
 
 
-def test_many_batches_behind_a_frozen_broker_keep_no_core_busy(edge_kafka: Kafka) -> None:
-    topic = create_topic(edge_kafka.bootstrap_servers)
+def test_many_batches_behind_a_frozen_broker_keep_no_core_busy(own_kafka: Kafka) -> None:
+    topic = create_topic(own_kafka.bootstrap_servers)
 
     async def scenario() -> None:
-        async with running_producer(edge_kafka, topic) as producer:
+        async with running_producer(own_kafka, topic) as producer:
             await send(producer, [(b"key", b"value")])
-            edge_kafka.pause()
+            own_kafka.pause()
             for _ in range(20):
                 send(producer, [(b"key", b"value")])
             await asyncio.sleep(0.5)
             before = cpu_seconds(producer)
             await asyncio.sleep(1)  # what is measured is what the thread does in this time, not that it is over
             assert cpu_seconds(producer) - before < 0.2
-            edge_kafka.resume()
+            own_kafka.resume()
 
     asyncio.run(scenario())
 

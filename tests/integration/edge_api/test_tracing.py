@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from devstack import Kafka
-from tests.integration.edge_api.support import BATCH, TODO, EdgeProcess, create_topic, read_topic
 from tests.support.collector import running_collector
+from tests.support.edge import BATCH, TODO, EdgeProcess, create_topic, read_topic
 
 StartEdge = Callable[..., EdgeProcess]
 CLIENT = "00-" + "a1b2c3d4" * 4 + "-" + "e5f60718" * 2 + "-01"

@@ -11,7 +11,7 @@ from edge_api.publishing.batcher import Publisher
 from edge_api.publishing.in_flight import Unavailable
 from edge_api.settings import EdgeSettings, Settings
 from edge_api.shared.kafka_settings import KafkaSettings
-from tests.integration.edge_api.support import create_topic
+from tests.support.edge import create_topic
 
 
 def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> None:

@@ -15,6 +15,7 @@ import pytest
 from devstack.environment import ROOT
 from devstack.ports import free_port
 from devstack.process import Process
+from tests.support.waiting import Stopwatch
 from todoproject.settings import WEB_THREADS
 from todoproject.web_worker import READ_SECONDS
 
@@ -41,7 +42,7 @@ def web_port(tmp_path: Path) -> Iterator[int]:
 
 def is_alive(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=2).is_success
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60).is_success
     except httpx.TransportError:
         return False
 
@@ -49,16 +50,16 @@ def is_alive(port: int) -> bool:
 def test_silent_connections_hold_nobody_up_and_are_closed(web_port: int) -> None:
     with ExitStack() as stack:
         silent = [stack.enter_context(socket.create_connection(("127.0.0.1", web_port))) for _ in range(SILENT)]
-        started = time.monotonic()
+        watch = Stopwatch()
         assert is_alive(web_port)
-        assert time.monotonic() - started < 2
+        assert watch.seconds < 2
         for connection in silent:
-            connection.settimeout(20)
+            connection.settimeout(60)
             assert connection.recv(1) == b""
 
 
 def test_a_connection_may_speak_late(web_port: int) -> None:
-    with socket.create_connection(("127.0.0.1", web_port), timeout=20) as late:
+    with socket.create_connection(("127.0.0.1", web_port), timeout=60) as late:
         time.sleep(1)
         late.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert late.recv(4096).startswith(b"HTTP/1.1 200")
@@ -70,7 +71,7 @@ def test_half_a_request_keeps_no_thread(web_port: int) -> None:
         for half in halves:
             half.sendall(b"GET /")
         for half in halves:
-            half.settimeout(READ_SECONDS + 10)
+            half.settimeout(READ_SECONDS + 60)
             assert half.recv(1) == b""
     assert is_alive(web_port)
 
@@ -95,7 +96,7 @@ def test_headers_are_bounded(web_port: int) -> None:
         b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n": b"431",
     }
     for request, status in cases.items():
-        with socket.create_connection(("127.0.0.1", web_port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", web_port), timeout=60) as client:
             client.sendall(request + b"Host: localhost\r\nConnection: close\r\n\r\n")
             assert status == client.recv(4096).split()[1], request[:80]
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from edge_api.contract.tokens import SCOPES
 from todos.cli.arguments import add_examples, duration_between
 from todos.tokens.issue import access_token
-from todos.tokens.keys import NoKey
+from todos.tokens.keys import NoSigningKey
 
 EXAMPLES = """
 examples:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
             raise CommandError(f"there is no active user {username}; --service makes an account")
         try:
             self.stdout.write(access_token(user, options["scope"], options["lifetime"]))
-        except NoKey as exc:
+        except NoSigningKey as exc:
             raise CommandError(str(exc)) from exc
 
 

@@ -15,7 +15,7 @@ from rich.progress import track
 from todos.cli import dead_letters as output
 from todos.cli.arguments import add_examples, integer, moment, positive, whole_number
 from todos.dead_letters import service as dead_letters
-from todos.dead_letters.service import Outcome
+from todos.dead_letters.service import ActionResult
 from todos.event_log import LogUnavailable
 from todos.kafka.producer import KafkaSender
 from todos.models import DeadLetter
@@ -111,12 +111,12 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         ids = _ids(**options)
-        refusals: list[Outcome] = []
+        refusals: list[ActionResult] = []
         count = 0
         bar = partial(track, total=len(ids), description=done, console=Console(stderr=True), transient=True)
         try:
-            for outcome in bar(dead_letters.each(act, pace(ids))):
-                if outcome.refused is None:
+            for outcome in bar(dead_letters.apply_each(act, pace(ids))):
+                if outcome.refusal is None:
                     count += 1
                 else:
                     refusals.append(outcome)
@@ -125,7 +125,7 @@ class Command(BaseCommand):
             raise CommandError(f"{count} {done}, {len(refusals)} refused, {left} left as they were. {exc}") from exc
         finally:
             for outcome in refusals:
-                self.stderr.write(f"{outcome.letter_id}: {outcome.refused}")
+                self.stderr.write(f"{outcome.letter_id}: {outcome.refusal}")
         self.stdout.write(f"{count} {done}, {len(refusals)} refused")
         if refusals:
             raise CommandError(f"{len(refusals)} of {len(ids)} refused")

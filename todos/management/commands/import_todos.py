@@ -15,10 +15,9 @@ from todos.cli.kafka import opened_log, quiet_kafka
 from todos.event_log import LogUnavailable
 from todos.kafka.producer import KafkaBulkSender
 from todos.transfer.imports import job as jobs
-from todos.transfer.imports.job import Job
+from todos.transfer.imports.job import InvalidState, Job
 from todos.transfer.imports.lines import Line, UnusableFile, read_lines
-from todos.transfer.imports.run import Import, Nowhere, PipelinedSender, paced
-from todos.transfer.imports.state import InvalidState
+from todos.transfer.imports.run import Import, NullSender, PipelinedSender, paced
 
 SOME_REJECTED, IMPOSSIBLE, INTERRUPTED = 1, 2, 130
 EXAMPLES = """
@@ -126,7 +125,7 @@ def _job(source: BinaryIO, file: str, *, rejects: Path | None, progress: Path | 
 def _sender(*, dry_run: bool) -> Iterator[PipelinedSender]:
     """Raises LogUnavailable at once: better than after the first time-out."""
     if dry_run:
-        yield Nowhere()
+        yield NullSender()
         return
     with opened_log() as log:
         log.partitions()
@@ -139,4 +138,4 @@ def _size(source: BinaryIO) -> int | None:
 
 
 def _how_far(job: Job) -> str:
-    return f"{job.progress.place.lines:,} lines are done{job.next_time}"
+    return f"{job.progress.place.lines:,} lines are done{job.resume_hint}"

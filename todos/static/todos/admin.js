@@ -1,4 +1,4 @@
-// The theme draws some buttons without an element for it: the keyboard must reach them, and a screen reader name them.
+// The theme draws some buttons as other elements. Makes the keyboard reach them, and a screen reader name them.
 document.addEventListener("DOMContentLoaded", () => {
   const names = {
     sidebarMobileOpen: "Menu",
@@ -32,6 +32,6 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const element of document.querySelectorAll(selector)) element.setAttribute("aria-label", name);
   }
   for (const icon of document.querySelectorAll(".material-symbols-outlined:not([role])")) {
-    icon.setAttribute("aria-hidden", "true"); // its text is the name of a glyph
+    icon.setAttribute("aria-hidden", "true"); // its text is only the glyph's name
   }
 });

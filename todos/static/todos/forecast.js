@@ -1,28 +1,28 @@
-// Asks the server what the values of the form would do, shortly after each change.
+// Requests the forecast for the values of the form, shortly after each change.
 (() => {
-  const place = document.getElementById("forecast");
-  const form = place && document.getElementById("periodictask_form");
+  const panel = document.getElementById("forecast");
+  const form = panel && document.getElementById("periodictask_form");
   if (!form) return;
   let timer = null;
-  let current = null;
+  let pending = null;
 
-  async function ask() {
-    if (current) current.abort();
-    current = new AbortController();
+  async function refresh() {
+    if (pending) pending.abort();
+    pending = new AbortController();
     const values = new URLSearchParams(new FormData(form));
     values.delete("csrfmiddlewaretoken");
     try {
-      const response = await fetch(`${place.dataset.url}?${values}`, { signal: current.signal });
-      if (!response.ok) throw new Error(`the server answered ${response.status}`);
-      place.innerHTML = await response.text();
+      const response = await fetch(`${panel.dataset.url}?${values}`, { signal: pending.signal });
+      if (!response.ok) throw new Error(`The server answered ${response.status}`);
+      panel.innerHTML = await response.text();
     } catch (error) {
-      if (error.name !== "AbortError") place.textContent = `No forecast: ${error.message}.`;
+      if (error.name !== "AbortError") panel.textContent = `No forecast. ${error.message}.`;
     }
   }
 
   form.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(ask, 300);
+    timer = setTimeout(refresh, 300);
   });
-  ask();
+  refresh();
 })();

@@ -1,4 +1,4 @@
-// Keeps the pipeline page up to date: asks for its panels again every few seconds while somebody can see them.
+// Keeps the pipeline page up to date: requests its panels every few seconds while the page is visible.
 (() => {
   const panels = document.getElementById("panels");
   if (!panels) return;
@@ -6,21 +6,21 @@
   const text = document.querySelector("[data-live-text]");
   const dot = live.querySelector(".todo-dot");
   const every = Number(panels.dataset.every) * 1000;
-  const patience = 10000; // milliseconds for one answer
-  let last = Date.now();
+  const timeout = 10000; // milliseconds for one response
+  let lastUpdate = Date.now();
   let problem = "";
   let timer = null;
 
-  function tell() {
-    const seconds = Math.round((Date.now() - last) / 1000);
+  function showStatus() {
+    const seconds = Math.round((Date.now() - lastUpdate) / 1000);
     const isStale = Boolean(problem) || seconds > 3 * (every / 1000);
-    const words = isStale ? `Not up to date: last seen ${seconds} s ago. ${problem}` : "Live";
+    const status = isStale ? `Not up to date: last update ${seconds} s ago. ${problem}` : "Live";
     live.classList.toggle("stale", isStale);
     dot.className = `todo-dot ${isStale ? "bad" : "ok"}`;
-    if (text.textContent !== words) text.textContent = words;
+    if (text.textContent !== status) text.textContent = status;
   }
 
-  // Panel by panel, and only what changed: focus, selection and scrolling stay where they are.
+  // Replaces only the panels that changed, so that focus, selection and scroll position stay.
   function show(html) {
     const fresh = new DOMParser().parseFromString(html, "text/html");
     const focused = document.activeElement && document.activeElement.id;
@@ -38,7 +38,7 @@
     if (again && again !== document.activeElement) again.focus({ preventScroll: true });
   }
 
-  // A page that explains itself has its reason as its title: the database does not answer.
+  // The title of an error page is the reason: "The database is unavailable".
   async function reason(response) {
     const { title } = new DOMParser().parseFromString(await response.text(), "text/html");
     return `${title || `The server answered ${response.status}`}.`;
@@ -47,16 +47,16 @@
   async function refresh() {
     timer = null;
     try {
-      const response = await fetch(panels.dataset.url, { signal: AbortSignal.timeout(patience), redirect: "manual" });
+      const response = await fetch(panels.dataset.url, { signal: AbortSignal.timeout(timeout), redirect: "manual" });
       if (response.type === "opaqueredirect") throw new Error("You are signed out: load the page again.");
       if (!response.ok) throw new Error(await reason(response));
       show(await response.text());
-      last = Date.now();
+      lastUpdate = Date.now();
       problem = "";
     } catch (error) {
       problem = error instanceof TypeError ? "The server does not answer." : error.message;
     }
-    tell();
+    showStatus();
     schedule(every);
   }
 
@@ -72,7 +72,7 @@
       schedule(0);
     }
   });
-  setInterval(() => document.hidden || tell(), 1000);
-  tell();
+  setInterval(() => document.hidden || showStatus(), 1000);
+  showStatus();
   schedule(every);
 })();

@@ -1,1 +1,1 @@
-"""Files of todos into Kafka: `lines` reads them, `check` judges each line, `run` sends, `state` remembers how far."""
+"""Imports of files into Kafka: `lines` reads and checks, `run` sends, `job` keeps how far the import has come."""

@@ -1,45 +1,90 @@
-"""What each line of a file says about a todo, or why it cannot be read. What it may say is the contract's business."""
+"""Read a file line by line: each line is the event of a todo, or is rejected with its errors.
+
+`read_lines` parses CSV or JSON Lines into fields; `check_line` checks the fields against the contract.
+"""
 
 import csv
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
+from uuid import UUID, uuid5
 
-from todos.transfer.csv_safety import restored
-from todos.transfer.imports.physical import MAX_LINE_BYTES, PhysicalLine, PhysicalLines, Place
+from edge_api.contract import InvalidPayload, TodoCreated, parse_json
+from todos.transfer.csv_safety import unescape_formula
+from todos.transfer.imports.physical import MAX_LINE_BYTES, FilePosition, PhysicalLine, PhysicalLines
 
 COLUMNS = ("title", "description", "owner", "id", "created_at")
-# What export_todos writes and no event can say; what a file of rejects adds.
-LEFT_OUT = ("is_done", "stored_at", "updated_at", "rejected")
-KNOWN = {*COLUMNS, *LEFT_OUT}
-TEXTS = ("title", "description")  # where an empty cell is an empty text
+# What export_todos writes but an event cannot hold; what a file of rejects adds.
+IGNORED = ("is_done", "stored_at", "updated_at", "rejected")
+KNOWN = {*COLUMNS, *IGNORED}
+TEXTS = ("title", "description")  # an empty cell is an empty text; elsewhere it means no value
 UNKNOWN = f"unknown; known are {', '.join(COLUMNS)}"
-LINE = "line"  # the field at fault when it is the whole line
+LINE = "line"  # names the whole line where a field is named
 TOO_LONG = f"longer than {MAX_LINE_BYTES:,} bytes"
 NOT_UTF8 = "must be UTF-8"
 NESTED = "must be neither an array nor an object"
 
 
 class UnusableFile(ValueError):
-    """No line of it can be imported; the message says why."""
+    """Raised when no line of the file can be imported; the message says why."""
 
 
 class Line(NamedTuple):
-    """One todo of the file, also when it has a quoted text of several lines. `errors` names what cannot be read."""
+    """One record of the file, which may span several physical lines. `errors` names what cannot be read."""
 
     number: int
-    end: Place
+    end: FilePosition
     original: str
     fields: dict[str, Any]
     errors: dict[str, str]
 
 
-def read_lines(file: BinaryIO, file_format: str, *, ignore_unknown: bool, start: Place) -> Iterator[Line]:
-    """From `start` on. Blank lines are passed over. Raises UnusableFile, at once."""
+class RejectedLine(NamedTuple):
+    """A line that cannot become a todo, and why.
+
+    `todo` can be edited and imported. It has the line's id, so it stays one todo however often it is imported.
+    """
+
+    number: int
+    errors: dict[str, str]
+    original: str
+    todo: dict[str, object]
+
+
+def read_lines(file: BinaryIO, file_format: str, *, ignore_unknown: bool, start: FilePosition) -> Iterator[Line]:
+    """Yield the lines from `start` on, without the blank ones. Raises UnusableFile before the first of them."""
     return FORMATS[file_format](PhysicalLines(file), start, ignore_unknown)
 
 
-def _read_jsonl(lines: PhysicalLines, start: Place, ignore_unknown: bool) -> Iterator[Line]:
+def check_line(line: Line, namespace: UUID) -> TodoCreated | RejectedLine:
+    """Return the line's event with its id, or the errors of its fields.
+
+    A line without an id gets one from `namespace` and its number, so the id is the same in every run.
+    """
+    todo = line.fields
+    if todo.get("id") is None:
+        todo = todo | {"id": str(uuid5(namespace, str(line.number)))}
+    event, errors = _parse(todo) if LINE not in line.errors else (None, {})
+    errors |= line.errors
+    if event and not errors:
+        return event
+    return RejectedLine(line.number, errors, line.original, {"title": ""} | todo)
+
+
+def _parse(todo: dict[str, Any]) -> tuple[TodoCreated | None, dict[str, str]]:
+    fields = {name: todo[name] for name in COLUMNS if name in todo}
+    if fields.get("owner") == "":  # how an export writes a todo without an owner
+        del fields["owner"]
+    try:
+        return parse_json(TodoCreated, json.dumps(fields).encode()), {}
+    except InvalidPayload as exc:
+        return None, dict(exc.errors)
+
+
+# --- JSON Lines
+
+
+def _read_jsonl(lines: PhysicalLines, start: FilePosition, ignore_unknown: bool) -> Iterator[Line]:
     if start.bytes:
         lines.seek(start)
     return _jsonl(lines, ignore_unknown)
@@ -49,13 +94,13 @@ def _jsonl(lines: PhysicalLines, ignore_unknown: bool) -> Iterator[Line]:
     while (physical := lines.take()) is not None:
         if not physical.data.strip():
             continue
-        found, errors = _object(physical)
-        # Nested values are in `original` only: as deep as they may be, nothing has to follow them.
-        fields = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
-        errors |= dict.fromkeys((name for name in COLUMNS if name in found.keys() - fields.keys()), NESTED)
+        values, errors = _object(physical)
+        # Nested values stay in `original` only: they may be too deep for whatever handles `fields`.
+        fields = {name: value for name, value in values.items() if not isinstance(value, dict | list)}
+        errors |= dict.fromkeys((name for name in COLUMNS if name in values.keys() - fields.keys()), NESTED)
         if not ignore_unknown:
-            errors |= dict.fromkeys(found.keys() - KNOWN, UNKNOWN)
-        yield Line(lines.place.lines, lines.place, physical.text, fields, errors)
+            errors |= dict.fromkeys(values.keys() - KNOWN, UNKNOWN)
+        yield Line(lines.position.lines, lines.position, physical.text, fields, errors)
 
 
 def _object(physical: PhysicalLine) -> tuple[dict[str, Any], dict[str, str]]:
@@ -70,7 +115,10 @@ def _object(physical: PhysicalLine) -> tuple[dict[str, Any], dict[str, str]]:
     return (fields, {}) if isinstance(fields, dict) else ({}, {LINE: "must be a JSON object"})
 
 
-def _read_csv(lines: PhysicalLines, start: Place, ignore_unknown: bool) -> Iterator[Line]:
+# --- CSV
+
+
+def _read_csv(lines: PhysicalLines, start: FilePosition, ignore_unknown: bool) -> Iterator[Line]:
     columns = _heading(lines, ignore_unknown)
     if start.bytes:
         lines.seek(start)
@@ -80,14 +128,14 @@ def _read_csv(lines: PhysicalLines, start: Place, ignore_unknown: bool) -> Itera
 def _heading(lines: PhysicalLines, ignore_unknown: bool) -> list[str]:
     taken, cells = _record(lines)
     if not taken:
-        raise UnusableFile("is empty; the first line names the columns")
+        raise UnusableFile("is empty; the first line must name the columns")
     if isinstance(cells, str):
         raise UnusableFile(f"line 1: {cells}")
     if not _is_utf8("".join(cells)):
         raise UnusableFile(f"line 1: {NOT_UTF8}")
     columns = [cell.strip() for cell in cells]
     if "title" not in columns:
-        raise UnusableFile(f"line 1 names no column title, but {', '.join(map(repr, columns))}")
+        raise UnusableFile(f"line 1 has no column title, only {', '.join(map(repr, columns))}")
     for name in columns:
         if columns.count(name) > 1:
             raise UnusableFile(f"line 1 names the column {name!r} twice")
@@ -98,30 +146,30 @@ def _heading(lines: PhysicalLines, ignore_unknown: bool) -> list[str]:
 
 def _csv(lines: PhysicalLines, columns: list[str]) -> Iterator[Line]:
     while True:
-        before = lines.place.lines
+        lines_before = lines.position.lines
         taken, cells = _record(lines)
         if not taken:
             return
         if not cells:
             continue
         original = "".join(physical.text for physical in taken)
-        yield Line(before + 1, lines.place, original, *_named(columns, cells))
+        yield Line(lines_before + 1, lines.position, original, *_named(columns, cells))
 
 
 def _named(columns: list[str], cells: list[str] | str) -> tuple[dict[str, Any], dict[str, str]]:
     if isinstance(cells, str):
         return {}, {LINE: cells}
     if len(cells) != len(columns):
-        return {}, {LINE: f"has {len(cells)} cells, the heading {len(columns)}"}
-    named = {name: cell for name, cell in zip(columns, cells, strict=True) if name in KNOWN}
-    fields = {name: restored(cell) if name in TEXTS else restored(cell) or None for name, cell in named.items()}
+        return {}, {LINE: f"has {len(cells)} cells, but the heading has {len(columns)}"}
+    named = {name: unescape_formula(cell) for name, cell in zip(columns, cells, strict=True) if name in KNOWN}
+    fields = {name: cell if name in TEXTS else cell or None for name, cell in named.items()}
     return fields, {name: NOT_UTF8 for name in COLUMNS if not _is_utf8(named.get(name, ""))}
 
 
 def _record(lines: PhysicalLines) -> tuple[list[PhysicalLine], list[str] | str]:
-    """The lines that it took, and their cells; or why they are none, then it took one line only.
+    """Take the lines of one record, and return them with their cells or with the error.
 
-    So a quote that is never closed costs its own line, not the rest of the file.
+    After an error only one line is taken: an unclosed quote costs its own line and not the rest of the file.
     """
     taken: list[PhysicalLine] = []
     try:
@@ -133,12 +181,15 @@ def _record(lines: PhysicalLines) -> tuple[list[PhysicalLine], list[str] | str]:
     if taken and taken[0].too_long:
         return taken, TOO_LONG
     if sum(physical.data.count(b'"') for physical in taken) % 2:
-        return taken, "a quote stands inside a cell; put the cell into quotes and write the inner quote twice"
+        return (
+            taken,
+            "a quote is inside a cell without quotes; put the cell into quotes and write the inner quote twice",
+        )
     return taken, cells
 
 
 def _feed(lines: PhysicalLines, taken: list[PhysicalLine]) -> Iterator[str]:
-    """As many lines as the record has, but not more than could be one."""
+    """Yield lines to the CSV reader until their size exceeds that of any record, and collect them in `taken`."""
     size = 0
     while size <= MAX_LINE_BYTES and (physical := lines.take()) is not None:
         taken.append(physical)
@@ -156,4 +207,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-FORMATS: dict[str, Callable[[PhysicalLines, Place, bool], Iterator[Line]]] = {"csv": _read_csv, "jsonl": _read_jsonl}
+FORMATS: dict[str, Callable[[PhysicalLines, FilePosition, bool], Iterator[Line]]] = {
+    "csv": _read_csv,
+    "jsonl": _read_jsonl,
+}

@@ -13,7 +13,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from edge_api.contract import DESCRIPTION_MAX, TITLE_MAX
 from tests.support.todos import make_todos
-from todos.admin import paginator
+from todos.admin import base
 from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
 from todos.operations.schedules import POLL_SCHEDULE, TRIM_SCHEDULE, create_default_schedules
 
@@ -164,7 +164,7 @@ def test_the_date_hierarchy_opens_at_every_level(admin: Client, params: dict[str
 
 
 def test_a_long_list_is_estimated_not_counted(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paginator, "EXACT_UP_TO", 5)
+    monkeypatch.setattr(base, "MAX_EXACT_COUNT", 5)
     for offset in range(9):
         DeadLetter.objects.create(topic="t", partition=0, offset=offset, reason="invalid", detail="d", value=b"")
     letters = "/admin/todos/deadletter/"
@@ -251,7 +251,7 @@ def test_a_schedule_may_not_tick_more_than_once_a_second(admin: Client, schedule
         every: IntervalSchedule.objects.create(every=every, period=IntervalSchedule.MICROSECONDS)
         for every in (999_999, 1_000_000)
     }
-    assert "Below 1 second" in save(admin, schedule_form | {"interval": str(intervals[999_999].pk)})
+    assert "must be at least 1 second" in save(admin, schedule_form | {"interval": str(intervals[999_999].pk)})
     assert save(admin, schedule_form | {"interval": str(intervals[1_000_000].pk)}) == ""
 
 
@@ -260,7 +260,7 @@ def test_nor_after_an_edit_of_its_interval(admin: Client, schedule_form: dict[st
     inline = {f"periodictask_set-{name}_FORMS": "0" for name in ("TOTAL", "INITIAL")}
 
     refused = admin.post(path, inline | {"every": "1", "period": "microseconds"})
-    assert "Below 1 second" in refused.content.decode()
+    assert "must be at least 1 second" in refused.content.decode()
     assert IntervalSchedule.objects.get(pk=schedule_form["interval"]).period == IntervalSchedule.SECONDS
 
     assert admin.post(path, inline | {"every": "2", "period": "seconds"}).status_code == 302

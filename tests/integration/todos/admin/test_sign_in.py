@@ -1,4 +1,4 @@
-"""Who guesses passwords has to wait; pages and cookies are locked down."""
+"""A client that guesses passwords is locked out; pages and cookies are hardened."""
 
 from collections.abc import Iterator
 from typing import Any

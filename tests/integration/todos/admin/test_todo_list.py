@@ -183,7 +183,7 @@ def test_what_takes_too_long_stops_and_says_so(admin: Client, monkeypatch: pytes
     response = admin.post(
         TODOS, {"action": "mark_done", "_selected_action": [todos[0].pk], "select_across": "1"}, follow=True
     )
-    assert "do it again" in response.content.decode()
+    assert "Repeat the action" in response.content.decode()
 
 
 def test_deleting_asks_first_and_then_deletes_what_was_meant(admin: Client) -> None:
@@ -195,7 +195,7 @@ def test_deleting_asks_first_and_then_deletes_what_was_meant(admin: Client) -> N
     assert 59 == Todo.objects.count()
 
     page = act(admin, "delete_selected", todos[0], query="?q=todo+1", select_across="1").content.decode()
-    assert "All todos of the list" in page
+    assert "All todos of the filtered list" in page
     act(admin, "delete_selected", todos[0], query="?q=todo+1", select_across="1", post="yes")
     assert 48 == Todo.objects.count()
 
@@ -292,7 +292,7 @@ def test_a_todo_names_the_batch_that_stored_it(admin: Client, settings: Any) -> 
     page = admin.get(f"{TODOS}{todos[8].id}/change/").content.decode()
     assert f'/admin/todos/batch/{batch.pk}/change/">{topic}/0: 8 to 11</a>' in page
     Batch.objects.filter(first_offset__gte=8).delete()
-    assert "its batch is forgotten" in admin.get(f"{TODOS}{todos[8].id}/change/").content.decode()
+    assert "its batch is no longer recorded" in admin.get(f"{TODOS}{todos[8].id}/change/").content.decode()
 
 
 def test_an_edit_is_in_the_history_with_both_values(admin: Client) -> None:

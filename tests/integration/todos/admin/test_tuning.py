@@ -1,4 +1,4 @@
-"""Operators tune the poll: its form, its buttons, what they foretell, and what the history keeps of them."""
+"""Operators tune the poll: its form, its buttons, its forecast, and its history."""
 
 import json
 from datetime import timedelta
@@ -104,9 +104,9 @@ def test_other_schedules_have_the_ordinary_form(admin_client: Client, task: Peri
 
 def test_pause_and_resume_tell_beat_and_the_history(admin_client: Client, task: PeriodicTask) -> None:
     before = PeriodicTasks.last_change()
-    assert act(admin_client, task, "pause") == [f"Paused: {POLL_SCHEDULE}. Beat acts on it within 10 s."]
+    assert act(admin_client, task, "pause") == [f"Paused: {POLL_SCHEDULE}. Beat applies it within 10 s."]
     assert (task.enabled, PeriodicTasks.last_change() != before) == (False, True)
-    assert act(admin_client, task, "pause") == ["Nothing to do."]
+    assert act(admin_client, task, "pause") == ["Already paused. Nothing changed."]
     act(admin_client, task, "resume", home="")
     assert task.enabled
     assert history(task) == ["admin: Paused.", "admin: Resumed."]
@@ -119,7 +119,7 @@ def test_poll_now_is_sent_with_the_schedules_own_values(
         queue = connection.SimpleQueue("poll")
         queue.clear()
         assert act(admin_client, task, "run") == [f"Sent: {POLL_SCHEDULE}. A free worker runs it now."]
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=60)
         message.ack()
         queue.close()
     assert message.headers["task"] == task.task

@@ -1,4 +1,4 @@
-"""POST /api/todos/bulk/: one thing done to up to 1,000 todos, with a result for each."""
+"""POST /api/todos/bulk/: one action on up to 1,000 todos, with a result for each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from todos.models import Todo
 
 pytestmark = pytest.mark.django_db
 BULK = "/api/todos/bulk/"
-NOBODY = UUID(int=404)
+UNKNOWN_ID = UUID(int=404)
 
 
 def act(client: Client, action: str, ids: Sequence[Any]) -> Any:
@@ -27,13 +27,13 @@ def results(answer: Any) -> list[str]:
 
 def test_each_id_gets_its_result_in_order(client: Client) -> None:
     first, second, third = make_todos(3)
-    answer = act(client, "done", [third.id, NOBODY, first.id])
-    assert [str(third.id), str(NOBODY), str(first.id)] == [one["id"] for one in answer.json()["results"]]
+    answer = act(client, "done", [third.id, UNKNOWN_ID, first.id])
+    assert [str(third.id), str(UNKNOWN_ID), str(first.id)] == [one["id"] for one in answer.json()["results"]]
     assert ["changed", "not_found", "changed"] == results(answer)
     assert ["unchanged", "changed"] == results(act(client, "done", [first.id, second.id]))
     assert ["changed"] == results(act(client, "open", [second.id]))
     assert [False] == list(Todo.objects.filter(id=second.id).values_list("is_done", flat=True))
-    assert ["deleted", "not_found"] == results(act(client, "delete", [first.id, NOBODY]))
+    assert ["deleted", "not_found"] == results(act(client, "delete", [first.id, UNKNOWN_ID]))
     assert {second.id, third.id} == set(Todo.objects.values_list("id", flat=True))
 
 
@@ -59,13 +59,13 @@ def test_a_thousand_cost_two_statements(
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"ids": [str(NOBODY)]}, "action"),
-        ({"action": "burn", "ids": [str(NOBODY)]}, "action"),
+        ({"ids": [str(UNKNOWN_ID)]}, "action"),
+        ({"action": "burn", "ids": [str(UNKNOWN_ID)]}, "action"),
         ({"action": "done"}, "ids"),
         ({"action": "done", "ids": []}, "ids"),
-        ({"action": "done", "ids": [str(NOBODY)] * 1001}, "ids"),
-        ({"action": "done", "ids": str(NOBODY)}, "ids"),
-        ({"action": "done", "ids": [str(NOBODY), 7]}, "ids.1"),
+        ({"action": "done", "ids": [str(UNKNOWN_ID)] * 1001}, "ids"),
+        ({"action": "done", "ids": str(UNKNOWN_ID)}, "ids"),
+        ({"action": "done", "ids": [str(UNKNOWN_ID), 7]}, "ids.1"),
         ({"action": "done", "ids": [None]}, "ids.0"),
         ([], "body"),
     ],

@@ -1,4 +1,4 @@
-"""The API's OpenAPI document is complete, its pages load nothing from elsewhere, and the API keeps what it says."""
+"""The API's OpenAPI document is complete, its pages load nothing from elsewhere, and the API behaves as it says."""
 
 import re
 from contextlib import suppress
@@ -45,7 +45,7 @@ def map_path_parameters(_context: schemathesis.HookContext, parameters: dict[str
 
 @document.hook
 def map_query(_context: schemathesis.HookContext, query: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Nobody waits long for what never comes."""
+    """Let no request wait long for an outcome that never comes."""
     if query and isinstance(query.get("wait"), int | float) and 0 <= query["wait"] <= 10:
         return query | {"wait": query["wait"] / 1000}
     return query

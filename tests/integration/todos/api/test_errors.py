@@ -1,4 +1,4 @@
-"""Every error under /api/ has one form, whoever noticed it: application/problem+json, as at the edge."""
+"""Every error under /api/ has one form, whichever layer raised it: application/problem+json, as at the edge."""
 
 import json
 from http import HTTPStatus
@@ -61,7 +61,7 @@ def test_a_failure_of_the_inside_says_nothing_of_it(
         raise RuntimeError("secret")
 
     settings.DEBUG, client.raise_request_exception = debug, False
-    monkeypatch.setattr(views, "unless_known", fail)
+    monkeypatch.setattr(views, "not_modified_or", fail)
     assert "secret" not in assert_problem(client.get(f"{LIST}{todo.id}/"), 500)["detail"]
 
 

@@ -76,7 +76,7 @@ def test_no_edit_is_lost_among_many_editors() -> None:
     url = f"/api/todos/{make_todos(1, title='')[0].id}/"
 
     def edit(editor: int) -> int:
-        """Adds letters to the title; reads again whenever somebody was faster."""
+        """Adds letters to the title; reads again whenever another editor was faster."""
         client, conflicts, left = Client(), 0, EDITS
         while left:
             read = client.get(url)

@@ -1,4 +1,4 @@
-"""What GET /api/todos/ can be asked: each page costs the same in a table of any size."""
+"""The parameters of GET /api/todos/: each page costs the same in a table of any size."""
 
 import re
 from datetime import timedelta
@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.support.plans import nodes_of, rows_read
 from tests.support.todos import START, make_todos
-from todos.api import query
+from todos.api import pagination
 from todos.models import Todo
 
 pytestmark = pytest.mark.django_db
@@ -68,7 +68,7 @@ def test_a_moment_may_have_any_offset_and_any_year(client: Client, moment: str, 
 
 
 def test_done_and_not_done_are_both_found_whole(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query, "WINDOW", 30)
+    monkeypatch.setattr(pagination, "WINDOW", 30)
     make_todos(80)
     Todo.objects.exclude(source_offset__in=[1, 79]).update(is_done=True)
     assert [[79], [], [1]] == pages(client, is_done="false")
@@ -76,7 +76,7 @@ def test_done_and_not_done_are_both_found_whole(client: Client, monkeypatch: pyt
 
 
 def test_a_search_goes_through_the_list_window_by_window(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query, "WINDOW", 40)
+    monkeypatch.setattr(pagination, "WINDOW", 40)
     make_todos(130)
     Todo.objects.filter(source_offset__in=[3, 5, 100, 129]).update(title="Find 100%_Me")
     there = [[129, 100], [], [], [5, 3]]
@@ -144,9 +144,9 @@ def nodes_read(client: Client, url: str) -> list[dict[str, Any]]:
     [
         ({}, 100),
         ({"is_done": "true"}, 100),
-        ({"is_done": "false"}, 2 * query.WINDOW + 100),
-        ({"search": "not there"}, 2 * query.WINDOW + 100),
-        ({"search": "not there", "is_done": "true"}, 2 * query.WINDOW + 100),
+        ({"is_done": "false"}, 2 * pagination.WINDOW + 100),
+        ({"search": "not there"}, 2 * pagination.WINDOW + 100),
+        ({"search": "not there", "is_done": "true"}, 2 * pagination.WINDOW + 100),
         ({"created_after": "2026-01-01T00:00:00Z", "created_before": "2100-01-01T00:00:00Z"}, 100),
     ],
 )

@@ -7,48 +7,24 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from tests.integration.todos.dead_letters.support import Poison, history, nowhere, sent
-from tests.support.topic import Topic
+from tests.support.dead_letters import HISTORY, LIST, Poison, act, history, make_letter, messages_in, page_of, save
+from tests.support.manage import nowhere
+from tests.support.topic import Topic, records_in
 from todos.admin import dead_letter_actions
 from todos.dead_letters import service as dead_letters
-from todos.dead_letters.bulk_edit import Change, edit_field
+from todos.dead_letters.bulk_edit import FieldEdit, edit_field
 from todos.models import DeadLetter, Todo
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LIST = "/admin/todos/deadletter/"
 GOOD = '{"title": "Do homework"}'
-# The management form of the history, which nobody edits.
-HISTORY = {"events-TOTAL_FORMS": "0", "events-INITIAL_FORMS": "0"}
-
-
-def make(offset: int = 1, **fields: Any) -> DeadLetter:
-    fields = {"topic": "t", "partition": 0, "reason": "invalid", "detail": "d", "value": b'{"title": ""}'} | fields
-    return DeadLetter.objects.create(offset=offset, **fields)
-
-
-def page_of(letter: DeadLetter) -> str:
-    return f"{LIST}{letter.pk}/change/"
-
-
-def save(client: Client, letter: DeadLetter, payload: str) -> Any:
-    return client.post(page_of(letter), {"payload": payload} | HISTORY, follow=True)
-
-
-def act(client: Client, action: str, *letters: DeadLetter, **fields: str) -> Any:
-    data = {"action": action, "_selected_action": [letter.pk for letter in letters]} | fields
-    return client.post(LIST, data, follow=True)
-
-
-def told(response: Any) -> list[str]:
-    return [str(message) for message in response.context["messages"]]
 
 
 def test_poison_is_edited_and_redriven_and_becomes_a_todo(admin: Client, topic: Topic, poison: Poison) -> None:
     letters = [poison(), poison(partition=1)]
     for letter in letters:
         assert save(admin, letter, GOOD).redirect_chain
-    assert told(act(admin, "revalidate", *letters)) == ["2 ready to be redriven."]
-    assert told(act(admin, "redrive", *letters)) == ["2 redriven."]
+    assert messages_in(act(admin, "revalidate", *letters)) == ["2 ready to be redriven."]
+    assert messages_in(act(admin, "redrive", *letters)) == ["2 redriven."]
 
     assert topic.poll().stored == 2
     assert [history(letter) for letter in letters] == [[("edited", "admin"), ("redriven", "admin")]] * 2
@@ -61,12 +37,12 @@ def test_a_second_click_is_told_who_was_quicker(admin: Client, topic: Topic, poi
     letter = poison()
     save(admin, letter, GOOD)
     act(admin, "redrive", letter)
-    before = sent(topic)
+    before = records_in(topic)
 
-    (message,) = told(act(admin, "redrive", letter))
+    (message,) = messages_in(act(admin, "redrive", letter))
 
     assert message.startswith(f"{letter}: is redriven, by admin at ")
-    assert sent(topic) == before
+    assert records_in(topic) == before
 
 
 def test_kafka_away_is_one_clear_message(admin: Client, settings: Any, topic: Topic, poison: Poison) -> None:
@@ -74,15 +50,15 @@ def test_kafka_away_is_one_clear_message(admin: Client, settings: Any, topic: To
     save(admin, good, GOOD)
     settings.KAFKA = nowhere(topic.kafka)
 
-    away, invalid = told(act(admin, "redrive", bad, good))
+    unavailable, invalid = messages_in(act(admin, "redrive", bad, good))
 
-    assert away.startswith("1 of 2 left as they were. Kafka at 127.0.0.1:9 did not acknowledge: ")
+    assert unavailable.startswith("1 of 2 unchanged. Kafka at 127.0.0.1:9 did not acknowledge: ")
     assert invalid == f"{bad}: not valid: title: String should have at least 1 character"
     assert set(DeadLetter.objects.values_list("status", flat=True)) == {"open"}
 
 
 def test_an_invalid_edit_is_shown_with_its_errors_and_not_kept(admin: Client) -> None:
-    letter = make()
+    letter = make_letter()
     response = save(admin, letter, '{"title": "", "version": 2}')
 
     assert response.context["adminform"].form.errors == {
@@ -103,7 +79,7 @@ def test_an_invalid_edit_is_shown_with_its_errors_and_not_kept(admin: Client) ->
     ],
 )
 def test_saving_what_the_form_shows_is_no_edit(admin: Client, value: bytes | None, shown: str) -> None:
-    letter = make(value=value)
+    letter = make_letter(value=value)
     form = admin.get(page_of(letter)).context["adminform"].form
     assert form["payload"].value() == shown
 
@@ -112,7 +88,7 @@ def test_saving_what_the_form_shows_is_no_edit(admin: Client, value: bytes | Non
 
 
 def test_an_edit_that_comes_too_late_is_not_saved(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    letter = make()
+    letter = make_letter()
     edit = dead_letters.edit
 
     def after_another_operator(*args: Any, **kwargs: Any) -> None:
@@ -122,26 +98,26 @@ def test_an_edit_that_comes_too_late_is_not_saved(admin: Client, monkeypatch: py
     monkeypatch.setattr(dead_letters, "edit", after_another_operator)
     response = save(admin, letter, GOOD)
 
-    assert told(response) == [f"Not saved. {letter}: is discarded"]
+    assert messages_in(response) == [f"Not saved. {letter}: is discarded"]
     assert history(letter) == []
 
 
 def test_discard_asks_for_a_reason_on_a_page_of_its_own(admin: Client) -> None:
-    letters = [make(1, detail="<b>bad</b>"), make(2)]
+    letters = [make_letter(1, detail="<b>bad</b>"), make_letter(2)]
     page = act(admin, "discard", *letters)
     assert "&lt;b&gt;bad" in page.content.decode()
     assert "A reason is required." not in page.content.decode()
     assert "A reason is required." in act(admin, "discard", *letters, because="  ").content.decode()
     assert set(DeadLetter.objects.values_list("status", flat=True)) == {"open"}
 
-    assert told(act(admin, "discard", *letters, because="test data")) == ["2 discarded."]
+    assert messages_in(act(admin, "discard", *letters, because="test data")) == ["2 discarded."]
     assert [history(letter) for letter in letters] == [[("discarded", "admin")]] * 2
-    assert told(act(admin, "reopen", *letters)) == ["2 reopened."]
+    assert messages_in(act(admin, "reopen", *letters)) == ["2 reopened."]
     assert set(DeadLetter.objects.values_list("status", flat=True)) == {"open"}
 
 
 def test_what_is_over_is_shown_but_not_edited(admin: Client) -> None:
-    letter = make()
+    letter = make_letter()
     act(admin, "discard", letter, because="test data")
     page = admin.get(page_of(letter)).content.decode()
 
@@ -153,15 +129,15 @@ def test_what_is_over_is_shown_but_not_edited(admin: Client) -> None:
 
 def test_too_many_at_once_are_refused_before_any(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_letter_actions, "MAX_SELECTED", 2)
-    letters = [make(offset) for offset in range(3)]
+    letters = [make_letter(offset) for offset in range(3)]
     for action in ("redrive", "discard", "reopen", "revalidate"):
-        (message,) = told(act(admin, action, *letters))
-        assert message == "At most 2 at a time here; manage.py dead_letters takes any number."
+        (message,) = messages_in(act(admin, action, *letters))
+        assert message == "Select at most 2 here. manage.py dead_letters takes any number."
 
 
 def test_select_all_discards_only_what_was_shown(admin: Client) -> None:
-    make(1)
-    page = act(admin, "discard", make(2), select_across="1")
+    make_letter(1)
+    page = act(admin, "discard", make_letter(2), select_across="1")
     assert [letter.offset for letter in page.context["letters"]] == [2, 1]
     assert page.content.decode().count('name="_selected_action"') == 2
     assert "select_across" not in page.content.decode()
@@ -179,7 +155,7 @@ def test_each_permission_opens_what_it_says(client: Client, permission: str, pag
     user = User.objects.create_user("staff", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename=f"{permission}_deadletter"))
     client.force_login(user)
-    letter = make()
+    letter = make_letter()
 
     response = client.get(LIST)
     assert response.status_code == page
@@ -193,7 +169,7 @@ def test_each_permission_opens_what_it_says(client: Client, permission: str, pag
 
 
 def test_nobody_deletes_a_dead_letter_or_its_history(admin: Client) -> None:
-    letter = make()
+    letter = make_letter()
     act(admin, "discard", letter, because="test data")
     assert admin.post(f"{LIST}{letter.pk}/delete/", {"post": "yes"}).status_code == 403
     act(admin, "delete_selected", letter, post="yes")
@@ -209,14 +185,14 @@ def test_nobody_deletes_a_dead_letter_or_its_history(admin: Client) -> None:
 
 def test_a_field_of_many_is_set_and_only_what_is_valid_then_is_kept(admin: Client) -> None:
     values = [b'{"title": ""}', b'{"title": "good"}', b"not JSON", b'{"title": "", "id": "wrong"}', b"[]"]
-    letters = [make(offset, value=value) for offset, value in enumerate(values)]
-    letters.append(make(9, status="discarded", changed_by="x"))
+    letters = [make_letter(offset, value=value) for offset, value in enumerate(values)]
+    letters.append(make_letter(9, status="discarded", changed_by="x"))
     assert b'name="path"' in act(admin, "edit_field", *letters).content
 
-    said = told(act(admin, "edit_field", *letters, path="title", value='"Do homework ✓"'))
+    messages = messages_in(act(admin, "edit_field", *letters, path="title", value='"Do homework ✓"'))
 
-    assert ("2 edited.", "Ready to be redriven: 1 of 6 before, 2 after.") == (said[0], said[-1])
-    refused = [any(f"t/0/{offset}: " in line for line in said) for offset in (0, 1, 2, 3, 4, 9)]
+    assert ("2 edited.", "Ready to be redriven: 1 of 6 before, 2 after.") == (messages[0], messages[-1])
+    refused = [any(f"t/0/{offset}: " in line for line in messages) for offset in (0, 1, 2, 3, 4, 9)]
     assert [False, False, True, True, True, True] == refused
     kept = [DeadLetter.objects.get(pk=letter.pk).edited_value for letter in letters]
     assert [True, True, False, False, False, False] == [value is not None for value in kept]
@@ -225,14 +201,14 @@ def test_a_field_of_many_is_set_and_only_what_is_valid_then_is_kept(admin: Clien
 
 
 def test_a_field_that_lies_in_another_is_set() -> None:
-    letter = make(value=b'{"title": "a", "meta": {"source": "x"}}')
-    edit_field(letter.pk, Change("meta.source", "7"), by="me")
+    letter = make_letter(value=b'{"title": "a", "meta": {"source": "x"}}')
+    edit_field(letter.pk, FieldEdit("meta.source", "7"), by="me")
     assert {"title": "a", "meta": {"source": 7}} == json.loads(bytes(DeadLetter.objects.get().edited_value or b""))
 
 
 @pytest.mark.parametrize(("path", "value", "why"), [("a..b", "1", "Field"), ("title", "no quotes", "must be JSON")])
 def test_a_change_that_makes_no_sense_is_asked_for_again(admin: Client, path: str, value: str, why: str) -> None:
-    page = act(admin, "edit_field", make(), path=path, value=value).content.decode()
+    page = act(admin, "edit_field", make_letter(), path=path, value=value).content.decode()
     assert why in page
     assert f'value="{path}"' in page
     assert DeadLetter.objects.get().edited_value is None

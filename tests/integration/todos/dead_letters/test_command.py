@@ -13,7 +13,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from devstack.environment import ROOT
-from tests.integration.todos.dead_letters.support import Poison, history, nowhere
+from tests.support.dead_letters import Poison, history
+from tests.support.manage import nowhere
 from tests.support.topic import Topic
 from todos.dead_letters import service as dead_letters
 from todos.models import DeadLetter

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 
 from edge_api.contract import InvalidPayload
-from tests.integration.todos.dead_letters.support import at_once, history
+from tests.support.dead_letters import at_once, history
 from todos.dead_letters import service as dead_letters
-from todos.dead_letters.service import Refused
+from todos.dead_letters.service import ActionRefused
 from todos.models import DeadLetter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,7 +40,7 @@ def test_an_invalid_edit_is_not_kept(letter: DeadLetter, payload: bytes) -> None
 
 
 def test_a_discard_needs_a_reason_which_is_kept(letter: DeadLetter) -> None:
-    with pytest.raises(Refused, match="t/0/1: say why it is discarded"):
+    with pytest.raises(ActionRefused, match="t/0/1: say why it is discarded"):
         dead_letters.discard(letter.pk, because=" \n", by="olga")
     dead_letters.discard(letter.pk, because=" test data ", by="olga")
     letter.refresh_from_db()
@@ -51,15 +51,16 @@ def test_a_discard_needs_a_reason_which_is_kept(letter: DeadLetter) -> None:
 
 def test_what_is_discarded_is_left_alone_until_it_is_reopened(letter: DeadLetter) -> None:
     dead_letters.discard(letter.pk, because="test data", by="olga")
-    acts: list[Callable[[], None]] = [
+    actions: list[Callable[[], None]] = [
         lambda: dead_letters.edit(letter.pk, GOOD, by="ivan"),
         lambda: dead_letters.discard(letter.pk, because="again", by="ivan"),
         lambda: dead_letters.check_redrive(letter.pk),
         lambda: dead_letters.check_discard(letter.pk),
     ]
-    for act in acts:
-        with pytest.raises(Refused, match=r"^t/0/1: is discarded, by olga at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"):
-            act()
+    refusal = r"^t/0/1: is discarded, by olga at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"
+    for action in actions:
+        with pytest.raises(ActionRefused, match=refusal):
+            action()
 
     dead_letters.reopen(letter.pk, by="ivan")
     dead_letters.edit(letter.pk, GOOD, by="ivan")
@@ -68,12 +69,12 @@ def test_what_is_discarded_is_left_alone_until_it_is_reopened(letter: DeadLetter
 
 
 def test_what_is_open_cannot_be_reopened(letter: DeadLetter) -> None:
-    with pytest.raises(Refused, match=r"^t/0/1: is open$"):
+    with pytest.raises(ActionRefused, match=r"^t/0/1: is open$"):
         dead_letters.reopen(letter.pk, by="olga")
 
 
 def test_a_letter_that_is_not_there_is_named() -> None:
-    with pytest.raises(Refused, match=r"^there is no dead letter 4711$"):
+    with pytest.raises(ActionRefused, match=r"^there is no dead letter 4711$"):
         dead_letters.check_redrive(4711)
 
 
@@ -82,7 +83,7 @@ def test_of_two_operators_at_the_same_moment_one_is_told(letter: DeadLetter) -> 
         lambda: dead_letters.discard(letter.pk, because="one", by="olga"),
         lambda: dead_letters.discard(letter.pk, because="two", by="ivan"),
     )
-    assert sorted(type(exc).__name__ for exc in raised) == ["NoneType", "Refused"]
+    assert sorted(type(exc).__name__ for exc in raised) == ["ActionRefused", "NoneType"]
     assert len(history(letter)) == 1
 
 

@@ -14,8 +14,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from devstack import Kafka
-from tests.integration.todos.dead_letters.test_admin import act, save, told
 from tests.support.batches import ATTRIBUTES_POSITION, rot, signed
+from tests.support.dead_letters import act, messages_in, save
 from tests.support.todos import constraint
 from tests.support.topic import Topic, event
 from todos.models import DeadLetter, Todo
@@ -115,13 +115,13 @@ def test_ten_thousand_records_with_one_percent_poison_are_all_stored_after_a_rep
     assert {"stored": GOOD, "dead_letter": BAD} == audit()
 
     for letter in letters.values():
-        assert save(admin, letter, json.dumps({"title": f"mended {letter}"})).redirect_chain
-    assert ["100 redriven."] == told(act(admin, "redrive", *letters.values()))
+        assert save(admin, letter, json.dumps({"title": f"repaired {letter}"})).redirect_chain
+    assert ["100 redriven."] == messages_in(act(admin, "redrive", *letters.values()))
     repaired = topic.poll()
 
     assert (BAD, 0, GOOD + BAD) == (repaired.stored, repaired.dead_letters, Todo.objects.count())
-    assert {f"mended {letter}" for letter in letters.values()} == set(
-        Todo.objects.filter(title__startswith="mended").values_list("title", flat=True)
+    assert {f"repaired {letter}" for letter in letters.values()} == set(
+        Todo.objects.filter(title__startswith="repaired").values_list("title", flat=True)
     )
     assert {"stored": GOOD + BAD, "dead_letter": BAD} == audit()
 

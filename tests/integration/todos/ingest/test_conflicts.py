@@ -10,7 +10,7 @@ from django.core.management import call_command
 
 from edge_api.contract import TodoFields, fingerprint
 from tests.support.topic import Topic, event
-from todos.dead_letters.service import Refused, edit, redrive, reopen
+from todos.dead_letters.service import ActionRefused, edit, redrive, reopen
 from todos.kafka.producer import KafkaSender
 from todos.models import Batch, DeadLetter, PartitionLedger, Todo
 from todos.operations.audit import Audit, Kind
@@ -113,7 +113,7 @@ def test_a_conflict_is_redriven_as_another_todo_or_not_at_all(make_topic: MakeTo
     letter = DeadLetter.objects.get(reason=CONFLICT)
     reopen(letter.id, by="a test")
     with KafkaSender(topic.kafka) as sender:
-        with pytest.raises(Refused, match="stored already"):
+        with pytest.raises(ActionRefused, match="stored already"):
             redrive(letter.id, sender=sender, by="a test")
         edit(letter.id, event(id=str(OTHER), title="b"), by="a test")
         redrive(letter.id, sender=sender, by="a test")

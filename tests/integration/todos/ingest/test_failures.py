@@ -10,6 +10,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 from devstack import Postgres
 from tests.support.threads import in_thread, in_threads
 from tests.support.topic import Topic
+from tests.support.waiting import eventually
 from todos.event_log import Record
 from todos.ingest import consumer as ingest
 from todos.ingest.consumer import Poll
@@ -22,13 +23,6 @@ from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "gave up waiting"
-        time.sleep(0.02)
 
 
 def read_everything(topic: Topic, records: int) -> dict[int, list[Record]]:
@@ -157,7 +151,7 @@ def test_a_connection_that_is_cut_again_and_again_loses_nothing(make_topic: Make
             cuts += cursor.fetchone()[0]
         time.sleep(0.05)
     try:
-        wait_until(lambda: topic.ledger() == ends, 60)
+        eventually(lambda: topic.ledger() == ends, seconds=60, what="all to be stored")
     finally:
         over.set()
         thread.join()
@@ -183,7 +177,7 @@ def test_a_locked_table_is_waited_for(make_topic: MakeTopic, monkeypatch: pytest
     locker = in_thread(lock)
     assert locked.wait(30)
     thread = in_thread(poll.run)
-    wait_until(lambda: poll.summary.failures >= 2)
+    eventually(lambda: poll.summary.failures >= 2, seconds=20, what="two failures")
     assert "lock timeout" in poll.summary.last_error
     release.set()
     locker.join()

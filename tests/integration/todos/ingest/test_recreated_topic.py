@@ -7,8 +7,8 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from tests.support.stack import eventually
 from tests.support.topic import Topic
+from tests.support.waiting import eventually
 from todos.event_log import LogUnavailable
 from todos.models import Todo
 from todos.monitoring.lag import pipeline_status

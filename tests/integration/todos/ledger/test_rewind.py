@@ -9,9 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.integration.todos.ledger.test_chain import assert_whole, chain
-from tests.support.stack import eventually
 from tests.support.threads import in_thread
 from tests.support.topic import Topic
+from tests.support.waiting import eventually
 from todos.ingest.consumer import Poll
 from todos.ingest.options import PollOptions
 from todos.ledger.leases import ensure_ledger

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
-from tests.integration.todos.management.support import run
+from tests.support.manage import run
 from tests.support.topic import Topic
 from todos.ingest.options import PollOptions
 from todos.models import Poller

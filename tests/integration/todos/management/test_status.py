@@ -20,7 +20,7 @@ from django_celery_beat.models import PeriodicTask
 from devstack import Kafka, Valkey
 from devstack.environment import ROOT
 from devstack.ports import free_port
-from tests.integration.todos.management.support import NOWHERE, environment, manage, run, start
+from tests.support.manage import NOWHERE, environment, manage, run, start
 from tests.support.proxy import Door
 from tests.support.terminal import Terminal
 from tests.support.topic import Topic, event
@@ -237,7 +237,7 @@ def test_watch_in_a_pipe_is_a_line_of_json_each_time(topic: Topic) -> None:
         assert watching.stdout is not None
         found = [json.loads(watching.stdout.readline()) for _ in range(3)]
         watching.send_signal(signal.SIGINT)
-        _, said = watching.communicate(timeout=30)
+        _, said = watching.communicate(timeout=120)
     finally:
         watching.kill()
         watching.wait()
@@ -248,7 +248,7 @@ def test_watch_in_a_pipe_is_a_line_of_json_each_time(topic: Topic) -> None:
 def test_watch_ends_quietly_when_its_reader_has_enough(topic: Topic) -> None:
     shell = f"{sys.executable} manage.py pipeline_status --watch 0.1 | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
-        ["bash", "-c", shell], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=60
+        ["bash", "-c", shell], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=200
     )
     assert (done.stdout, done.stderr) == ("141\n", "")
 

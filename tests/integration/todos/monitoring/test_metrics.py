@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from devstack import Kafka, Valkey
 from devstack.environment import ROOT
 from devstack.ports import free_port
-from tests.support.stack import eventually
 from tests.support.topic import Topic
+from tests.support.waiting import eventually
 from todos.ledger.batch_history import NOBODY
 from todos.ledger.poll_runs import Summary, record_run
 from todos.models import PartitionLedger, PollRun

@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -15,9 +14,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from tests.support.stack import eventually
 from tests.support.threads import in_thread
 from tests.support.todos import make_todos
+from tests.support.waiting import Stopwatch, eventually
 from todos.api import receipts
 from todos.ledger.leases import ensure_ledger
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Todo
@@ -214,10 +213,10 @@ class TestWait:
             move(11)
 
         thread = in_thread(store)
-        started = time.monotonic()
+        watch = Stopwatch()
         with CaptureQueriesContext(connection) as queries:
             response = client.get(url(10), {"wait": "10"})
-        seconds = time.monotonic() - started
+        seconds = watch.seconds
         thread.join()
 
         assert "stored" == response.json()["status"]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from edge_api.contract.tokens import kid_of, read_jwks, verify
-from tests.integration.todos.management.support import run
+from tests.support.manage import run
 from tests.support.threads import in_threads
 from tests.support.tokens import PASSWORD, bearer
 from todos.models import Todo
@@ -159,14 +159,14 @@ def test_without_a_key_that_can_be_read_nothing_is_signed_and_make_makes_one(
 ) -> None:
     settings.SECRET_KEY = "another one"
     assert 503 == post(client, "", username="olga", password=PASSWORD).status_code
-    assert "was made under another DJANGO_SECRET_KEY" in run("create_token", "olga").said
+    assert "was encrypted with another DJANGO_SECRET_KEY" in run("create_token", "olga").said
     assert run("signing_keys", "make").out.endswith(" signs from now on\n")
     assert "a key signs already\n" == run("signing_keys", "make").out
     assert 200 == post(client, "", username="olga", password=PASSWORD).status_code
 
 
 def test_the_private_key_is_not_readable_in_the_database(olga: User) -> None:
-    private = keys.signer().private.private_bytes_raw()
+    private = keys.signing_key_pair().private.private_bytes_raw()
     row = SigningKey.objects.get()
     assert private not in row.private.encode()
     assert private.hex() not in row.private

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.unit.edge_api.conftest import JSON
-
+JSON = {"Content-Type": "application/json"}
 Post = Callable[..., httpx.Response]
 
 

@@ -8,22 +8,13 @@ from pathlib import Path
 import httpx
 import yaml
 from fastapi import FastAPI
-from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.environment import ROOT
 from edge_api.observability.metrics import ACK_BUCKETS, Metrics, Now
-from tests.unit.edge_api.conftest import JSON
+from tests.support.metrics import samples
 
+JSON = {"Content-Type": "application/json"}
 MONITORING = ROOT / "docker" / "monitoring"
-
-
-def samples(text: str) -> dict[str, float]:
-    """By name and labels, as Prometheus writes them."""
-    return {
-        f"{sample.name}{{{','.join(f'{name}={value}' for name, value in sample.labels.items())}}}": sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def test_refusals_are_counted_by_status(app: FastAPI, run: Callable[..., None]) -> None:

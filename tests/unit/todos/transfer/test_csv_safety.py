@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from todos.transfer.csv_safety import harmless, restored
+from todos.transfer.csv_safety import escape_formula, unescape_formula
 
 
 @pytest.mark.parametrize(
@@ -15,19 +15,19 @@ from todos.transfer.csv_safety import harmless, restored
     ["=1+1", "+1", "-1", "@SUM(A1)", "\t1", "\r", "\n", "  =1", "\uff1d1", "\uff20", "'=1", "''-", "\u00a0+1"],
 )
 def test_what_a_spreadsheet_would_run_begins_with_one_apostrophe_more(cell: str) -> None:
-    assert f"'{cell}" == harmless(cell)
-    assert cell == restored(harmless(cell))
+    assert f"'{cell}" == escape_formula(cell)
+    assert cell == unescape_formula(escape_formula(cell))
 
 
 @pytest.mark.parametrize("cell", ["", "Do homework", "1+1", "'twas", "a=b", " a", "e-mail", "''"])
 def test_everything_else_stays_as_it_is(cell: str) -> None:
-    assert cell == harmless(cell) == restored(cell)
+    assert cell == escape_formula(cell) == unescape_formula(cell)
 
 
 @given(st.text(alphabet=st.sampled_from("'=+-@\t\r\n \uff1da") | st.characters(codec="utf-8")))
 @example("'\n'=")
 def test_whatever_it_is_it_comes_back(cell: str) -> None:
-    assert cell == restored(harmless(cell))
+    assert cell == unescape_formula(escape_formula(cell))
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=2))

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todos.transfer.imports.check import Rejected, check
-from todos.transfer.imports.lines import Line, UnusableFile, read_lines
-from todos.transfer.imports.physical import MAX_LINE_BYTES, Place
+from todos.transfer.imports.lines import Line, RejectedLine, UnusableFile, check_line, read_lines
+from todos.transfer.imports.physical import MAX_LINE_BYTES, FilePosition
 
-START = Place()
+START = FilePosition()
 HEADING = b"title,description,id,created_at\n"
 
 
-def read(data: bytes, file_format: str = "csv", *, ignore_unknown: bool = False, start: Place = START) -> list[Line]:
+def read(
+    data: bytes, file_format: str = "csv", *, ignore_unknown: bool = False, start: FilePosition = START
+) -> list[Line]:
     return list(read_lines(io.BytesIO(data), file_format, ignore_unknown=ignore_unknown, start=start))
 
 
@@ -27,8 +28,8 @@ def fields(data: bytes, file_format: str = "csv") -> list[dict[str, object]]:
 
 def faults(data: bytes, file_format: str = "csv") -> dict[int, dict[str, str]]:
     """By line, of those that cannot be a todo."""
-    found = [check(line, UUID(int=1)) for line in read(data, file_format)]
-    return {each.number: each.errors for each in found if isinstance(each, Rejected)}
+    checked = [check_line(line, UUID(int=1)) for line in read(data, file_format)]
+    return {line.number: line.errors for line in checked if isinstance(line, RejectedLine)}
 
 
 # --- What is read
@@ -55,7 +56,7 @@ def test_json_lines(bom: bytes) -> None:
 def test_empty_cells_are_no_id_and_no_time_but_an_empty_description() -> None:
     (line,) = read(HEADING + b"a,,,\n")
     assert line.fields == {"title": "a", "description": "", "id": None, "created_at": None}
-    assert not isinstance(check(line, uuid4()), Rejected)
+    assert not isinstance(check_line(line, uuid4()), RejectedLine)
 
 
 def test_the_columns_of_an_export_are_known_and_blank_lines_are_none() -> None:
@@ -71,8 +72,8 @@ def test_an_apostrophe_in_front_of_a_formula_is_taken_away() -> None:
 @pytest.mark.parametrize(
     ("heading", "message"),
     [
-        (b"", "is empty; the first line names the columns"),
-        (b"name\n", "line 1 names no column title, but 'name'"),
+        (b"", "is empty; the first line must name the columns"),
+        (b"name\n", "line 1 has no column title, only 'name'"),
         (
             b"title,due\n",
             "column 'due': unknown; known are title, description, owner, id, created_at; --ignore-unknown",
@@ -114,11 +115,11 @@ LONG = b"x" * 256
         (b"a,,,2026-02-30T08:00:00Z", {"created_at": "Input should be a valid datetime"}),
         (b"a,,,2026-02-03T08:00:00", {"created_at": "Input should have timezone info"}),
         (b"a,,,1969-12-31T23:00:00Z", {"created_at": "Input should be greater than or equal to 1970-01-01"}),
-        (b"a,b", {"line": "has 2 cells, the heading 4"}),
-        (b"a,b,,,", {"line": "has 5 cells, the heading 4"}),
+        (b"a,b", {"line": "has 2 cells, but the heading has 4"}),
+        (b"a,b,,,", {"line": "has 5 cells, but the heading has 4"}),
         (b'"a,,,', {"line": "a quote is opened and not closed"}),
         (b'"a"b,,,', {"line": "is not CSV: ',' expected after '\"'"}),
-        (b'5" pipe,,,', {"line": "a quote stands inside a cell"}),
+        (b'5" pipe,,,', {"line": "a quote is inside a cell"}),
         (b"a\rb,,,", {"line": "is not CSV: new-line character seen in unquoted field"}),
         (b"x" * (MAX_LINE_BYTES + 1), {"line": "longer than 1,048,576 bytes"}),
     ],
@@ -169,7 +170,7 @@ def test_the_rest_of_a_broken_quoted_text_is_no_todo() -> None:
     assert [2, 3] == list(faults(b'title,description\n"He said "hi" to\nme, and left"\nlast,\n'))
 
 
-# --- Where to go on
+# --- Where to continue
 
 
 @given(st.lists(st.sampled_from([b"a,b", b'"a\nb",c', b"", b"bad", b'"open', "ä,ö".encode()]), min_size=1))
@@ -188,7 +189,7 @@ def test_a_line_of_a_gigabyte_is_not_read_into_memory(tmp_path: Path) -> None:
     try:
         with path.open("rb") as source:
             (line,) = read_lines(source, "jsonl", ignore_unknown=False, start=START)
-        assert (line.errors, line.end) == ({"line": "longer than 1,048,576 bytes"}, Place(1, 1 << 30))
+        assert (line.errors, line.end) == ({"line": "longer than 1,048,576 bytes"}, FilePosition(1, 1 << 30))
         assert tracemalloc.get_traced_memory()[1] < 8 * MAX_LINE_BYTES
     finally:
         tracemalloc.stop()
@@ -200,10 +201,10 @@ def test_a_line_of_a_gigabyte_is_not_read_into_memory(tmp_path: Path) -> None:
 def test_the_id_of_a_line_is_the_same_in_every_run_and_another_for_every_line() -> None:
     data = HEADING + b"same,,,\nsame,,,\nown,,7f3c1c1e-5d0f-4c57-9d1c-3f1f0a1e9a11,\n"
     one, other = (
-        [event.id for line in read(data) if not isinstance(event := check(line, UUID(int=number)), Rejected)]
+        [event.id for line in read(data) if not isinstance(event := check_line(line, UUID(int=number)), RejectedLine)]
         for number in (1, 2)
     )
-    again = [event.id for line in read(data) if not isinstance(event := check(line, UUID(int=1)), Rejected)]
+    again = [event.id for line in read(data) if not isinstance(event := check_line(line, UUID(int=1)), RejectedLine)]
     assert one == again
     assert len({*one, *other}) == 5
     assert one[2] == other[2] == UUID("7f3c1c1e-5d0f-4c57-9d1c-3f1f0a1e9a11")

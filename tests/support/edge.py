@@ -20,18 +20,13 @@ from kafka.admin import NewTopic
 from kafka.consumer.fetcher import ConsumerRecord
 
 from devstack.ports import free_port
+from tests.support.waiting import Stopwatch, eventually
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PROMISE_SECONDS = 5.0
+HANG_SECONDS = 60.0  # a request without an answer by then fails the test at once
 TODO = {"title": "Do homework", "description": "Finish pending homeworks"}
 BATCH = [TODO, {"title": ""}, *[TODO] * 20]  # the second one is rejected
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.05)
 
 
 def create_topic(bootstrap_servers: str, partitions: int = 3, name: str = "", **configs: str) -> str:
@@ -56,9 +51,9 @@ def read_topic(bootstrap_servers: str, topic: str, partitions: int = 3) -> list[
         ends = consumer.end_offsets(consumer.assignment())
         consumer.seek_to_beginning()
         records: list[ConsumerRecord] = []
-        deadline = time.monotonic() + 60
+        watch = Stopwatch()
         while any(consumer.position(partition) < end for partition, end in ends.items()):
-            assert time.monotonic() < deadline, f"read only {len(records)} records of {ends}"
+            assert watch.seconds < 60, f"read only {len(records)} records of {ends}"
             for batch in consumer.poll(timeout_ms=500, max_records=10_000).values():
                 records.extend(batch)
         return records
@@ -91,16 +86,16 @@ class EdgeProcess:
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "edge_api"]
             self.process = subprocess.Popen(command, cwd=ROOT, env=self._environ, stdout=log, stderr=log)
-        until(lambda: self.status("/healthz") == 200, 30, f"the edge is alive; its log:\n{self._log}")
+        eventually(lambda: self.status("/healthz") == 200, seconds=30, what=f"the edge; its log: {self._log}")
 
     def status(self, path: str) -> int | None:
         try:
-            return httpx.get(self.url + path, timeout=PROMISE_SECONDS).status_code
+            return httpx.get(self.url + path, timeout=HANG_SECONDS).status_code
         except httpx.TransportError:
             return None
 
     def wait_ready(self, seconds: float = 30) -> None:
-        until(lambda: self.status("/readyz") == 200, seconds, "the edge is ready")
+        eventually(lambda: self.status("/readyz") == 200, seconds=seconds, what="the edge to be ready")
 
     def terminate(self) -> None:
         assert self.process is not None
@@ -118,11 +113,14 @@ class EdgeProcess:
             self.process.wait()
 
 
+StartEdge = Callable[..., EdgeProcess]
+
+
 @dataclass
 class Answer:
     status: int | None  # None: the connection broke before an answer came
-    begin: float
-    seconds: float
+    begin: float  # of time.monotonic()
+    seconds: float  # of a Stopwatch
     headers: httpx.Headers = field(default_factory=httpx.Headers)
     body: dict[str, Any] = field(default_factory=dict)
 
@@ -146,15 +144,15 @@ class Load:
         return Counter(answer.status for answer in self.answers if answer.begin >= since)
 
     async def until(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        deadline = time.monotonic() + seconds
+        watch = Stopwatch()
         while not condition():
-            assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s; {self.counts()}"
+            assert watch.seconds < seconds, f"{what}: not within {seconds:g} s; {self.counts()}"
             await asyncio.sleep(0.05)
 
     @asynccontextmanager
     async def running(self, clients: int = 20, batch_clients: int = 0) -> AsyncIterator["Load"]:
         """Leaves only when every request has its answer; a request that hangs fails the test."""
-        async with httpx.AsyncClient(base_url=self.url, timeout=2 * PROMISE_SECONDS) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=HANG_SECONDS) as client:
             work = [self._post_on(client, "/new/", TODO) for _ in range(clients)]
             work += [self._post_on(client, "/new/batch/", BATCH) for _ in range(batch_clients)]
             work.append(self._watch_health(client))
@@ -167,27 +165,27 @@ class Load:
 
     async def _post_on(self, client: httpx.AsyncClient, path: str, content: object) -> None:
         while not self._stop.is_set():
-            begin = time.monotonic()
+            begin, watch = time.monotonic(), Stopwatch()
             try:
                 response = await client.post(path, json=content)
             except httpx.TimeoutException:
                 raise
             except httpx.TransportError:
-                self.answers.append(Answer(None, begin, time.monotonic() - begin))
+                self.answers.append(Answer(None, begin, watch.seconds))
                 await asyncio.sleep(0.05)
                 continue
-            seconds = time.monotonic() - begin
+            seconds = watch.seconds
             self.answers.append(Answer(response.status_code, begin, seconds, response.headers, response.json()))
             await asyncio.sleep(0.01)
 
     async def _watch_health(self, client: httpx.AsyncClient) -> None:
         while not self._stop.is_set():
-            begin = time.monotonic()
+            watch = Stopwatch()
             try:
                 await client.get("/healthz")
             except httpx.TimeoutException:
                 raise
             except httpx.TransportError:
                 pass
-            self.health_seconds.append(time.monotonic() - begin)
+            self.health_seconds.append(watch.seconds)
             await asyncio.sleep(0.1)

@@ -4,7 +4,6 @@ import itertools
 import json
 import random
 import threading
-import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, Self
 import httpx
 
 from tests.support.stack import Stack
+from tests.support.waiting import Stopwatch
 
 POISON: tuple[bytes | None, ...] = (
     b"not JSON",
@@ -78,7 +78,7 @@ def assert_exact(stack: Stack, sent: Sent) -> None:
 class Answer(NamedTuple):
     title: str
     status: int
-    seconds: float
+    seconds: float  # of a Stopwatch
     body: dict[str, Any]
     retry_after: str | None
 
@@ -107,7 +107,7 @@ class Background:
             running.result()  # a server that broke a connection, or did not answer at all
 
     def _run(self, thread: int) -> None:
-        with httpx.Client(base_url=self.url, timeout=20) as client:
+        with httpx.Client(base_url=self.url, timeout=60) as client:
             for number in itertools.count():
                 if self._stop.wait(self.PAUSE_SECONDS):
                     return
@@ -153,7 +153,7 @@ class Load(Background):
 
 
 def post(client: httpx.Client, title: str, **fields: str) -> Answer:
-    started = time.monotonic()
+    watch = Stopwatch()
     answer = client.post("/new/", json={"title": title} | fields)
-    seconds = time.monotonic() - started
+    seconds = watch.seconds
     return Answer(title, answer.status_code, seconds, answer.json(), answer.headers.get("Retry-After"))

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from devstack.environment import ROOT
-from tests.integration.todos.management.support import NOWHERE, environment, manage, run
+from tests.support.manage import NOWHERE, environment, manage, run
 from tests.support.terminal import Terminal
 from tests.support.todos import START, make_todos
 from tests.support.topic import Topic
@@ -127,7 +127,7 @@ def test_a_reader_that_has_enough_ends_it_quietly() -> None:
     make_todos(20_000)
     shell = f"{sys.executable} manage.py export_todos | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
-        ["bash", "-c", shell], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=60
+        ["bash", "-c", shell], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=200
     )
     assert (done.stdout, done.stderr) == (
         "id,title,description,owner,is_done,created_at,stored_at,updated_at\n141\n",

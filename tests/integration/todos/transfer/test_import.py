@@ -1,4 +1,4 @@
-"""manage.py import_todos: every line of a file is stored once, or rejected once, whatever happens on the way."""
+"""manage.py import_todos: every line of a file is stored once, or rejected once, also after a crash."""
 
 import json
 import signal
@@ -11,12 +11,12 @@ from uuid import UUID
 
 import pytest
 
-from tests.integration.todos.management.support import NOWHERE, environment, manage, records_in, run, start
-from tests.support.stack import eventually
+from tests.support.manage import NOWHERE, environment, manage, run, start
 from tests.support.terminal import Terminal
-from tests.support.topic import Topic
+from tests.support.topic import Topic, records_in
+from tests.support.waiting import eventually
 from todos.models import Todo
-from todos.transfer.imports.state import Progress
+from todos.transfer.imports.job import Progress
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NO_DATABASE = {"DATABASE_URL": f"postgres://todos@{NOWHERE}/todos"}
@@ -128,7 +128,7 @@ def test_somebody_who_looks_sees_a_bar(topic: Topic, write: Write) -> None:
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.wait() == 130
     assert "todos accepted, 0 lines rejected" in terminal.seen
-    assert "lines are done; the same command goes on behind them" in terminal.seen
+    assert "lines are done; the same command continues after them" in terminal.seen
 
 
 def test_ctrl_c_says_how_to_go_on(topic: Topic, write: Write) -> None:
@@ -138,12 +138,12 @@ def test_ctrl_c_says_how_to_go_on(topic: Topic, write: Write) -> None:
         saved = path.with_name("todos.csv.progress")
         eventually(lambda: saved.exists() and progress_of(path).place.lines > 500, seconds=60, what="500 lines")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     finally:
         process.kill()
         process.wait()
     lines = progress_of(path).place.lines
-    expected = f"CommandError: interrupted. {lines:,} lines are done; the same command goes on behind them\n"
+    expected = f"CommandError: interrupted. {lines:,} lines are done; the same command continues after them\n"
     assert (process.returncode, said) == (130, expected)
     assert run("import_todos", path).code == 0
     assert topic.poll(max_records=50_000).stored == 5_000
@@ -208,7 +208,7 @@ def test_a_file_that_was_edited_is_not_taken_for_the_old_one(topic: Topic, write
     write("title\none\ntwo\n")
     done = run("import_todos", path)
     assert (done.code, records_in(topic)) == (2, 1)
-    assert "its content is not that of which" in done.said
+    assert "its content differs from the import that" in done.said
     assert run("import_todos", path, "--restart").code == 0
     assert records_in(topic) == 3
 
@@ -218,7 +218,10 @@ def test_rejects_that_somebody_may_be_repairing_are_not_overwritten(topic: Topic
     write("precious", "todos.csv.rejects.jsonl")
     done = run("import_todos", path)
     assert (done.code, records_in(topic)) == (2, 0)
-    assert "todos.csv.rejects.jsonl is there: import it, move it away, or name another with --rejects" in done.said
+    assert (
+        "todos.csv.rejects.jsonl exists: import it, move it to another place, or name another with --rejects"
+        in done.said
+    )
     assert run("import_todos", path, "--rejects", path.with_name("bad.jsonl")).code == 1
     assert path.with_name("todos.csv.rejects.jsonl").read_text() == "precious"
 
@@ -244,7 +247,7 @@ def test_what_was_done_is_said_to_start_open(topic: Topic, write: Write) -> None
         ("{dir} --format csv", "{dir}: is no file that can be read again; give it to"),
         ("{dir}/unknown.csv", "{dir}/unknown.csv: column 'due': unknown; known are title, description, owner, id"),
         ("{dir}/todos.csv --rejects {dir}/todos.csv", "would be overwritten"),
-        ("{dir}/todos.csv --progress {dir}/unknown.csv", "unknown.csv is not what import_todos writes there"),
+        ("{dir}/todos.csv --progress {dir}/unknown.csv", "unknown.csv is not a progress file of import_todos"),
         ("{dir}/todos.csv --progress {dir}/absent/p", "{dir}/absent/p.new: No such file or directory"),
         ("- --format csv", "-: standard input needs --rejects, and cannot be taken up again"),
         ("- --format csv --rejects {dir}/r --restart", "-: standard input needs --rejects, and cannot be taken up"),

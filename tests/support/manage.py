@@ -1,4 +1,4 @@
-"""manage.py: called here, or as a process of its own."""
+"""manage.py, called in this process or as a process of its own, and a Kafka address where nothing answers."""
 
 import io
 import os
@@ -11,13 +11,13 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from devstack.environment import ROOT
-from tests.support.topic import Topic
+from edge_api.shared.kafka_settings import KafkaSettings
 
 NOWHERE = "127.0.0.1:9"
 
 
 class Done(NamedTuple):
-    """`said` is everything on standard error, and the error itself."""
+    """The result of a command; `said` is everything on standard error, and the error itself."""
 
     code: int
     out: str
@@ -25,6 +25,7 @@ class Done(NamedTuple):
 
 
 def run(*arguments: object) -> Done:
+    """Call the command in this process."""
     out, said = io.StringIO(), io.StringIO()
     name, *rest = map(str, arguments)
     try:
@@ -35,7 +36,7 @@ def run(*arguments: object) -> Done:
 
 
 def environment() -> dict[str, str]:
-    """Of a process that uses the database and the topic of this test."""
+    """Return the environment of a process that uses the database and the topic of this test."""
     database = connection.settings_dict
     return {
         "PATH": os.environ["PATH"],
@@ -49,12 +50,14 @@ def environment() -> dict[str, str]:
 
 
 def start(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> "subprocess.Popen[str]":
+    """Start the command as a process; the caller ends it."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     command = [sys.executable, "manage.py", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, env=environment() | (env or {}), text=True, **pipes)
 
 
 def manage(*arguments: object, stdin: str = "", env: dict[str, str] | None = None) -> Done:
+    """Run the command as a process until it ends."""
     process = start(*arguments, env=env)
     try:
         out, said = process.communicate(stdin, timeout=120)
@@ -64,7 +67,6 @@ def manage(*arguments: object, stdin: str = "", env: dict[str, str] | None = Non
     return Done(process.returncode, out, said)
 
 
-def records_in(topic: Topic) -> int:
-    """How many the topic holds."""
-    log = topic.log()
-    return sum(span.end for span in log.spans(log.partitions()).values())
+def nowhere(kafka: KafkaSettings) -> KafkaSettings:
+    """Return the same settings with an address where nothing answers."""
+    return kafka.model_copy(update={"bootstrap_servers": NOWHERE})

@@ -1,4 +1,4 @@
-"""Fifty thousand todos, in and out again, in the memory that a tenth of them needs."""
+"""Fifty thousand todos are imported and exported in the memory that a tenth of them needs."""
 
 import csv
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devstack.environment import ROOT
-from tests.integration.todos.management.support import environment
+from tests.support.manage import environment
 from tests.support.topic import Topic
 from todos.models import Todo
 

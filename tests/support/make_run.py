@@ -4,14 +4,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
 from devstack.ports import free_port
+from tests.support.waiting import eventually
 
 
 def processes_of(directory: Path) -> list[int]:
@@ -25,15 +24,6 @@ def processes_of(directory: Path) -> list[int]:
         if process.pid != os.getpid() and any(str(directory) in text for text in named):
             found.append(process.pid)
     return found
-
-
-def eventually(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 class Run:
@@ -63,7 +53,9 @@ class Run:
 
     def start_until(self, line: str, *command: str) -> subprocess.Popen[bytes]:
         runner = self.start(*command)
-        assert eventually(lambda: line in self.log.read_text() or runner.poll() is not None, 120)
+        eventually(
+            lambda: line in self.log.read_text() or runner.poll() is not None, seconds=120, what=f"{line!r} in its log"
+        )
         assert runner.poll() is None, self.log.read_text()
         return runner
 

@@ -1,4 +1,4 @@
-"""manage.py import_todos while Kafka is away: one line that says how to go on, and nothing is stored twice."""
+"""manage.py import_todos while Kafka is unavailable: one line says how to continue, and nothing is stored twice."""
 
 import threading
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from devstack import Kafka
-from tests.integration.todos.management.support import records_in, run
-from tests.support.stack import eventually
-from tests.support.topic import Topic
+from tests.support.manage import run
+from tests.support.topic import Topic, records_in
+from tests.support.waiting import eventually
 from todos.kafka import producer as kafka_bulk
 from todos.models import Todo
-from todos.transfer.imports.state import Progress
+from todos.transfer.imports.job import Progress
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LINES = 20_000
@@ -54,7 +54,7 @@ def test_kafka_away_from_the_start(kafka_away: str, path: Path) -> None:
     done = run("import_todos", path)
     assert (done.code, done.out) == (2, "")
     assert done.said.startswith(f"Kafka at {kafka_away}: ")
-    assert done.said.endswith(". 0 lines are done; the same command goes on behind them")
+    assert done.said.endswith(". 0 lines are done; the same command continues after them")
     assert "\n" not in done.said
 
 
@@ -77,7 +77,7 @@ def test_kafka_gone_in_the_middle(
     assert progress is not None
     assert 0 < progress.place.lines < LINES
     assert done.code == 2
-    assert done.said.endswith(f". {progress.place.lines:,} lines are done; the same command goes on behind them")
+    assert done.said.endswith(f". {progress.place.lines:,} lines are done; the same command continues after them")
 
     eventually(lambda: records_in(own_topic) >= progress.accepted, seconds=60, what="Kafka to be back")
     assert run("import_todos", path).out == f"{LINES:,} todos accepted, 0 lines rejected\n"
