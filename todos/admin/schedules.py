@@ -25,7 +25,7 @@ from todos.admin.history import TellsValues
 from todos.admin.schedule_actions import ScheduleActions
 from todos.admin.tuning import FIELDS, PollTuningForm, is_tunable
 from todos.ingest.options import InvalidOptions, Options
-from todos.operations.schedules import TASK_OPTIONS, forget_pause
+from todos.operations.schedules import TASK_OPTIONS, clear_pauses
 
 TOO_OFTEN = "Below 1 second: beat would flood the queue with ticks. Take 1 second or more."
 
@@ -108,7 +108,7 @@ class CheckedPeriodicTaskAdmin(ScheduleActions, PeriodicTaskAdmin, TellsValues):
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if obj.enabled:
-            forget_pause([obj.pk])
+            clear_pauses([obj.pk])
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
