@@ -5,13 +5,13 @@ from rest_framework import serializers
 
 from todos.api.docs import TODO_ID, FieldProblem, documented, header
 from todos.api.query import LONGEST_WAIT_SECONDS, ReceiptQuery
-from todos.receipts.lookup import Status
+from todos.receipts.lookup import ReceiptStatus
 
 TODO_URL = f"https://todo.example/api/todos/{TODO_ID}/"
 
 
 class ReceiptAnswer(serializers.Serializer):
-    status = serializers.ChoiceField([status.value for status in Status])
+    status = serializers.ChoiceField([status.value for status in ReceiptStatus])
     todo = serializers.URLField(allow_null=True, help_text="What is stored under this id.")
     reason = serializers.CharField(allow_null=True, help_text="Why it is not stored, for people.")
     errors = FieldProblem(many=True, help_text="The fields at fault.")  # type: ignore[assignment]
@@ -21,7 +21,7 @@ def _number(name: str) -> OpenApiParameter:
     return OpenApiParameter(name, {"type": "integer", "minimum": 0}, OpenApiParameter.PATH)
 
 
-def _example(name: str, status: Status, *, todo: str | None = None, reason: str | None = None) -> OpenApiExample:
+def _example(name: str, status: ReceiptStatus, *, todo: str | None = None, reason: str | None = None) -> OpenApiExample:
     value: dict[str, object] = {"status": status.value, "todo": todo, "reason": reason, "errors": []}
     return OpenApiExample(name, value, response_only=True, status_codes=["200"])
 
@@ -44,8 +44,8 @@ documented_receipt = documented(
         header("Retry-After", "Of what is pending: seconds after which to ask again.", response=[200]),
     ],
     examples=[
-        _example("Stored", Status.STORED, todo=TODO_URL),
-        _example("Not read yet", Status.PENDING),
-        _example("Refused", Status.REJECTED, reason="refused by the database"),
+        _example("Stored", ReceiptStatus.STORED, todo=TODO_URL),
+        _example("Not read yet", ReceiptStatus.PENDING),
+        _example("Refused", ReceiptStatus.REJECTED, reason="refused by the database"),
     ],
 )

@@ -14,13 +14,13 @@ from todos.api.problems import MAX_ERRORS
 from todos.api.query import ReceiptQuery
 from todos.api.receipt_docs import documented_receipt
 from todos.owners import request_owner
-from todos.receipts.lookup import Place, Receipt, Status, find_receipt
+from todos.receipts.lookup import Receipt, ReceiptKey, ReceiptStatus, find_receipt
 from todos.receipts.waiter import LedgerWatch
 
 RETRY_AFTER_SECONDS = 1
 
 # The other half of this process' threads answers everybody else.
-watch = LedgerWatch(settings.KAFKA.topic, most=settings.WEB_THREADS // 2)
+watch = LedgerWatch(settings.KAFKA.topic, max_waiting=settings.WEB_THREADS // 2)
 
 
 class ReceiptView(APIView):
@@ -30,18 +30,18 @@ class ReceiptView(APIView):
     def get(self, request: Request, todo_id: UUID, partition: int, offset: int) -> Response:
         query = ReceiptQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        place, seconds = Place(settings.KAFKA.topic, todo_id, partition, offset), query.validated_data["wait"]
+        place, seconds = ReceiptKey(settings.KAFKA.topic, todo_id, partition, offset), query.validated_data["wait"]
         receipt = _find(place, request)
-        if receipt.status is Status.PENDING and seconds:
+        if receipt.status is ReceiptStatus.PENDING and seconds:
             watch.wait(partition, offset, seconds)
             receipt = _find(place, request)
         headers = {"Cache-Control": "no-store"}
-        if receipt.status is Status.PENDING:
+        if receipt.status is ReceiptStatus.PENDING:
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return Response(_shown(receipt, request), headers=headers)
 
 
-def _find(place: Place, request: Request) -> Receipt:
+def _find(place: ReceiptKey, request: Request) -> Receipt:
     """Raises NotFound."""
     receipt = find_receipt(place, request_owner(request))
     if receipt is None:

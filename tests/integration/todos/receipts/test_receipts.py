@@ -197,7 +197,7 @@ class TestWait:
     @pytest.fixture(autouse=True)
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         """Room for one who waits; and its thread has ended before the next test."""
-        monkeypatch.setattr(receipts, "watch", LedgerWatch(TOPIC, most=1))
+        monkeypatch.setattr(receipts, "watch", LedgerWatch(TOPIC, max_waiting=1))
         yield
         self.wait_for_watch(alive=False)
 
