@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from tests.support.topic import Topic, event
 from todos.event_log import Retention
-from todos.monitoring.lag import pipeline_status
+from todos.monitoring.lag import fetch_status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
@@ -33,7 +33,7 @@ def test_the_oldest_unread_record_counts(make_topic: MakeTopic) -> None:
     topic.send(event(), partition=3, timestamp_ms=now_ms() + 1_000)
 
     started = time.monotonic()
-    status = pipeline_status(topic.log())
+    status = fetch_status(topic.log())
     seconds = time.monotonic() - started
 
     deleted_in = [partition.deleted_in for partition in status.partitions]
@@ -58,7 +58,7 @@ def test_the_topics_own_settings_count(make_topic: MakeTopic, configs: dict[str,
     topic.configure(**configs)
     topic.send(event())
 
-    status = pipeline_status(topic.log())
+    status = fetch_status(topic.log())
 
     assert status.retention == retention
     assert (status.partitions[0].deleted_in is None) == (retention.seconds is None)
