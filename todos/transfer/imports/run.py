@@ -30,7 +30,7 @@ class PipelinedSender(Protocol):
         """Does not wait for the acknowledgement. Raises LogUnavailable."""
 
 
-class Nowhere:
+class NullSender:
     """For a dry run: a PipelinedSender, and each of its Acks."""
 
     is_settled = True

@@ -88,7 +88,7 @@ def test_json_has_the_documented_keys_and_the_numbers(topic: Topic) -> None:
 
 def alarm(topic: Topic) -> str:
     PartitionLedger.objects.create(topic=topic.kafka.topic, partition=0, alarm="most of the batch is bad")
-    return "partition 0 stands still: most of the batch is bad"
+    return "partition 0 is halted: most of the batch is bad"
 
 
 def dead_letter(topic: Topic) -> str:
@@ -167,7 +167,7 @@ def test_without_kafka_it_shows_what_the_database_knows(topic: Topic, kafka_away
     assert [(4, 1234, None, None)] == [
         (row["partition"], row["next_offset"], row["end"], row["lag"]) for row in found["partitions"]
     ]
-    assert "partition 4 stands still: bad batch" == found["problems"][-1]
+    assert "partition 4 is halted: bad batch" == found["problems"][-1]
     done = run("pipeline_status")
     assert (2, True) == (done.code, "1,234" in done.out)
     assert done.said.startswith(f"Kafka: unreachable at {kafka_away}: ")

@@ -187,7 +187,7 @@ def test_redis_away_is_told(client: Client, live: Topic, settings: Any) -> None:
 
     ready(client, lambda code, parts: code == 503 and parts["redis"].startswith("unreachable"))
     run_ended(live.kafka.topic, timedelta(minutes=1))
-    ready(client, lambda code, parts: parts["beat"] == "cannot be told without Redis")
+    ready(client, lambda code, parts: parts["beat"] == "unknown while Redis is unavailable")
 
 
 def test_a_ledger_of_another_topic_is_not_counted(client: Client, live: Topic) -> None:
