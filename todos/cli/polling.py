@@ -54,5 +54,5 @@ def _waiting_records() -> str:
     if status.kafka_error or status.lag is None:
         return f"the number of waiting records is unknown: {status.kafka_error}"
     soonest = min((p.deleted_in for p in status.partitions if p.deleted_in is not None), default=None)
-    until = "" if soonest is None else f"; Kafka may delete the oldest in {format_duration(soonest)}"
+    until = "" if soonest is None else f"; Kafka may delete the oldest in {format_duration(int(soonest))}"
     return f"{status.lag:,} records of {status.topic} are not stored yet{until}"
