@@ -1,4 +1,4 @@
-"""manage.py import_todos while Kafka is away: one line that says how to go on, and nothing is stored twice."""
+"""manage.py import_todos while Kafka is unavailable: one line says how to continue, and nothing is stored twice."""
 
 import threading
 from collections.abc import Iterator

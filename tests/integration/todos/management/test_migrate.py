@@ -27,7 +27,7 @@ def before_the_last_columns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def batch(postgres: Postgres) -> Iterator[psycopg2.extensions.connection]:
-    """A transaction that has stored todos, and goes on."""
+    """An open transaction that has stored todos."""
     name = str(connection.settings_dict["NAME"])
     with closing(psycopg2.connect(postgres.database_url(name))) as database, database.cursor() as cursor:
         cursor.execute("LOCK TABLE todos_todo IN ROW EXCLUSIVE MODE")
