@@ -101,7 +101,7 @@ def _forecast_of(form: PollNumbersForm) -> Any:
     topic = settings.KAFKA.topic
     positions = {row.partition: row.next_offset for row in annotated_ledgers(topic)}
     kafka, _ = services().results(services().start(positions))
-    spans = kafka.value.log.spans if kafka.value else {}
+    spans = kafka.value.log.ranges if kafka.value else {}
     return forecast(
         measure_speed(topic),
         form.options(),

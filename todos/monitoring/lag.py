@@ -63,7 +63,7 @@ class PipelineStatus:
 class LogState:
     """What the log answered; empty while it does not answer."""
 
-    spans: Mapping[int, Span] = field(default_factory=dict)
+    ranges: Mapping[int, Span] = field(default_factory=dict)
     retention: Retention | None = None
     oldest_unread_ms: Mapping[int, int] = field(default_factory=dict)  # milliseconds since 1970; negative: unknown
 
@@ -102,17 +102,17 @@ def _sum_of_offsets(losses: "QuerySet[OffsetLoss]") -> Subquery:
 
 def fetch_log_state(log: Log, positions: Mapping[int, int]) -> LogState:
     """Ask the log alone, not the database. `positions` are the ledger's next offsets. Raises LogUnavailable."""
-    spans, retention = log.spans(log.partitions()), log.retention()
+    ranges, retention = log.spans(log.partitions()), log.retention()
     unread = {
-        partition: max(positions.get(partition, 0), span.first)
-        for partition, span in spans.items()
-        if max(positions.get(partition, 0), span.first) < span.end
+        partition: max(positions.get(partition, 0), held.first)
+        for partition, held in ranges.items()
+        if max(positions.get(partition, 0), held.first) < held.end
     }
     try:
         oldest = log.timestamps(unread)
     except (LogUnavailable, OffsetOutOfRange):
         oldest = {}
-    return LogState(spans, retention, oldest)
+    return LogState(ranges, retention, oldest)
 
 
 def build_status(
@@ -124,14 +124,14 @@ def build_status(
     """Combine what the ledger and the log know of each partition. `error` says why the log did not answer."""
     rows = {row.partition: row for row in ledgers}
     partitions = []
-    for partition in sorted(rows.keys() | state.spans.keys()):
+    for partition in sorted(rows.keys() | state.ranges.keys()):
         row = rows.get(partition)
         next_offset = row.next_offset if row else 0
         partitions.append(
             PartitionStatus(
                 partition=partition,
                 next_offset=next_offset,
-                end=state.spans[partition].end if partition in state.spans else None,
+                end=state.ranges[partition].end if partition in state.ranges else None,
                 holder=row.worker if row else None,
                 moved_at=row.moved_at if row else None,
                 deleted_in=_deleted_in(partition, next_offset, state),
@@ -146,9 +146,9 @@ def build_status(
 
 def _deleted_in(partition: int, next_offset: int, state: LogState) -> float | None:
     """Compare this machine's clock with the record's own time, which its producer set."""
-    if state.retention is None or state.retention.seconds is None or partition not in state.spans:
+    if state.retention is None or state.retention.seconds is None or partition not in state.ranges:
         return None
-    if next_offset < state.spans[partition].first:
+    if next_offset < state.ranges[partition].first:
         return 0.0
     behind = _behind(partition, next_offset, state)
     return None if behind is None else max(state.retention.seconds - behind, 0.0)
@@ -157,6 +157,6 @@ def _deleted_in(partition: int, next_offset: int, state: LogState) -> float | No
 def _behind(partition: int, next_offset: int, state: LogState) -> float | None:
     milliseconds = state.oldest_unread_ms.get(partition, -1)
     # The ledger may be newer than the log's state: by now everything may have been stored.
-    if milliseconds < 0 or next_offset >= state.spans[partition].end:
+    if milliseconds < 0 or next_offset >= state.ranges[partition].end:
         return None
     return time.time() - milliseconds / 1000

@@ -210,7 +210,7 @@ def check_kafka(kafka: ProbeResult[KafkaState]) -> ComponentCheck:
     if kafka.value is None:
         text = f"unreachable at {settings.KAFKA.bootstrap_servers}: {kafka.error}"
         return ComponentCheck("Kafka", CheckState.BAD, text)
-    text = f"answers, {format_count(len(kafka.value.log.spans), 'partition')}"
+    text = f"answers, {format_count(len(kafka.value.log.ranges), 'partition')}"
     return ComponentCheck("Kafka", CheckState.OK, text, _time_of(kafka))
 
 

@@ -134,8 +134,8 @@ class Services:
     def _query_kafka(self, positions: Mapping[int, int]) -> KafkaState:
         try:
             state = fetch_log_state(self._log, positions)
-            hour, day = self._accepted.series(self._log, state.spans)
-            return KafkaState(state, accepted_per_minute(self._log, state.spans), hour, day)
+            hour, day = self._accepted.series(self._log, state.ranges)
+            return KafkaState(state, accepted_per_minute(self._log, state.ranges), hour, day)
         except LogUnavailable:
             self._log.close()  # the next query connects again
             raise

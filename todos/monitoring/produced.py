@@ -17,12 +17,12 @@ LOOKUP_SECONDS = 0.4
 Offsets = Mapping[int, int]
 
 
-def accepted_per_minute(log: KafkaLog, spans: Mapping[int, Span]) -> dict[int, float]:
+def accepted_per_minute(log: KafkaLog, ranges: Mapping[int, Span]) -> dict[int, float]:
     """Return, for each window of RATE_WINDOWS, the offsets that were added per minute. Raises LogUnavailable."""
     rates = {}
     for seconds in RATE_WINDOWS:
-        first = log.offsets_at(spans, int((time.time() - seconds) * 1000))
-        added = sum(max(spans[partition].end - offset, 0) for partition, offset in first.items() if offset is not None)
+        first = log.offsets_at(ranges, int((time.time() - seconds) * 1000))
+        added = sum(max(ranges[partition].end - offset, 0) for partition, offset in first.items() if offset is not None)
         rates[seconds] = added * 60 / seconds
     return rates
 
@@ -33,12 +33,12 @@ class AcceptedOverTime:
     def __init__(self) -> None:
         self._offsets_at: dict[datetime, Offsets] = {}
 
-    def series(self, log: KafkaLog, spans: Mapping[int, Span]) -> tuple[Series | None, Series | None]:
+    def series(self, log: KafkaLog, ranges: Mapping[int, Span]) -> tuple[Series | None, Series | None]:
         """Return the series of the last hour and day, each None until all its offsets are known.
 
         Raises LogUnavailable.
         """
-        now, ends = timezone.now(), {partition: span.end for partition, span in spans.items()}
+        now, ends = timezone.now(), {partition: held.end for partition, held in ranges.items()}
         hour, day = periods_before(now, *HOUR), periods_before(now, *DAY)
         moments = dict.fromkeys([*reversed(hour), *reversed(day)])
         self._offsets_at = {

@@ -34,7 +34,7 @@ GAPS = """
 """
 
 
-class UnsupportedVersion(Exception):
+class StoredByNewerRelease(Exception):
     """A newer release stored the record; this one cannot parse it."""
 
     def __init__(self, partition: int, record: TooNew) -> None:
@@ -86,19 +86,19 @@ def audit_partition(
     """Audit the offsets from `first` up to, not including, `end`; by default all that the log holds.
 
     Takes no lease and changes nothing, so polls may run meanwhile. `on_progress` gets the number of offsets that each
-    chunk covers. Raises LogUnavailable, OffsetOutOfRange, or UnsupportedVersion.
+    chunk covers. Raises LogUnavailable, OffsetOutOfRange, or StoredByNewerRelease.
     """
     where = {"topic": log.topic, "partition": partition}
     ledger = PartitionLedger.objects.filter(**where).values_list("next_offset", flat=True).first() or 0
-    span = log.spans([partition])[partition]  # after the ledger, so that it is never behind it
+    held = log.spans([partition])[partition]  # after the ledger, so that it is never behind it
     losses = list(OffsetLoss.objects.filter(**where).values_list("first_offset", "next_offset"))
-    first = span.first if first is None else first
-    end = max(first, span.end if end is None else min(end, span.end))
-    readable = Span(max(first, span.first), min(end, ledger))
-    problems = _ledger_problems(log.topic, partition, ledger, span)
+    first = held.first if first is None else first
+    end = max(first, held.end if end is None else min(end, held.end))
+    readable = Span(max(first, held.first), min(end, ledger))
+    problems = _ledger_problems(log.topic, partition, ledger, held)
     offsets = _Classifier(log.topic, partition, [Span(*loss) for loss in losses])
-    offsets.count_unreadable(Span(first, max(first, min(span.first, end))))
-    offsets.kinds[OffsetKind.PENDING] = max(end - max(first, ledger, span.first), 0)
+    offsets.count_unreadable(Span(first, max(first, min(held.first, end))))
+    offsets.kinds[OffsetKind.PENDING] = max(end - max(first, ledger, held.first), 0)
     for records in _read(log, partition, readable, on_progress):
         offsets.classify(records)
     offsets.kinds[OffsetKind.ABSENT] = max(readable.end - readable.first, 0) - len(offsets.records)
@@ -106,12 +106,12 @@ def audit_partition(
     return PartitionAudit(partition, first, end, offsets.kinds, sorted(offsets.offenders), problems)
 
 
-def _ledger_problems(topic: str, partition: int, ledger: int, span: Span) -> list[str]:
+def _ledger_problems(topic: str, partition: int, ledger: int, held: Span) -> list[str]:
     problems = []
-    if ledger > span.end:
-        problems.append(f"the ledger is at {ledger}, ahead of the log, which ends at {span.end}")
-    if ledger < span.first:
-        problems.append(f"Kafka deleted offsets {ledger} to {span.first - 1} before they were stored")
+    if ledger > held.end:
+        problems.append(f"the ledger is at {ledger}, ahead of the log, which ends at {held.end}")
+    if ledger < held.first:
+        problems.append(f"Kafka deleted offsets {ledger} to {held.first - 1} before they were stored")
     problems += [
         f"the ledger is at {broken.next_offset}, but its batches end at {broken.chain_end}"
         for broken in broken_chains(topic).filter(partition=partition)
@@ -125,13 +125,13 @@ def _ledger_problems(topic: str, partition: int, ledger: int, span: Span) -> lis
     return problems
 
 
-def _read(log: Log, partition: int, span: Span, on_progress: Callable[[int], None]) -> Iterator[Sequence[Record]]:
-    """Yield the records of `span` in chunks. Raises LogUnavailable, OffsetOutOfRange."""
-    if span.first >= span.end:
+def _read(log: Log, partition: int, readable: Span, on_progress: Callable[[int], None]) -> Iterator[Sequence[Record]]:
+    """Yield the records of `readable` in chunks. Raises LogUnavailable, OffsetOutOfRange."""
+    if readable.first >= readable.end:
         return
-    log.assign({partition: span.first})
-    position, last_progress = span.first, time.monotonic()
-    while position < span.end:
+    log.assign({partition: readable.first})
+    position, last_progress = readable.first, time.monotonic()
+    while position < readable.end:
         try:
             polled = log.poll(timeout_ms=1000, max_records=CHUNK_RECORDS).get(partition, [])
             reached = log.positions()[partition]
@@ -141,9 +141,9 @@ def _read(log: Log, partition: int, span: Span, on_progress: Callable[[int], Non
             time.sleep(RETRY_SECONDS)
             log.assign({partition: position})
             continue
-        if records := [record for record in polled if record.offset < span.end]:
+        if records := [record for record in polled if record.offset < readable.end]:
             yield records
-        on_progress(min(reached, span.end) - position)
+        on_progress(min(reached, readable.end) - position)
         if reached > position:
             position, last_progress = reached, time.monotonic()
         elif time.monotonic() > last_progress + SILENCE_SECONDS:
@@ -163,17 +163,17 @@ class _Classifier:
     todos: "array[int]" = field(default_factory=lambda: array("Q"))  # the offsets of those that are valid todos
     without_row: list[int] = field(default_factory=list)  # the offsets of todos that are neither row nor loss
 
-    def count_unreadable(self, span: Span) -> None:
-        """Count the offsets of `span`, which Kafka has deleted."""
-        lost = sum(loss.end - loss.first for loss in self._losses_within(span))
+    def count_unreadable(self, deleted: Span) -> None:
+        """Count the offsets of `deleted`, which Kafka has deleted."""
+        lost = sum(loss.end - loss.first for loss in self._losses_within(deleted))
         self.kinds[OffsetKind.LOST] += lost
-        self.kinds[OffsetKind.GONE] += span.end - span.first - lost
+        self.kinds[OffsetKind.GONE] += deleted.end - deleted.first - lost
 
     def classify(self, records: Sequence[Record]) -> None:
-        """Compare records, in the order of their offsets, with the rows. Raises UnsupportedVersion."""
+        """Compare records, in the order of their offsets, with the rows. Raises StoredByNewerRelease."""
         parsed = sort_records(self.topic, records)
         if parsed.too_new:
-            raise UnsupportedVersion(self.partition, parsed.too_new[self.partition])
+            raise StoredByNewerRelease(self.partition, parsed.too_new[self.partition])
         rows = Todo.objects.filter(id__in=[todo.id for todo in parsed.todos])
         positions = {id_: position for id_, *position in rows.values_list("id", "source_partition", "source_offset")}
         letters = self._letters_between(records[0].offset, records[-1].offset)
@@ -198,15 +198,19 @@ class _Classifier:
             else:
                 self._count(letter.offset, OffsetKind.LOST if self._is_lost(letter.offset) else OffsetKind.MISSING)
 
-    def compare_with_batches(self, span: Span) -> list[str]:
-        """Classify the todos without a row, after all of `span` was read, and return what contradicts the history.
+    def compare_with_batches(self, readable: Span) -> list[str]:
+        """Classify the todos without a row, after all of `readable` was read, and return what contradicts the history.
 
         A batch that counted as many todos as Kafka still holds proves that its missing todos were stored, and deleted.
         """
         problems = []
         deleted: set[int] = set()
         batches = Batch.objects.filter(
-            topic=self.topic, partition=self.partition, first_offset__gte=span.first, next_offset__lte=span.end, lost=0
+            topic=self.topic,
+            partition=self.partition,
+            first_offset__gte=readable.first,
+            next_offset__lte=readable.end,
+            lost=0,
         )
         for batch in batches.order_by().iterator():
             covered = Span(batch.first_offset or 0, batch.next_offset)  # anchors, without first_offset, are left out
@@ -230,17 +234,17 @@ class _Classifier:
         if kind in OFFENDING:
             self.offenders.append((offset, kind))
 
-    def _losses_within(self, span: Span) -> Iterator[Span]:
+    def _losses_within(self, deleted: Span) -> Iterator[Span]:
         """Yield the losses without overlap; a range may be lost twice when it was read again in between."""
-        reached = span.first
+        reached = deleted.first
         for first, end in sorted(self.losses):
-            if max(first, reached) < min(end, span.end):
-                yield Span(max(first, reached), min(end, span.end))
-                reached = min(end, span.end)
+            if max(first, reached) < min(end, deleted.end):
+                yield Span(max(first, reached), min(end, deleted.end))
+                reached = min(end, deleted.end)
 
     def _is_lost(self, offset: int) -> bool:
         return any(first <= offset < end for first, end in self.losses)
 
 
-def _between(offsets: Sequence[int], span: Span) -> Sequence[int]:
-    return offsets[bisect_left(offsets, span.first) : bisect_left(offsets, span.end)]
+def _between(offsets: Sequence[int], covered: Span) -> Sequence[int]:
+    return offsets[bisect_left(offsets, covered.first) : bisect_left(offsets, covered.end)]

@@ -13,7 +13,7 @@ from todos.cli.arguments import add_examples, integer
 from todos.cli.kafka import kafka_error, open_log
 from todos.cli.output import progress_bar
 from todos.event_log import Log, LogUnavailable, OffsetOutOfRange
-from todos.operations.audit import OffsetKind, PartitionAudit, UnsupportedVersion, audit_partition
+from todos.operations.audit import OffsetKind, PartitionAudit, StoredByNewerRelease, audit_partition
 
 SHOWN_OFFENDERS = 10
 NOT_PROVED, NO_RESULT = 1, 2
@@ -60,7 +60,7 @@ class Command(BaseCommand):
         except OffsetOutOfRange as exc:
             message = "Kafka deleted records during the audit; start again"
             raise CommandError(message, returncode=NO_RESULT) from exc
-        except UnsupportedVersion as exc:
+        except StoredByNewerRelease as exc:
             raise CommandError(f"{exc}; audit with the newer release", returncode=NO_RESULT) from exc
         proved = all(audit.is_proved(accept_deleted=accept_deleted) for audit in audits)
         self.stdout.write(_as_json(topic, audits, proved=proved) if as_json else _as_text(topic, audits))
@@ -73,10 +73,12 @@ def _audit(log: Log, partition: int | None, first: int | None, end: int | None) 
     if partition is not None and partition not in existing:
         raise CommandError(f"--partition: {log.topic} has {existing[0]} to {existing[-1]}", returncode=NO_RESULT)
     partitions = existing if partition is None else [partition]
-    spans = log.spans(partitions).values()
-    if first is not None and first > (last := max(span.end for span in spans)):
+    ranges = log.spans(partitions).values()
+    if first is not None and first > (last := max(held.end for held in ranges)):
         raise CommandError(f"--from: Kafka has offsets below {last} of {log.topic}", returncode=NO_RESULT)
-    total = sum(max(min(span.end, span.end if end is None else end) - max(span.first, first or 0), 0) for span in spans)
+    total = sum(
+        max(min(held.end, held.end if end is None else end) - max(held.first, first or 0), 0) for held in ranges
+    )
     with progress_bar("auditing") as progress:
         advance = partial(progress.advance, progress.add_task("", total=total))
         return [audit_partition(log, partition, first, end, advance) for partition in partitions]

@@ -63,8 +63,8 @@ class Command(BaseCommand):
 def _lag(log: Log) -> int | None:
     """Return the records that are not stored yet; None, for a bar without an end, while Kafka does not answer."""
     try:
-        spans = log.spans(log.partitions())
+        ranges = log.spans(log.partitions())
     except LogUnavailable:
         return None
     ledger = dict(PartitionLedger.objects.filter(topic=log.topic).values_list("partition", "next_offset"))
-    return sum(max(span.end - ledger.get(partition, 0), 0) for partition, span in spans.items())
+    return sum(max(held.end - ledger.get(partition, 0), 0) for partition, held in ranges.items())

@@ -46,8 +46,8 @@ class Command(BaseCommand):
         topic = settings.KAFKA.topic
         try:
             with open_log() as log:
-                span = _span(log, partition)
-                target = _target(log, partition, span, options)
+                held = _held_range(log, partition)
+                target = _target(log, partition, held, options)
             origin = Origin(f"manage.py rewind on {worker_name()}")
             move = rewind(topic, partition, target, skip=skip or dry_run, dry_run=dry_run, origin=origin)
         except LogUnavailable as exc:
@@ -59,8 +59,8 @@ class Command(BaseCommand):
         except DatabaseFailure as exc:
             raise CommandError(f"not moved: {str(exc).strip()}") from exc
         self.stdout.write(f"{topic}/{partition} {_describe(move)}")
-        if move.before > span.end:
-            self.stdout.write(_warn_of_recreated_topic(topic, partition, move, span))
+        if move.before > held.end:
+            self.stdout.write(_warn_of_recreated_topic(topic, partition, move, held))
         if dry_run:
             needs = " It needs --skip." if move.skipped and not skip else ""
             self.stdout.write(f"Dry run: nothing was changed.{needs}")
@@ -71,15 +71,15 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _span(log: KafkaLog, partition: int) -> Span:
+def _held_range(log: KafkaLog, partition: int) -> Span:
     if partition not in (existing := log.partitions()):
         raise CommandError(f"--partition: {log.topic} has {existing[0]} to {existing[-1]}")
     return log.spans([partition])[partition]
 
 
-def _target(log: KafkaLog, partition: int, span: Span, options: dict[str, Any]) -> int:
+def _target(log: KafkaLog, partition: int, held: Span, options: dict[str, Any]) -> int:
     if options["to_beginning"]:
-        return span.first
+        return held.first
     if (moment := options["timestamp"]) is not None:
         # Kafka reads a negative timestamp as its end or its beginning.
         offset = log.offset_at(partition, max(int(moment.timestamp() * 1000), 0))
@@ -87,9 +87,9 @@ def _target(log: KafkaLog, partition: int, span: Span, options: dict[str, Any]) 
             raise CommandError(f"--timestamp: {log.topic}/{partition} has no record of {moment.isoformat()} or later")
         return offset
     offset = int(options["offset"])
-    if not span.first <= offset <= span.end:
+    if not held.first <= offset <= held.end:
         raise CommandError(
-            f"--offset: Kafka has {span.first} to {span.end} of {log.topic}/{partition}, {span.end} is next"
+            f"--offset: Kafka has {held.first} to {held.end} of {log.topic}/{partition}, {held.end} is next"
         )
     return offset
 
@@ -108,12 +108,12 @@ def _describe(move: Move) -> str:
     return f"stays at {move.after}; the next poll starts there."
 
 
-def _warn_of_recreated_topic(topic: str, partition: int, move: Move, span: Span) -> str:
+def _warn_of_recreated_topic(topic: str, partition: int, move: Move, held: Span) -> str:
     letters = DeadLetter.objects.filter(
         topic=topic, partition=partition, offset__gte=move.after, offset__lt=move.before
     ).count()
     return (
-        f"Kafka ends at {span.end}, so the topic was recreated or has lost data. At offsets that were used before,"
+        f"Kafka ends at {held.end}, so the topic was recreated or has lost data. At offsets that were used before,"
         " a new todo without an id counts as a duplicate, and a new bad record as the existing dead letter"
         f" ({letters:,} exist)."
     )
