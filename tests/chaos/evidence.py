@@ -18,7 +18,7 @@ from edge_api.contract import id_from_position
 from tests.chaos.journal import Journal
 from tests.support.stack import Stack
 from tests.support.traffic import POISON_KEY
-from todos.receipts.lookup import Place, Status, find_receipt
+from todos.receipts.lookup import ReceiptKey, ReceiptStatus, find_receipt
 
 Position = tuple[int, int]
 READ_SECONDS = 120.0
@@ -119,9 +119,11 @@ def _wrong_receipts(stack: Stack, journal: Journal) -> list[str]:
     edges = [todo for todo in journal.accepted.values() if todo.offset >= 0]
     asked = random.Random(1).sample(edges, min(len(edges), RECEIPTS))
     with stack.django():
-        places = (Place(stack.kafka.topic, UUID(todo.id), todo.partition, todo.offset) for todo in asked)
+        places = (ReceiptKey(stack.kafka.topic, UUID(todo.id), todo.partition, todo.offset) for todo in asked)
         receipts = [(place, find_receipt(place, owner="")) for place in places]
-    return [f"{place}: {receipt}" for place, receipt in receipts if not receipt or receipt.status != Status.STORED]
+    return [
+        f"{place}: {receipt}" for place, receipt in receipts if not receipt or receipt.status != ReceiptStatus.STORED
+    ]
 
 
 def _audit(stack: Stack) -> list[str]:

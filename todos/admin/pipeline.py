@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from todos.models import DeadLetter
-from todos.monitoring.overview import overview
+from todos.monitoring.overview import fetch_overview
 
 PANELS = "admin/todos/pipeline/panels.html"
 
@@ -40,7 +40,7 @@ def _may_view(request: HttpRequest) -> bool:
 
 
 def _panels() -> dict[str, Any]:
-    now = overview()
+    now = fetch_overview()
     reasons = dict(DeadLetter.Reason.choices)
     return {
         "overview": now,

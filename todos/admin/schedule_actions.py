@@ -14,8 +14,8 @@ from django_celery_beat.models import PeriodicTask
 
 from todos.admin.base import ModelAdmin
 from todos.admin.tuning import PollNumbersForm
-from todos.monitoring.forecast import forecast, measure
-from todos.monitoring.lag import ledger_of
+from todos.monitoring.forecast import forecast, measure_speed
+from todos.monitoring.lag import annotated_ledgers
 from todos.monitoring.probes import services
 from todos.operations.schedules import BrokerUnavailable, run_now, switch
 
@@ -100,11 +100,11 @@ class ScheduleActions(ModelAdmin):
 
 def _forecast_of(form: PollNumbersForm) -> Any:
     topic = settings.KAFKA.topic
-    positions = {row.partition: row.next_offset for row in ledger_of(topic)}
-    kafka, _ = services().answers(services().start(positions))
-    spans = kafka.value.log.spans if kafka.value else {}
+    positions = {row.partition: row.next_offset for row in annotated_ledgers(topic)}
+    kafka, _ = services().results(services().start(positions))
+    spans = kafka.value.log.ranges if kafka.value else {}
     return forecast(
-        measure(topic),
+        measure_speed(topic),
         form.options(),
         every_seconds=form.cleaned_data["every_seconds"],
         partitions=len(spans) or len(positions) or None,

@@ -24,7 +24,7 @@ from todos.admin.base import LogsFieldChanges, ModelAdmin, TabularInline
 from todos.admin.schedule_actions import ScheduleActions
 from todos.admin.tuning import FIELDS, PollTuningForm, is_tunable
 from todos.ingest.options import InvalidOptions, Options
-from todos.operations.schedules import TASK_OPTIONS, forget_pause
+from todos.operations.schedules import TASK_OPTIONS, clear_pauses
 
 TOO_OFTEN = "The interval must be at least 1 second. Below 1 second beat would flood the queue with ticks."
 
@@ -111,7 +111,7 @@ class CheckedPeriodicTaskAdmin(ScheduleActions, PeriodicTaskAdmin, LogsFieldChan
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if obj.enabled:
-            forget_pause([obj.pk])
+            clear_pauses([obj.pk])
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None

@@ -12,7 +12,7 @@ from todos.api.bulk import BulkAnswerSerializer, BulkSerializer
 from todos.api.pagination import WINDOW
 from todos.api.query import LONGEST_WAIT_SECONDS, ListQuery, ReceiptQuery
 from todos.api.serializers import TodoSerializer
-from todos.receipts.lookup import Status
+from todos.receipts.lookup import ReceiptStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
 ERRORS = {
@@ -146,7 +146,7 @@ TODO_URL = f"https://todo.example/api/todos/{TODO_ID}/"
 
 
 class ReceiptAnswer(serializers.Serializer):
-    status = serializers.ChoiceField([status.value for status in Status])
+    status = serializers.ChoiceField([status.value for status in ReceiptStatus])
     todo = serializers.URLField(allow_null=True, help_text="The todo that is stored under this id.")
     reason = serializers.CharField(allow_null=True, help_text="Why the todo is not stored, for people.")
     errors = FieldProblem(many=True, help_text="The fields that are not valid.")  # type: ignore[assignment]
@@ -156,7 +156,7 @@ def _path_number(name: str) -> OpenApiParameter:
     return OpenApiParameter(name, {"type": "integer", "minimum": 0}, OpenApiParameter.PATH)
 
 
-def _receipt(name: str, status: Status, *, todo: str | None = None, reason: str | None = None) -> OpenApiExample:
+def _receipt(name: str, status: ReceiptStatus, *, todo: str | None = None, reason: str | None = None) -> OpenApiExample:
     value: dict[str, object] = {"status": status.value, "todo": todo, "reason": reason, "errors": []}
     return OpenApiExample(name, value, response_only=True, status_codes=["200"])
 
@@ -179,9 +179,9 @@ read_receipt = documented(
         header("Retry-After", "If pending: the seconds after which to ask again.", response=[200]),
     ],
     examples=[
-        _receipt("Stored", Status.STORED, todo=TODO_URL),
-        _receipt("Not read yet", Status.PENDING),
-        _receipt("Refused", Status.REJECTED, reason="refused by the database"),
+        _receipt("Stored", ReceiptStatus.STORED, todo=TODO_URL),
+        _receipt("Not read yet", ReceiptStatus.PENDING),
+        _receipt("Refused", ReceiptStatus.REJECTED, reason="refused by the database"),
     ],
 )
 

@@ -14,13 +14,13 @@ from edge_api.shared.problems import shown_errors
 from todos.api import openapi
 from todos.api.query import ReceiptQuery
 from todos.owners import request_owner
-from todos.receipts.lookup import Place, Receipt, Status, find_receipt
+from todos.receipts.lookup import Receipt, ReceiptKey, ReceiptStatus, find_receipt
 from todos.receipts.waiter import LedgerWatch
 
 RETRY_AFTER_SECONDS = 1
 
 # Half of this process's threads may wait; the others keep answering.
-watch = LedgerWatch(settings.KAFKA.topic, most=settings.WEB_THREADS // 2)
+watch = LedgerWatch(settings.KAFKA.topic, max_waiting=settings.WEB_THREADS // 2)
 
 
 class ReceiptView(APIView):
@@ -30,19 +30,19 @@ class ReceiptView(APIView):
     def get(self, request: Request, todo_id: UUID, partition: int, offset: int) -> Response:
         query = ReceiptQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        place, seconds = Place(settings.KAFKA.topic, todo_id, partition, offset), query.validated_data["wait"]
-        receipt = _find(place, request)
-        if receipt.status is Status.PENDING and seconds:
+        key, seconds = ReceiptKey(settings.KAFKA.topic, todo_id, partition, offset), query.validated_data["wait"]
+        receipt = _find(key, request)
+        if receipt.status is ReceiptStatus.PENDING and seconds:
             watch.wait(partition, offset, seconds)
-            receipt = _find(place, request)
+            receipt = _find(key, request)
         headers = {"Cache-Control": "no-store"}
-        if receipt.status is Status.PENDING:
+        if receipt.status is ReceiptStatus.PENDING:
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return Response(_body(receipt, request), headers=headers)
 
 
-def _find(place: Place, request: Request) -> Receipt:
-    receipt = find_receipt(place, request_owner(request))
+def _find(key: ReceiptKey, request: Request) -> Receipt:
+    receipt = find_receipt(key, request_owner(request))
     if receipt is None:
         raise NotFound("There is no such receipt.")
     return receipt

@@ -1,4 +1,4 @@
-"""How the command dead_letters shows what it shows."""
+"""How the command dead_letters prints dead letters: as a table, as lines, as text, and for JSON."""
 
 import base64
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ COLUMNS = ("id", "position", "status", "reason", "replays", "created_at", "detai
 
 
 def summary(letter: DeadLetter) -> dict[str, Any]:
-    """What fits into a line; ready for JSON."""
+    """Return what fits into a line, for JSON."""
     return {
         "id": letter.pk,
         "position": str(letter),
@@ -33,7 +33,7 @@ def summary(letter: DeadLetter) -> dict[str, Any]:
 
 
 def details(letter: DeadLetter) -> dict[str, Any]:
-    """Everything; bytes in base64."""
+    """Return everything, for JSON; bytes in base64."""
     return summary(letter) | {
         "key": _base64(letter.key),
         "value": _base64(letter.value),
@@ -49,13 +49,13 @@ def details(letter: DeadLetter) -> dict[str, Any]:
 
 
 def as_table(letters: Iterable[DeadLetter]) -> str:
-    """For a person, as wide as the terminal."""
+    """Format for a person, as wide as the terminal."""
     table = Table()
     for name in (*COLUMNS[:-2], COLUMNS[-1]):
         table.add_column(name, no_wrap=name != "detail")
     for letter in letters:
-        *cells, _, detail = _cells(letter)  # not the time: 80 columns hold no more
-        table.add_row(*map(Text, [*cells, detail]))  # Text: no markup in what a stranger sent
+        *cells, _, detail = _cells(letter)  # without the time: 80 columns hold no more
+        table.add_row(*map(Text, [*cells, detail]))  # Text: a client's bytes must not be read as markup
     console = Console()
     with console.capture() as text:
         console.print(table)
@@ -63,13 +63,14 @@ def as_table(letters: Iterable[DeadLetter]) -> str:
 
 
 def as_lines(letters: Iterable[DeadLetter]) -> Iterable[str]:
-    """For a script: a heading, then a line for each, separated by tabs."""
+    """Format for a script: a heading, then one line each, with cells separated by tabs."""
     yield "\t".join(COLUMNS)
     for letter in letters:
         yield "\t".join(_cells(letter))
 
 
 def as_text(letter: DeadLetter) -> str:
+    """Format everything about one dead letter for a person."""
     fields = summary(letter) | {
         "key": printable(letter.key),
         "headers": printable_headers(headers_of(letter)),

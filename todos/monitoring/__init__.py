@@ -1,1 +1,1 @@
-"""How the pipeline does: questions to the database, Kafka and Redis, each of them small and bounded."""
+"""How the pipeline is doing: small, bounded queries to the database, Kafka and Redis."""

@@ -1,4 +1,4 @@
-"""What other settings of the poll would do, reckoned from what busy batches really took."""
+"""Predict what other settings of the poll would do, from the measured time of busy batches."""
 
 import math
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from django.db import connection
 
 from todos.ingest.options import PollOptions
 
-# A batch of so many records, right after another one, tells of speed rather than of waiting.
+# A batch of this many records, this soon after another one, shows the speed of a poll and not how long it waited.
 BUSY_RECORDS, BUSY_SECONDS = 500, 5
-LOOK_AT_BATCHES = 5_000
-# No settings are believed to change the measured speed of a poll by more than this factor.
-BELIEVED = 4.0
+RECENT_BATCHES = 5_000
+# A prediction never differs from the measured speed by more than this factor, either way.
+MAX_SPEED_FACTOR = 4.0
 
-# One transaction writes a batch per partition, all of one moment. Its time is counted from the one before it, so
-# reading from Kafka is in it.
-MEASURE = """
+# One transaction writes one batch per partition, all with the same created_at. Its time is counted from the
+# transaction before it, so it includes reading from Kafka.
+MEASURE_SPEED = """
     WITH recent AS (
         SELECT worker, task_id, created_at, stored + duplicates + dead_letters AS records
         FROM todos_batch WHERE topic = %(topic)s AND created_at > now() - interval '1 day'
@@ -33,37 +33,37 @@ MEASURE = """
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Of one poll, over `batches` busy transactions; `fixed` and `each` are seconds of a batch and of a record."""
+class PollSpeed:
+    """The throughput of one poll, measured over `batches` busy transactions."""
 
     batches: int
     records_per_second: float
-    fixed: float
-    each: float
+    seconds_per_batch: float  # the fixed cost, whatever the batch's size
+    seconds_per_record: float
     processes: int  # worker processes that stored anything within the last hour
 
     def at(self, max_records: int) -> float:
-        """Records per second with batches of that size."""
-        reckoned = max_records / (self.fixed + self.each * max_records)
-        lowest, highest = self.records_per_second / BELIEVED, self.records_per_second * BELIEVED
-        return min(max(reckoned, lowest), highest)
+        """Predict the records per second with batches of `max_records`."""
+        predicted = max_records / (self.seconds_per_batch + self.seconds_per_record * max_records)
+        slowest, fastest = self.records_per_second / MAX_SPEED_FACTOR, self.records_per_second * MAX_SPEED_FACTOR
+        return min(max(predicted, slowest), fastest)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """`per_minute` is what can be stored; None where nothing was measured. `gone_in` is in seconds."""
+    """What the poll would do with the given options."""
 
-    polls: float
-    surplus: float  # polls that would find no partition or no worker
-    idle_gap: float  # seconds, at most, in which nobody listens when all is quiet
-    per_minute: float | None = None
-    arriving: float | None = None
+    polls: float  # polls that run at the same time
+    surplus: float  # polls that would find no free partition or worker process
+    idle_gap: float  # the longest time, in seconds, without a running poll while no todo arrives
+    per_minute: float | None = None  # todos that can be stored; None while no speed was measured
+    arriving: float | None = None  # todos that arrive per minute; None while Kafka does not answer
     lag: int | None = None
-    batches: int = 0
+    batches: int = 0  # busy transactions that the speed was measured on
 
     @property
-    def gone_in(self) -> float | None:
-        """None when the lag is unknown or never goes away."""
+    def seconds_to_clear(self) -> float | None:
+        """Seconds until the lag is zero; None when the lag is unknown or does not shrink."""
         if self.per_minute is None or self.lag is None or self.arriving is None:
             return None
         spare = self.per_minute - self.arriving
@@ -71,29 +71,30 @@ class Forecast:
 
     @property
     def keeps_up(self) -> bool | None:
+        """Whether todos are stored as fast as they arrive; None when either rate is unknown."""
         if self.per_minute is None or self.arriving is None:
             return None
         return self.per_minute >= self.arriving
 
 
-def measure(topic: str) -> Speed | None:
-    """None while no poll was ever busy within a day."""
+def measure_speed(topic: str) -> PollSpeed | None:
+    """Measure the speed of one poll over the busy batches of the last day; None when there are none."""
     with connection.cursor() as cursor:
         cursor.execute(
-            MEASURE,
-            {"topic": topic, "batches": LOOK_AT_BATCHES, "busy": BUSY_RECORDS, "seconds": BUSY_SECONDS},
+            MEASURE_SPEED,
+            {"topic": topic, "batches": RECENT_BATCHES, "busy": BUSY_RECORDS, "seconds": BUSY_SECONDS},
         )
         batches, records, seconds, slope, intercept, processes = cursor.fetchone()
     if not batches or not seconds:
         return None
     mean = float(seconds) / float(records)
-    if slope is None or slope <= 0 or intercept <= 0:  # all of one size: a batch's fixed cost cannot be told
+    if slope is None or slope <= 0 or intercept <= 0:  # batches of one size do not show the fixed cost
         slope, intercept = mean, 0.0
-    return Speed(batches, 1 / mean, float(intercept), float(slope), processes)
+    return PollSpeed(batches, 1 / mean, float(intercept), float(slope), processes)
 
 
 def forecast(
-    speed: Speed | None,
+    speed: PollSpeed | None,
     options: PollOptions,
     *,
     every_seconds: float,
@@ -101,6 +102,11 @@ def forecast(
     arriving: float | None,
     lag: int | None,
 ) -> Forecast:
+    """Predict from the measured speed.
+
+    `every_seconds` is the interval of the schedule, `partitions` the number of the topic's partitions, `arriving`
+    the todos per minute that Kafka accepts, and `lag` the records that are not stored yet. None is unknown.
+    """
     wanted = options.time_budget_seconds / every_seconds
     limits = [limit for limit in (partitions, speed and speed.processes) if limit]
     polls = min([wanted, *limits])

@@ -1,4 +1,4 @@
-"""Where each partition stands: stored so far, in Kafka so far, who is at it, and how long Kafka keeps the rest."""
+"""How far each partition is stored, how far Kafka has it, who polls it, and how long Kafka keeps the unread rest."""
 
 import time
 from collections.abc import Mapping
@@ -15,28 +15,28 @@ from todos.models import OffsetLoss, PartitionLedger, Poller
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
-LOSS_MATTERS_FOR = timedelta(days=1)  # it stays on record for ever, but not a reason to call somebody
+RECENT_LOSS = timedelta(days=1)  # an older loss stays on record, but raises no alarm
 
 
 @dataclass(frozen=True)
 class PartitionStatus:
-    """`end` and `lag` are None while Kafka does not answer; `lag` is below 0 when the topic was made anew.
+    """One partition: the ledger's offset beside Kafka's.
 
-    `deleted_in`: seconds until Kafka may delete the oldest unread record, for its age. It never does before, but
-    later where younger records share its segment. 0 when it is due, or gone already; None when nothing is unread,
-    when nothing is ever deleted for its age, and while Kafka does not say.
+    `end` and `lag` are None while Kafka does not answer. `lag` is negative when the topic was recreated.
     """
 
     partition: int
     next_offset: int
     end: int | None
-    holder: str | None
+    holder: str | None  # the worker whose poll holds the lease
     moved_at: datetime | None
+    # Seconds until Kafka may delete the oldest unread record by age: never earlier, but later where younger records
+    # share its segment. 0 when it is due or deleted; None when nothing is unread, nothing expires, or Kafka is silent.
     deleted_in: float | None = None
-    behind: float | None = None  # seconds since the oldest unread record was produced; None as above
+    behind: float | None = None  # seconds since the oldest unread record was produced; None as for deleted_in
     lost: int = 0  # offsets that were never stored
-    deleted_lately: int = 0  # of them, what Kafka deleted unread within the last day
-    alarm: str = ""
+    recently_deleted: int = 0  # those of them that Kafka deleted unread within RECENT_LOSS
+    halt_reason: str = ""
 
     @property
     def lag(self) -> int | None:
@@ -45,106 +45,118 @@ class PartitionStatus:
 
 @dataclass(frozen=True)
 class PipelineStatus:
+    """All partitions of the topic. `retention` is None while Kafka does not answer."""
+
     topic: str
     kafka_error: str | None
     partitions: list[PartitionStatus]
-    retention: Retention | None = None  # None while Kafka does not say
+    retention: Retention | None = None
 
     @property
     def lag(self) -> int | None:
+        """Records that are not stored yet; None when one partition's lag is unknown."""
         lags = [partition.lag for partition in self.partitions]
         return None if None in lags else sum(lag for lag in lags if lag is not None)
 
 
 @dataclass(frozen=True)
-class LogView:
-    """What the log says, of nothing when it does not answer."""
+class LogState:
+    """What the log answered; empty while it does not answer."""
 
-    spans: Mapping[int, Span] = field(default_factory=dict)
+    ranges: Mapping[int, Span] = field(default_factory=dict)
     retention: Retention | None = None
-    oldest_unread_ms: Mapping[int, int] = field(default_factory=dict)  # milliseconds since 1970; below 0: unknown
+    oldest_unread_ms: Mapping[int, int] = field(default_factory=dict)  # milliseconds since 1970; negative: unknown
 
 
-def pipeline_status(log: Log) -> PipelineStatus:
-    ledger = ledger_of(log.topic)
-    try:
-        view, error = view_log(log, {row.partition: row.next_offset for row in ledger}), None
-    except LogUnavailable as exc:
-        view, error = LogView(), str(exc)
-    return combine(log.topic, ledger, view, error)
-
-
-class _Known(TypedDict):
+class _LedgerAnnotations(TypedDict):
     worker: str | None
     lost: int | None
-    deleted_lately: int | None
+    recently_deleted: int | None
 
 
-def ledger_of(topic: str) -> "QuerySet[WithAnnotations[PartitionLedger, _Known]]":
-    """Each partition's row with the `worker` that holds it now, and what was `lost` of it, ever and lately."""
-    alive = Poller.objects.filter(id=OuterRef("holder"), expires_at__gt=Now())
+def fetch_status(log: Log) -> PipelineStatus:
+    """Ask the database and the log for the status of each partition; an unavailable log is part of the status."""
+    ledgers = annotated_ledgers(log.topic)
+    try:
+        state, error = fetch_log_state(log, {row.partition: row.next_offset for row in ledgers}), None
+    except LogUnavailable as exc:
+        state, error = LogState(), str(exc)
+    return build_status(log.topic, ledgers, state, error)
+
+
+def annotated_ledgers(topic: str) -> "QuerySet[WithAnnotations[PartitionLedger, _LedgerAnnotations]]":
+    """Select each partition's ledger with the `worker` that holds its lease and the number of lost offsets."""
+    live_pollers = Poller.objects.filter(id=OuterRef("holder"), expires_at__gt=Now())
     losses = OffsetLoss.objects.filter(topic=OuterRef("topic"), partition=OuterRef("partition")).order_by()
-    lately = losses.filter(cause=OffsetLoss.Cause.DELETED, created_at__gte=Now() - LOSS_MATTERS_FOR)
+    recent = losses.filter(cause=OffsetLoss.Cause.DELETED, created_at__gte=Now() - RECENT_LOSS)
     return PartitionLedger.objects.filter(topic=topic).annotate(
-        worker=Subquery(alive.values("worker")),
-        lost=_offsets(losses),
-        deleted_lately=_offsets(lately),
+        worker=Subquery(live_pollers.values("worker")),
+        lost=_sum_of_offsets(losses),
+        recently_deleted=_sum_of_offsets(recent),
     )
 
 
-def _offsets(losses: "QuerySet[OffsetLoss]") -> Subquery:
+def _sum_of_offsets(losses: "QuerySet[OffsetLoss]") -> Subquery:
     return Subquery(losses.values("partition").annotate(lost=Sum(F("next_offset") - F("first_offset"))).values("lost"))
 
 
-def view_log(log: Log, positions: Mapping[int, int]) -> LogView:
-    """`positions` are the next offsets of the ledger. Asks no database. Raises LogUnavailable."""
-    spans, retention = log.spans(log.partitions()), log.retention()
-    unread = {p: max(positions.get(p, 0), span.first) for p, span in spans.items() if positions.get(p, 0) < span.end}
+def fetch_log_state(log: Log, positions: Mapping[int, int]) -> LogState:
+    """Ask the log alone, not the database. `positions` are the ledger's next offsets. Raises LogUnavailable."""
+    ranges, retention = log.spans(log.partitions()), log.retention()
+    unread = {
+        partition: max(positions.get(partition, 0), held.first)
+        for partition, held in ranges.items()
+        if max(positions.get(partition, 0), held.first) < held.end
+    }
     try:
-        oldest = log.timestamps({p: offset for p, offset in unread.items() if offset < spans[p].end})
+        oldest = log.timestamps(unread)
     except (LogUnavailable, OffsetOutOfRange):
         oldest = {}
-    return LogView(spans, retention, oldest)
+    return LogState(ranges, retention, oldest)
 
 
-def combine(
-    topic: str, ledger: "QuerySet[WithAnnotations[PartitionLedger, _Known]]", view: LogView, error: str | None
+def build_status(
+    topic: str,
+    ledgers: "QuerySet[WithAnnotations[PartitionLedger, _LedgerAnnotations]]",
+    state: LogState,
+    error: str | None,
 ) -> PipelineStatus:
-    rows = {row.partition: row for row in ledger}
+    """Combine what the ledger and the log know of each partition. `error` says why the log did not answer."""
+    rows = {row.partition: row for row in ledgers}
     partitions = []
-    for partition in sorted(rows.keys() | view.spans.keys()):
+    for partition in sorted(rows.keys() | state.ranges.keys()):
         row = rows.get(partition)
         next_offset = row.next_offset if row else 0
         partitions.append(
             PartitionStatus(
                 partition=partition,
                 next_offset=next_offset,
-                end=view.spans[partition].end if partition in view.spans else None,
+                end=state.ranges[partition].end if partition in state.ranges else None,
                 holder=row.worker if row else None,
                 moved_at=row.moved_at if row else None,
-                deleted_in=_deleted_in(partition, next_offset, view),
-                behind=_behind(partition, next_offset, view),
+                deleted_in=_deleted_in(partition, next_offset, state),
+                behind=_behind(partition, next_offset, state),
                 lost=(row and row.lost) or 0,
-                deleted_lately=(row and row.deleted_lately) or 0,
-                alarm=row.alarm if row else "",
+                recently_deleted=(row and row.recently_deleted) or 0,
+                halt_reason=row.alarm if row else "",
             )
         )
-    return PipelineStatus(topic, error, partitions, view.retention)
+    return PipelineStatus(topic, error, partitions, state.retention)
 
 
-def _deleted_in(partition: int, next_offset: int, view: LogView) -> float | None:
-    """By this machine's clock and the records' own times, as producers gave them."""
-    if view.retention is None or view.retention.seconds is None or partition not in view.spans:
+def _deleted_in(partition: int, next_offset: int, state: LogState) -> float | None:
+    """Compare this machine's clock with the record's own time, which its producer set."""
+    if state.retention is None or state.retention.seconds is None or partition not in state.ranges:
         return None
-    if next_offset < view.spans[partition].first:
+    if next_offset < state.ranges[partition].first:
         return 0.0
-    behind = _behind(partition, next_offset, view)
-    return None if behind is None else max(view.retention.seconds - behind, 0.0)
+    behind = _behind(partition, next_offset, state)
+    return None if behind is None else max(state.retention.seconds - behind, 0.0)
 
 
-def _behind(partition: int, next_offset: int, view: LogView) -> float | None:
-    """The view may be older than the ledger, by which all may have been read."""
-    milliseconds = view.oldest_unread_ms.get(partition, -1)
-    if milliseconds < 0 or next_offset >= view.spans[partition].end:
+def _behind(partition: int, next_offset: int, state: LogState) -> float | None:
+    milliseconds = state.oldest_unread_ms.get(partition, -1)
+    # The ledger may be newer than the log's state: by now everything may have been stored.
+    if milliseconds < 0 or next_offset >= state.ranges[partition].end:
         return None
     return time.time() - milliseconds / 1000

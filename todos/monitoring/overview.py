@@ -1,4 +1,7 @@
-"""All of the pipeline at one moment: what the admin's first page shows and what an alarm may be raised for."""
+"""The whole pipeline at one moment, and the alarms that it raises.
+
+The admin's first page, `pipeline_status`, `/metrics` and `/readyz/pipeline` all report from this overview.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,11 +13,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from todos.models import Batch, PollRun
-from todos.monitoring import queries as history
-from todos.monitoring.formatting import count, duration
-from todos.monitoring.lag import LogView, PipelineStatus, combine, ledger_of
-from todos.monitoring.probe import Answer
-from todos.monitoring.probes import KafkaView, RedisView, Services, services
+from todos.monitoring import queries
+from todos.monitoring.formatting import format_count, format_duration
+from todos.monitoring.lag import LogState, PipelineStatus, annotated_ledgers, build_status
+from todos.monitoring.probes import KafkaState, ProbeResult, RedisState, Services, services
 from todos.monitoring.queries import Delays, PollSchedule, RunningPoll, Series
 
 RETENTION_ALARM = timedelta(hours=1)
@@ -22,34 +24,40 @@ QUEUE_ALARM = 10
 SILENT_INTERVALS = 3
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
+    """The state of one component; UNKNOWN while another component's failure hides it."""
+
     OK = "ok"
     WARNING = "warning"
     BAD = "bad"
     UNKNOWN = "unknown"
 
 
-class Part(NamedTuple):
-    """One part of the system; `seen` is when it last gave a sign of life."""
+class ComponentCheck(NamedTuple):
+    """The state of Kafka, Redis, the database, beat or the workers; `seen` is the last sign of life."""
 
     name: str
-    state: State
+    state: CheckState
     text: str
     seen: datetime | None = None
 
 
 class Alarm(NamedTuple):
-    state: State
+    """A condition that needs an operator; `about` names the admin's page: partitionledger, offsetloss and so on."""
+
+    state: CheckState
     text: str
-    about: str = ""  # where to look: partitionledger, offsetloss, deadletter, schedule
+    about: str = ""
 
 
 @dataclass(frozen=True)
 class Overview:
+    """The pipeline as the database, Kafka and Redis described it at one moment."""
+
     at: datetime
     status: PipelineStatus
-    kafka: Answer[KafkaView]
-    redis: Answer[RedisView]
+    kafka: ProbeResult[KafkaState]
+    redis: ProbeResult[RedisState]
     last_hour: Series
     last_day: Series
     delays: Delays | None
@@ -61,72 +69,89 @@ class Overview:
 
     @property
     def lag(self) -> int | None:
-        """Never below 0: Kafka may have been asked a few seconds before the ledger."""
+        """Records that are not stored yet; never negative."""
+        # A partition's lag can be: Kafka may have answered a few seconds before the ledger was read.
         lags = [partition.lag for partition in self.status.partitions]
         return None if self.kafka.error else sum(max(lag, 0) for lag in lags if lag is not None)
 
     @property
     def deleted_in(self) -> float | None:
-        """Seconds until Kafka may delete the oldest unread todo."""
+        """Seconds until Kafka may delete the oldest unread record."""
         return min((p.deleted_in for p in self.status.partitions if p.deleted_in is not None), default=None)
 
     @property
     def behind(self) -> float | None:
+        """Seconds since the oldest unread record was produced."""
         return max((p.behind for p in self.status.partitions if p.behind is not None), default=None)
 
     @property
-    def parts(self) -> list[Part]:
+    def paused_schedules(self) -> list[str]:
+        """The names of the poll's schedules, if all of them are disabled."""
+        return [] if self.schedule.is_enabled else list(self.schedule.names.values())
+
+    @property
+    def checks(self) -> list[ComponentCheck]:
+        """Every component, from the outside in."""
         return [
-            kafka_part(self.kafka),
-            redis_part(self.redis),
-            Part("Database", State.OK, "answers", self.at),
-            self._beat(),
-            self._workers(),
+            check_kafka(self.kafka),
+            check_redis(self.redis),
+            ComponentCheck("Database", CheckState.OK, "answers", self.at),
+            self._check_beat(),
+            self._check_workers(),
         ]
 
     @property
-    def faults(self) -> list[Part]:
-        """What keeps todos from flowing, or, if that is all, what cannot be told. Somebody's pause excuses that."""
-        bad = [part for part in self.parts if part.state is State.BAD]
-        return bad or [part for part in self.parts if part.state is State.UNKNOWN and not self.is_paused]
-
-    @property
-    def is_paused(self) -> bool:
-        return bool(self.schedule.names) and not self.schedule.is_enabled
+    def failing(self) -> list[ComponentCheck]:
+        """The components that stop the flow of todos; if there are none, those unknown while polling is not paused."""
+        bad = [check for check in self.checks if check.state is CheckState.BAD]
+        if bad or self.paused_schedules:
+            return bad
+        return [check for check in self.checks if check.state is CheckState.UNKNOWN]
 
     @property
     def alarms(self) -> list[Alarm]:
-        """All that needs an operator; the admin's page, pipeline_status and /readyz/pipeline know no other."""
-        return [*self._faults(), *self._standing_still(), *self._losses(), *self._waiting()]
+        """Everything that needs an operator."""
+        return [
+            *self._failing_components(),
+            *self._halted_partitions(),
+            *self._losses(),
+            *self._open_dead_letters(),
+            *self._pause(),
+        ]
 
-    # --- Parts
+    # --- Components
 
-    def _beat(self) -> Part:
-        """A poll that started proves a tick. One that is missing is beat's fault where no tick waits either."""
+    def _check_beat(self) -> ComponentCheck:
+        """A poll that started proves a tick. A missing tick is beat's fault only where no tick waits in the queue."""
+
+        def beat(state: CheckState, text: str) -> ComponentCheck:
+            return ComponentCheck("Beat", state, text, self._last_start)
+
         if not self.schedule.names:
-            return Part("Beat", State.BAD, "no schedule for the poll; manage.py create_schedules makes it")
+            return beat(CheckState.BAD, "no schedule for the poll; manage.py create_schedules makes it")
         if not self.schedule.is_enabled:
-            return Part("Beat", State.WARNING, "polling is paused", self._last_start)
+            return beat(CheckState.WARNING, "polling is paused")
         if not self._is_silent:
-            return Part("Beat", State.OK, "ticks", self._last_start)
+            return beat(CheckState.OK, "ticks")
         if self._last_start is None:
-            return Part("Beat", State.UNKNOWN, "no poll yet")
+            return beat(CheckState.UNKNOWN, "no poll yet")
         if self.redis.value is None:
-            return Part("Beat", State.UNKNOWN, "cannot be told without Redis", self._last_start)
+            return beat(CheckState.UNKNOWN, "unknown while Redis is unavailable")
         if self.redis.value.waiting:
-            return Part("Beat", State.OK, "its ticks wait in the queue", self._last_start)
-        return Part("Beat", State.BAD, "silent: no tick waits and no poll starts", self._last_start)
+            return beat(CheckState.OK, "its ticks wait in the queue")
+        return beat(CheckState.BAD, "silent: no tick waits and no poll starts")
 
-    def _workers(self) -> Part:
+    def _check_workers(self) -> ComponentCheck:
         last_end = self.last_poll.ended_at if self.last_poll else None
         if not self._is_silent:
-            names = {poll.worker for poll in self.polls}
-            here = f"{count(len(self.polls), 'poll')} in {count(len(names), 'process', 'processes')}"
-            seen = self.at if self.polls else last_end
-            return Part("Workers", State.OK, here if self.polls else "between two polls", seen)
+            if not self.polls:
+                return ComponentCheck("Workers", CheckState.OK, "between two polls", last_end)
+            processes = format_count(len({poll.worker for poll in self.polls}), "process", "processes")
+            polling = f"{format_count(len(self.polls), 'poll')} in {processes}"
+            return ComponentCheck("Workers", CheckState.OK, polling, self.at)
         if self.schedule.is_enabled and self.redis.value and self.redis.value.waiting:
-            return Part("Workers", State.BAD, "no worker takes the waiting ticks", last_end)
-        return Part("Workers", State.UNKNOWN, "no tick, no poll", last_end)
+            return ComponentCheck("Workers", CheckState.BAD, "no worker takes the waiting ticks", last_end)
+        return ComponentCheck("Workers", CheckState.UNKNOWN, "no tick, no poll", last_end)
 
     @property
     def _last_start(self) -> datetime | None:
@@ -135,7 +160,10 @@ class Overview:
 
     @property
     def _is_silent(self) -> bool:
-        """No poll started for three intervals, or for as long as all workers may be busy with one, and two more."""
+        """Whether no poll started for three intervals, or for one time budget and two intervals if that is longer.
+
+        All workers may be busy for one time budget.
+        """
         if self._last_start is None:
             return True
         every, budget = self.schedule.every_seconds, self.schedule.budget_seconds
@@ -144,69 +172,81 @@ class Overview:
 
     # --- Alarms
 
-    def _faults(self) -> Iterator[Alarm]:
-        for part in self.faults:
-            state = State.BAD if part.state is State.BAD else State.WARNING
-            yield Alarm(state, f"{part.name}: {part.text}")
+    def _failing_components(self) -> Iterator[Alarm]:
+        for check in self.failing:
+            state = CheckState.BAD if check.state is CheckState.BAD else CheckState.WARNING
+            yield Alarm(state, f"{check.name}: {check.text}")
 
-    def _standing_still(self) -> Iterator[Alarm]:
+    def _halted_partitions(self) -> Iterator[Alarm]:
         for row in self.status.partitions:
-            if row.alarm:
-                yield Alarm(State.BAD, f"partition {row.partition} stands still: {row.alarm}", "partitionledger")
+            if row.halt_reason:
+                yield Alarm(
+                    CheckState.BAD, f"partition {row.partition} is halted: {row.halt_reason}", "partitionledger"
+                )
 
     def _losses(self) -> Iterator[Alarm]:
         for row in self.status.partitions:
-            if row.deleted_lately:
-                lost = f"Kafka deleted {row.deleted_lately:,} offsets in the last day before they were stored"
-                yield Alarm(State.BAD, f"partition {row.partition}: {lost}", "offsetloss")
+            if row.recently_deleted:
+                deleted = f"Kafka deleted {row.recently_deleted:,} offsets in the last day before they were stored"
+                yield Alarm(CheckState.BAD, f"partition {row.partition}: {deleted}", "offsetloss")
         if self.deleted_in is not None and self.deleted_in < RETENTION_ALARM.total_seconds():
-            yield Alarm(State.BAD, f"Kafka may delete unread todos in {duration(self.deleted_in)}")
+            yield Alarm(CheckState.BAD, f"Kafka may delete unread todos in {format_duration(self.deleted_in)}")
 
-    def _waiting(self) -> Iterator[Alarm]:
+    def _open_dead_letters(self) -> Iterator[Alarm]:
         if letters := sum(self.dead_letters.values()):
-            more = "or more " if letters == history.MAX_COUNTED_LETTERS else ""
+            more = "or more " if letters == queries.MAX_COUNTED_LETTERS else ""
             text = f"{letters:,} {more}dead letters are open" if letters > 1 else "1 dead letter is open"
-            yield Alarm(State.WARNING, text, "deadletter")
-        if self.is_paused:
-            names = ", ".join(self.schedule.names.values())
-            waiting = f"; {count(self.lag, 'todo waits', 'todos wait')} in Kafka" if self.lag else ""
-            yield Alarm(State.WARNING, f"polling is paused: {names}{waiting}", "schedule")
+            yield Alarm(CheckState.WARNING, text, "deadletter")
+
+    def _pause(self) -> Iterator[Alarm]:
+        if self.paused_schedules:
+            names = ", ".join(self.paused_schedules)
+            waiting = f"; {format_count(self.lag, 'todo waits', 'todos wait')} in Kafka" if self.lag else ""
+            yield Alarm(CheckState.WARNING, f"polling is paused: {names}{waiting}", "schedule")
 
 
-def kafka_part(kafka: Answer[KafkaView]) -> Part:
+def check_kafka(kafka: ProbeResult[KafkaState]) -> ComponentCheck:
+    """Judge the result of the Kafka probe."""
     if kafka.value is None:
-        return Part("Kafka", State.BAD, f"unreachable at {settings.KAFKA.bootstrap_servers}: {kafka.error}")
-    partitions = len(kafka.value.log.spans)
-    return Part("Kafka", State.OK, f"answers, {count(partitions, 'partition')}", _at(kafka))
+        text = f"unreachable at {settings.KAFKA.bootstrap_servers}: {kafka.error}"
+        return ComponentCheck("Kafka", CheckState.BAD, text)
+    text = f"answers, {format_count(len(kafka.value.log.ranges), 'partition')}"
+    return ComponentCheck("Kafka", CheckState.OK, text, _time_of(kafka))
 
 
-def redis_part(redis: Answer[RedisView]) -> Part:
+def check_redis(redis: ProbeResult[RedisState]) -> ComponentCheck:
+    """Judge the result of the Redis probe."""
     if redis.value is None:
-        return Part("Redis", State.BAD, f"unreachable: {redis.error}")
+        return ComponentCheck("Redis", CheckState.BAD, f"unreachable: {redis.error}")
     waiting = redis.value.waiting
-    state = State.WARNING if waiting > QUEUE_ALARM else State.OK
-    return Part("Redis", state, f"answers, {count(waiting, 'tick waits', 'ticks wait')}", _at(redis))
+    state = CheckState.WARNING if waiting > QUEUE_ALARM else CheckState.OK
+    text = f"answers, {format_count(waiting, 'tick waits', 'ticks wait')}"
+    return ComponentCheck("Redis", state, text, _time_of(redis))
 
 
-def _at(answer: Answer[KafkaView] | Answer[RedisView]) -> datetime:
-    return datetime.fromtimestamp(answer.at, tz=timezone.get_current_timezone())
+def _time_of(result: ProbeResult[KafkaState] | ProbeResult[RedisState]) -> datetime:
+    return datetime.fromtimestamp(result.at, tz=timezone.get_current_timezone())
 
 
-def overview(asked: Services | None = None) -> Overview:
-    """One query for each panel. Kafka and Redis are asked meanwhile, by default through what this process shares."""
-    topic, asked = settings.KAFKA.topic, asked or services()
-    ledger = ledger_of(topic)
-    deadline = asked.start({row.partition: row.next_offset for row in ledger})
+def fetch_overview(probes: Services | None = None) -> Overview:
+    """Query the database once for each panel, and Kafka and Redis meanwhile.
+
+    `probes` default to those that this process shares. Raises a DatabaseError; an unavailable Kafka or Redis is
+    part of the overview.
+    """
+    topic, probes = settings.KAFKA.topic, probes or services()
+    ledgers = annotated_ledgers(topic)
+    deadline = probes.start({row.partition: row.next_offset for row in ledgers})
     panels: dict[str, Any] = {
-        "last_hour": history.LAST_HOUR.series(topic),
-        "last_day": history.LAST_DAY.series(topic),
-        "delays": history.delays(),
-        "dead_letters": history.open_dead_letters(),
-        "polls": history.running_polls(topic),
-        "batches": list(history.last_batches(topic)),
-        "last_poll": history.last_poll(topic),
-        "schedule": history.poll_schedule(),
+        "last_hour": queries.LAST_HOUR.series(topic),
+        "last_day": queries.LAST_DAY.series(topic),
+        "delays": queries.delays(),
+        "dead_letters": queries.open_dead_letters(),
+        "polls": queries.running_polls(topic),
+        "batches": list(queries.last_batches(topic)),
+        "last_poll": queries.last_poll(topic),
+        "schedule": queries.poll_schedule(),
     }
-    kafka, redis = asked.answers(deadline)
-    status = combine(topic, ledger, kafka.value.log if kafka.value else LogView(), kafka.error or None)
+    kafka, redis = probes.results(deadline)
+    status = build_status(topic, ledgers, kafka.value.log if kafka.value else LogState(), kafka.error or None)
     return Overview(at=timezone.now(), status=status, kafka=kafka, redis=redis, **panels)

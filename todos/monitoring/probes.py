@@ -1,8 +1,13 @@
-"""Kafka and Redis, asked in threads of their own; each answer serves every page of this process for a few seconds."""
+"""Kafka and Redis, queried in background threads so that a service that hangs delays no page.
 
+Each result serves every page of this process for a few seconds.
+"""
+
+import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from django.conf import settings
 from redis import Redis
@@ -10,94 +15,139 @@ from redis import Redis
 from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable
 from todos.kafka.consumer import KafkaLog
-from todos.monitoring.lag import LogView, view_log
-from todos.monitoring.probe import Answer, Probe
-from todos.monitoring.produced import AcceptedOverTime
+from todos.monitoring.lag import LogState, fetch_log_state
+from todos.monitoring.produced import AcceptedOverTime, accepted_per_minute
 from todos.monitoring.queries import Series
 
+T = TypeVar("T")
+
+FRESH_SECONDS = 3.0  # a younger result is not queried for again, however many pages are open
+USABLE_SECONDS = 15.0  # the last result of a slow service counts for this long
 WAIT_SECONDS = 1.0
-RATE_WINDOWS = (60, 900)  # seconds
 
 
 @dataclass(frozen=True)
-class KafkaView:
-    """`accepted_per_minute` by window in seconds: offsets that were added since, over that time.
+class ProbeResult(Generic[T]):
+    """What a service answered; `value` is None exactly when there is an `error`."""
 
-    `accepted_hour` and `accepted_day` are None until a process that has just begun knows them.
+    value: T | None
+    error: str = ""
+    at: float = field(default_factory=time.time)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the service answered or failed."""
+        return time.time() - self.at
+
+
+class Probe(Generic[T]):
+    """Queries one service: one query at a time, whose result all threads of this process share."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._last: ProbeResult[T] | None = None
+
+    def start(self, query: Callable[[], T]) -> None:
+        """Start the query in a thread, unless the last result is fresh or another query is running."""
+        with self._changed:
+            if self._thread or (self._last and self._last.age < FRESH_SECONDS):
+                return
+            self._thread = threading.Thread(target=self._run, args=[query], daemon=True, name="pipeline-probe")
+            self._thread.start()
+
+    def result(self, deadline: float) -> ProbeResult[T]:
+        """Wait for the running query until `deadline` (time.monotonic); do not wait if the last one failed."""
+        with self._changed:
+            if not (self._last and self._last.error):
+                self._changed.wait_for(lambda: self._thread is None, timeout=max(deadline - time.monotonic(), 0))
+            if self._last and (self._thread is None or self._last.error or self._last.age < USABLE_SECONDS):
+                return self._last
+            return ProbeResult(None, "does not answer in time")
+
+    def join(self) -> None:
+        """Wait for the running query, if there is one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._thread is None)
+
+    def _run(self, query: Callable[[], T]) -> None:
+        try:
+            result = ProbeResult(query())
+        except Exception as exc:  # noqa: BLE001 - operators must see every error, and the next query must start
+            result = ProbeResult(None, str(exc).rstrip(".") or type(exc).__name__)
+        with self._changed:
+            self._last, self._thread = result, None
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class KafkaState:
+    """What Kafka answered.
+
+    `accepted_per_minute` is keyed by its window in seconds. `accepted_hour` and `accepted_day` are None until a
+    process that has just started has looked up all their offsets.
     """
 
-    log: LogView
+    log: LogState
     accepted_per_minute: Mapping[int, float]
     accepted_hour: Series | None = None
     accepted_day: Series | None = None
 
 
 @dataclass(frozen=True)
-class RedisView:
-    """`waiting`: ticks in the queue that no worker has taken."""
+class RedisState:
+    """What Redis answered: the number of ticks that wait in the queue for a worker."""
 
     waiting: int
 
 
 class Services:
-    """The two probes. Starting both before waiting for either is what makes them run at the same time."""
+    """The probes of Kafka and Redis. Both run at the same time, since `start` starts them before `results` waits."""
 
     def __init__(self, kafka: KafkaSettings, redis_url: str, *, wait_seconds: float = WAIT_SECONDS) -> None:
-        """`wait_seconds` is what `answers` waits, for both together."""
-        self._kafka, self._wait_seconds = kafka, wait_seconds
-        self._log: KafkaLog | None = None
+        """Connect to neither yet. `wait_seconds` is how long `results` waits for both together."""
+        self._wait_seconds = wait_seconds
+        self._log = KafkaLog(kafka)  # used by the thread of the Kafka probe alone
         self._accepted = AcceptedOverTime()
         self._redis = Redis.from_url(redis_url, socket_timeout=WAIT_SECONDS, socket_connect_timeout=WAIT_SECONDS)
-        self.kafka_probe: Probe[KafkaView] = Probe()
-        self.redis_probe: Probe[RedisView] = Probe()
+        self.kafka_probe: Probe[KafkaState] = Probe()
+        self.redis_probe: Probe[RedisState] = Probe()
 
     def start(self, positions: Mapping[int, int]) -> float:
-        """`positions` are the next offsets of the ledger. Returns when to wait no longer, for `answers`."""
-        self.kafka_probe.start(lambda: self._ask_kafka(positions))
-        self.redis_probe.start(self._ask_redis)
+        """Start both queries; `positions` are the ledger's next offsets. Return the deadline to pass to `results`."""
+        self.kafka_probe.start(lambda: self._query_kafka(positions))
+        self.redis_probe.start(self._query_redis)
         return time.monotonic() + self._wait_seconds
 
-    def answers(self, deadline: float) -> tuple[Answer[KafkaView], Answer[RedisView]]:
-        return self.kafka_probe.answer(deadline), self.redis_probe.answer(deadline)
+    def results(self, deadline: float) -> tuple[ProbeResult[KafkaState], ProbeResult[RedisState]]:
+        """Return both results, waiting for running queries until `deadline` (time.monotonic)."""
+        return self.kafka_probe.result(deadline), self.redis_probe.result(deadline)
 
     def close(self) -> None:
-        """Waits for the questions under way."""
+        """Wait for the running queries and close the connections."""
         for probe in (self.kafka_probe, self.redis_probe):
             probe.join()
-        if self._log:
-            self._log.close()
+        self._log.close()
         self._redis.close()
 
-    def _ask_kafka(self, positions: Mapping[int, int]) -> KafkaView:
-        self._log = self._log or KafkaLog(self._kafka)
+    def _query_kafka(self, positions: Mapping[int, int]) -> KafkaState:
         try:
-            view = view_log(self._log, positions)
-            series = self._accepted.series(self._log, view.spans)
-            return KafkaView(view, accepted_per_minute(self._log, view), *series)
+            state = fetch_log_state(self._log, positions)
+            hour, day = self._accepted.series(self._log, state.ranges)
+            return KafkaState(state, accepted_per_minute(self._log, state.ranges), hour, day)
         except LogUnavailable:
-            self._log.close()
-            self._log = None
+            self._log.close()  # the next query connects again
             raise
 
-    def _ask_redis(self) -> RedisView:
-        return RedisView(int(self._redis.llen(settings.CELERY_TASK_DEFAULT_QUEUE)))
-
-
-def accepted_per_minute(log: KafkaLog, view: LogView) -> dict[int, float]:
-    rates = {}
-    for seconds in RATE_WINDOWS:
-        since = int((time.time() - seconds) * 1000)
-        first = log.offsets_at(view.spans, since)
-        added = sum(max(view.spans[p].end - offset, 0) for p, offset in first.items() if offset is not None)
-        rates[seconds] = added * 60 / seconds
-    return rates
+    def _query_redis(self) -> RedisState:
+        return RedisState(int(self._redis.llen(settings.CELERY_TASK_DEFAULT_QUEUE)))
 
 
 _services: dict[tuple[KafkaSettings, str], Services] = {}
 
 
 def services() -> Services:
-    """Of this process; connections are made at first use, after gunicorn has forked."""
+    """Return the probes that this process shares; they connect at first use, after gunicorn has forked."""
     key = (settings.KAFKA, settings.CELERY_BROKER_URL)
     if key not in _services:
         _services[key] = Services(*key)
@@ -105,5 +155,6 @@ def services() -> Services:
 
 
 def close_services() -> None:
+    """Close the probes that this process shares, so that the next page queries both services again."""
     while _services:
         _services.popitem()[1].close()

@@ -1,6 +1,5 @@
-"""What the database tells of the pipeline: one bounded query each, none of them over all todos."""
+"""The monitor's queries to the database: each is a single bounded query, and none reads all todos."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from todos.ingest.options import InvalidOptions, PollOptions
 from todos.models import Batch, PartitionLedger, PollRun
-from todos.operations.schedules import POLL_TASK
+from todos.operations.schedules import POLL_TASK, poll_options
 
 RECENT_TODOS = 1_000
 MAX_COUNTED_LETTERS = 10_000
 LAST_BATCHES = 8
-# A batch's time is that of its last statement; its commit follows within this time.
+# A batch's created_at is the time of its last statement. Its commit follows within this time.
 SETTLED = timedelta(minutes=2)
 
 # --- Stored over time
@@ -34,7 +32,7 @@ STORED = """
 
 @dataclass(frozen=True)
 class Series:
-    """Todos in each period of `width`; the last period is still running, as of `now`."""
+    """The number of todos in each period of `width`. The last period is still running, as of `now`."""
 
     start: datetime
     width: timedelta
@@ -43,19 +41,20 @@ class Series:
 
     @property
     def per_minute(self) -> float:
-        """Over the last period that is whole and the one that is running."""
+        """Average over the last complete period and the running one."""
         since = self.start + (len(self.counts) - 2) * self.width
         return sum(self.counts[-2:]) * 60 / (self.now - since).total_seconds()
 
 
 class StoredOverTime:
-    """Asks only for what it does not know: a period that is over never changes."""
+    """Counts stored todos by period, and queries each finished period once, since its count never changes."""
 
     def __init__(self, width: timedelta, periods: int) -> None:
         self.width, self.periods = width, periods
         self._settled: dict[str, dict[datetime, int]] = {}
 
     def series(self, topic: str) -> Series:
+        """Return the counts of the last periods, up to now."""
         now = timezone.now()
         starts = periods_before(now, self.width, self.periods)
         first = starts[0]
@@ -71,7 +70,7 @@ LAST_HOUR, LAST_DAY = StoredOverTime(*HOUR), StoredOverTime(*DAY)
 
 
 def periods_before(now: datetime, width: timedelta, periods: int) -> list[datetime]:
-    """Their starts; the last one is running."""
+    """Return the starts of the last `periods` periods, oldest first; the last one is running."""
     seconds = width.total_seconds()
     running = datetime.fromtimestamp(now.timestamp() // seconds * seconds, tz=now.tzinfo)
     return [running - number * width for number in reversed(range(periods))]
@@ -93,7 +92,7 @@ DELAYS = """
 
 
 class Delays(NamedTuple):
-    """Seconds from created_at to stored_at, of the newest todos."""
+    """Percentiles of the seconds from created_at to stored_at, over the newest `todos` todos."""
 
     todos: int
     p50: float
@@ -102,7 +101,7 @@ class Delays(NamedTuple):
 
 
 def delays() -> Delays | None:
-    """None without any todo."""
+    """Return how long the newest RECENT_TODOS todos took to be stored; None when there is no todo."""
     with connection.cursor() as cursor:
         cursor.execute(DELAYS, [RECENT_TODOS])
         todos, percentiles, stored_at = cursor.fetchone()
@@ -122,7 +121,7 @@ OPEN_LETTERS = """
 
 
 def open_dead_letters() -> dict[str, int]:
-    """By reason, of the newest MAX_COUNTED_LETTERS."""
+    """Count open dead letters by reason, among the newest MAX_COUNTED_LETTERS."""
     with connection.cursor() as cursor:
         cursor.execute(OPEN_LETTERS, [MAX_COUNTED_LETTERS])
         return dict(cursor.fetchall())
@@ -140,28 +139,35 @@ POLLS = """
 
 
 class RunningPoll(NamedTuple):
+    """A poll that holds leases now."""
+
     worker: str
     started_at: datetime
     partitions: list[int]
 
 
 def running_polls(topic: str) -> list[RunningPoll]:
+    """Return the polls whose lease has not expired, each with the partitions that it holds."""
     with connection.cursor() as cursor:
         cursor.execute(POLLS, [topic])
         return [RunningPoll(*row) for row in cursor.fetchall()]
 
 
 def last_batches(topic: str) -> QuerySet[Batch]:
+    """Select the newest LAST_BATCHES batches, without the anchors of chains."""
     return Batch.objects.filter(topic=topic, first_offset__isnull=False).order_by("-created_at")[:LAST_BATCHES]
 
 
 def last_poll(topic: str) -> PollRun | None:
-    """The one that ended last."""
+    """Return the poll that ended last."""
     return PollRun.objects.filter(topic=topic).first()
 
 
 def batch_of(topic: str, partition: int, offset: int) -> Batch | None:
-    """The one that stored this offset first; None when it is forgotten. One index probe for each rewind."""
+    """Return the batch that stored this offset first; None when the history was trimmed since.
+
+    Costs one index probe for each rewind of the partition.
+    """
     ledger = PartitionLedger.objects.filter(topic=topic, partition=partition).first()
     for generation in range(ledger.generation + 1 if ledger else 0):
         chain = Batch.objects.filter(topic=topic, partition=partition, generation=generation)
@@ -172,7 +178,7 @@ def batch_of(topic: str, partition: int, offset: int) -> Batch | None:
 
 
 class PollSchedule(NamedTuple):
-    """All schedules of the poll task: the shortest interval, the longest budget of those that are enabled."""
+    """All schedules of the poll task, by primary key, with the shortest interval and longest budget of the enabled."""
 
     names: Mapping[int, str]
     is_enabled: bool
@@ -181,6 +187,7 @@ class PollSchedule(NamedTuple):
 
 
 def poll_schedule() -> PollSchedule:
+    """Read the schedules of the poll task, the enabled ones first."""
     tasks = PeriodicTask.objects.filter(task=POLL_TASK).select_related("interval", "crontab", "solar", "clocked")
     tasks = sorted(tasks, key=lambda task: not task.enabled)
     enabled = [task for task in tasks if task.enabled]
@@ -189,15 +196,8 @@ def poll_schedule() -> PollSchedule:
         {task.pk: task.name for task in tasks},
         bool(enabled),
         min(intervals, default=math.inf),
-        max((_budget_seconds(task) for task in enabled), default=0.0),
+        max((poll_options(task).time_budget_seconds for task in enabled), default=0.0),
     )
-
-
-def _budget_seconds(task: PeriodicTask) -> float:
-    try:
-        return PollOptions.parse(json.loads(task.kwargs)).time_budget_seconds
-    except (ValueError, InvalidOptions):  # the task takes its defaults then
-        return PollOptions().time_budget_seconds
 
 
 def _seconds(interval: object) -> float:

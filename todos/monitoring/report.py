@@ -1,6 +1,5 @@
-"""What pipeline_status tells: the overview that the admin shows, or what is known while the database is away."""
+"""The report of pipeline_status: the admin's overview, or Kafka and Redis alone while the database is unavailable."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -12,13 +11,19 @@ from django.db import connection
 from django.utils import timezone
 
 from todos.monitoring.lag import PartitionStatus, PipelineStatus
-from todos.monitoring.overview import Overview, Part, kafka_part, overview, redis_part
-from todos.monitoring.overview import State as PartState
+from todos.monitoring.overview import (
+    CheckState,
+    ComponentCheck,
+    Overview,
+    check_kafka,
+    check_redis,
+    fetch_overview,
+)
 from todos.monitoring.probes import Services
 
 
-class State(StrEnum):
-    """From good to bad."""
+class ReportState(StrEnum):
+    """The state of the whole pipeline, from good to bad."""
 
     OK = "ok"
     ATTENTION = "attention"
@@ -27,13 +32,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Report:
-    """An error is None while its side answers. While the database does not, only Kafka and Redis are known."""
+    """What needs an operator, and why. `overview` is None while the database does not answer."""
 
-    parts: list[Part]
-    problems: list[str]  # what needs an operator, a line for each
+    checks: list[ComponentCheck]
+    problems: list[str]  # one line each
     kafka_error: str | None
     database_error: str | None = None
-    now: Overview | None = None
+    overview: Overview | None = None
     at: datetime = field(default_factory=timezone.now)
 
     @property
@@ -41,14 +46,14 @@ class Report:
         return str(settings.KAFKA.topic)
 
     @property
-    def state(self) -> State:
+    def state(self) -> ReportState:
         if self.kafka_error or self.database_error:
-            return State.UNREACHABLE
-        return State.ATTENTION if self.problems else State.OK
+            return ReportState.UNREACHABLE
+        return ReportState.ATTENTION if self.problems else ReportState.OK
 
     @property
     def pipeline(self) -> PipelineStatus | None:
-        return self.now.status if self.now else None
+        return self.overview.status if self.overview else None
 
     @property
     def lag(self) -> int | None:
@@ -56,15 +61,15 @@ class Report:
 
     @property
     def deleted_in(self) -> float | None:
-        """Seconds until Kafka may delete the oldest of all unread records."""
-        return self.now.deleted_in if self.now else None
+        """Seconds until Kafka may delete the oldest unread record."""
+        return self.overview.deleted_in if self.overview else None
 
     @property
     def lost(self) -> int | None:
         return sum(row.lost for row in self.pipeline.partitions) if self.pipeline else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON. Keys are added, never changed or taken away: scripts depend on them."""
+        """Return the report for JSON. Scripts depend on its keys: they may be added, never changed or removed."""
         retention = self.pipeline.retention if self.pipeline else None
         return {
             "at": self.at.isoformat(timespec="seconds"),
@@ -73,11 +78,11 @@ class Report:
             "problems": self.problems,
             "kafka_error": self.kafka_error,
             "database_error": self.database_error,
-            "parts": {part.name.lower(): {"state": part.state, "text": part.text} for part in self.parts},
+            "parts": {check.name.lower(): {"state": check.state, "text": check.text} for check in self.checks},
             "lag": self.lag,
             "lost": self.lost,
-            "open_dead_letters": sum(self.now.dead_letters.values()) if self.now else None,
-            "paused_schedules": list(self.now.schedule.names.values()) if self.now and self.now.is_paused else [],
+            "open_dead_letters": sum(self.overview.dead_letters.values()) if self.overview else None,
+            "paused_schedules": self.overview.paused_schedules if self.overview else [],
             "retention_seconds": retention and retention.seconds,
             "retention_bytes": retention and retention.bytes,
             "deleted_in_seconds": self.deleted_in,
@@ -95,26 +100,24 @@ def _partition(row: PartitionStatus) -> dict[str, Any]:
         "leased_by": row.holder,
         "deleted_in_seconds": row.deleted_in,
         "lost": row.lost,
-        "alarm": row.alarm or None,
+        "alarm": row.halt_reason or None,
     }
 
 
-def report(services: Services) -> Report:
-    """Raises nothing, whoever is away."""
+def build_report(probes: Services) -> Report:
+    """Report on the pipeline, whichever of its components is unavailable. Raises no exception."""
     try:
-        now = overview(services)
+        overview = fetch_overview(probes)
     except DatabaseFailure as exc:
-        connection.close()  # the next report connects anew
-        return _without_database(services, str(exc).strip().splitlines()[0])
-    problems = [alarm.text for alarm in now.alarms]
-    return Report(now.parts, problems, now.kafka.error or None, now=now)
+        connection.close()  # so that the next report connects again
+        return _report_without_database(probes, str(exc).strip().splitlines()[0])
+    problems = [alarm.text for alarm in overview.alarms]
+    return Report(overview.checks, problems, overview.kafka.error or None, overview=overview)
 
 
-def _without_database(services: Services, error: str) -> Report:
-    kafka, redis = services.answers(services.start({}))
-    parts = [kafka_part(kafka), redis_part(redis), Part("Database", PartState.BAD, f"unreachable: {error}")]
-    return Report(parts, list(_bad(parts)), kafka.error or None, error)
-
-
-def _bad(parts: list[Part]) -> Iterator[str]:
-    return (f"{part.name}: {part.text}" for part in parts if part.state is PartState.BAD)
+def _report_without_database(probes: Services, error: str) -> Report:
+    kafka, redis = probes.results(probes.start({}))
+    database = ComponentCheck("Database", CheckState.BAD, f"unreachable: {error}")
+    checks = [check_kafka(kafka), check_redis(redis), database]
+    problems = [f"{check.name}: {check.text}" for check in checks if check.state is CheckState.BAD]
+    return Report(checks, problems, kafka.error or None, error)

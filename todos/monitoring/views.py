@@ -1,4 +1,4 @@
-"""Probes: the web process is alive, it can answer from the database, and todos flow."""
+"""Health endpoints: the web process is alive, it can answer from the database, and todos flow."""
 
 import logging
 
@@ -7,22 +7,22 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from todos.monitoring.overview import overview
+from todos.monitoring.overview import fetch_overview
 
 logger = logging.getLogger(__name__)
 
 
-@csrf_exempt  # so that a POST is told which methods there are
+@csrf_exempt  # so that a POST gets 405 and the allowed methods, not 403
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """The process answers; says nothing of what it depends on."""
+    """Answer 200 while the process is alive, whatever it depends on."""
     return JsonResponse({"status": "ok"})
 
 
 @csrf_exempt
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """503 while the database does not answer: the API can serve nothing then."""
+    """Answer 503 while the database does not answer, since the API can serve nothing then."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM todos_todo LIMIT 1")
@@ -35,12 +35,13 @@ def readyz(request: HttpRequest) -> JsonResponse:
 @csrf_exempt
 @require_safe
 def readyz_pipeline(request: HttpRequest) -> JsonResponse:
-    """503 while todos cannot flow: each part with what is wrong. Polling that somebody paused is no fault."""
+    """Answer 503 while todos cannot flow, with the state of each component. Paused polling is no failure."""
     try:
-        now = overview()
+        overview = fetch_overview()
     except DatabaseError as exc:
-        logger.warning("cannot tell how the pipeline does: %s", exc)
+        logger.warning("the pipeline cannot be checked: %s", exc)
         connection.close()
         return JsonResponse({"status": "unavailable", "database": "unreachable or not migrated"}, status=503)
-    body = {"status": "unavailable" if now.faults else "ok"} | {part.name.lower(): part.text for part in now.parts}
-    return JsonResponse(body, status=503 if now.faults else 200)
+    status = "unavailable" if overview.failing else "ok"
+    body = {"status": status} | {check.name.lower(): check.text for check in overview.checks}
+    return JsonResponse(body, status=503 if overview.failing else 200)

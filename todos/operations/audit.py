@@ -1,10 +1,10 @@
-"""Read a range of the topic again, and prove what became of each offset.
+"""Read a range of the topic again, and prove the outcome of each offset.
 
-It proves: each record that Kafka still has is a todo from that very position, a duplicate of a todo that came from
-another one, a dead letter of that position, part of a recorded loss, or none of these. A todo that someone deleted
-leaves no row; it counts as deleted only where a batch of the history, all of whose records are still in Kafka, says
-that as many todos were stored there as Kafka holds. Who deleted it, a user or an accident, no one can tell.
-It does not compare titles and descriptions, and says nothing of rows that no record of the range accounts for.
+The audit proves that each record Kafka still has is one of: a todo from that very position, a duplicate of a todo from
+another position, a dead letter of that position, or part of a recorded loss. A deleted todo leaves no row: it counts as
+deleted only where a batch of the history, all of whose records Kafka still has, stored as many todos as Kafka holds
+there. The audit cannot tell whether a user or an accident deleted it. It does not compare titles and descriptions, and
+ignores rows that no record of the range accounts for.
 """
 
 import time
@@ -34,15 +34,15 @@ GAPS = """
 """
 
 
-class TooNewToJudge(Exception):
-    """A newer worker stored it."""
+class StoredByNewerRelease(Exception):
+    """A newer release stored the record; this one cannot parse it."""
 
     def __init__(self, partition: int, record: TooNew) -> None:
         super().__init__(f"partition {partition}: {record}")
 
 
-class Kind(StrEnum):
-    """What an offset is, exactly one of these."""
+class OffsetKind(StrEnum):
+    """The outcome of an offset; each offset has exactly one."""
 
     STORED = "stored"
     DUPLICATE = "duplicate"
@@ -56,165 +56,195 @@ class Kind(StrEnum):
     GONE = "deleted by Kafka, cannot be read again"
 
 
-@dataclass
+OFFENDING = {OffsetKind.DELETED, OffsetKind.MISSING, OffsetKind.TWICE}
+
+
+@dataclass(frozen=True)
 class PartitionAudit:
-    """One partition from `first` up to `end`. `problems` are those of the ledger and the history as a whole."""
+    """The outcome of each offset of one partition, from `first` up to, not including, `end`."""
 
     partition: int
     first: int
     end: int
-    kinds: Counter[Kind] = field(default_factory=Counter)
-    offenders: list[tuple[int, Kind]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    kinds: Counter[OffsetKind]
+    offenders: list[tuple[int, OffsetKind]]  # in the order of their offsets
+    problems: list[str]  # of the ledger and the history as a whole
 
-    def fails(self, *, accept_deleted: bool) -> bool:
-        bad = {kind for _, kind in self.offenders} - ({Kind.DELETED} if accept_deleted else set())
-        return bool(self.problems or bad)
+    def is_proved(self, *, accept_deleted: bool) -> bool:
+        """Tell whether nothing is left to explain. `accept_deleted` allows todos that were deleted after storing."""
+        accepted = {OffsetKind.DELETED} if accept_deleted else set()
+        return not self.problems and {kind for _, kind in self.offenders} <= accepted
+
+
+def audit_partition(
+    log: Log,
+    partition: int,
+    first: int | None = None,
+    end: int | None = None,
+    on_progress: Callable[[int], None] = lambda offsets: None,
+) -> PartitionAudit:
+    """Audit the offsets from `first` up to, not including, `end`; by default all that the log holds.
+
+    Takes no lease and changes nothing, so polls may run meanwhile. `on_progress` gets the number of offsets that each
+    chunk covers. Raises LogUnavailable, OffsetOutOfRange, or StoredByNewerRelease.
+    """
+    where = {"topic": log.topic, "partition": partition}
+    ledger = PartitionLedger.objects.filter(**where).values_list("next_offset", flat=True).first() or 0
+    held = log.spans([partition])[partition]  # after the ledger, so that it is never behind it
+    losses = list(OffsetLoss.objects.filter(**where).values_list("first_offset", "next_offset"))
+    first = held.first if first is None else first
+    end = max(first, held.end if end is None else min(end, held.end))
+    readable = Span(max(first, held.first), min(end, ledger))
+    problems = _ledger_problems(log.topic, partition, ledger, held)
+    offsets = _Classifier(log.topic, partition, [Span(*loss) for loss in losses])
+    offsets.count_unreadable(Span(first, max(first, min(held.first, end))))
+    offsets.kinds[OffsetKind.PENDING] = max(end - max(first, ledger, held.first), 0)
+    for records in _read(log, partition, readable, on_progress):
+        offsets.classify(records)
+    offsets.kinds[OffsetKind.ABSENT] = max(readable.end - readable.first, 0) - len(offsets.records)
+    problems += offsets.compare_with_batches(readable)
+    return PartitionAudit(partition, first, end, offsets.kinds, sorted(offsets.offenders), problems)
+
+
+def _ledger_problems(topic: str, partition: int, ledger: int, held: Span) -> list[str]:
+    problems = []
+    if ledger > held.end:
+        problems.append(f"the ledger is at {ledger}, ahead of the log, which ends at {held.end}")
+    if ledger < held.first:
+        problems.append(f"Kafka deleted offsets {ledger} to {held.first - 1} before they were stored")
+    problems += [
+        f"the ledger is at {broken.next_offset}, but its batches end at {broken.chain_end}"
+        for broken in broken_chains(topic).filter(partition=partition)
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(GAPS, [topic, partition])
+        problems += [
+            f"no batch of generation {generation} ends where one begins, at {offset}"
+            for generation, offset in cursor.fetchall()
+        ]
+    return problems
+
+
+def _read(log: Log, partition: int, readable: Span, on_progress: Callable[[int], None]) -> Iterator[Sequence[Record]]:
+    """Yield the records of `readable` in chunks. Raises LogUnavailable, OffsetOutOfRange."""
+    if readable.first >= readable.end:
+        return
+    log.assign({partition: readable.first})
+    position, last_progress = readable.first, time.monotonic()
+    while position < readable.end:
+        try:
+            polled = log.poll(timeout_ms=1000, max_records=CHUNK_RECORDS).get(partition, [])
+            reached = log.positions()[partition]
+        except LogUnavailable:  # for a moment, or because of a bad checksum, which the log reads several times
+            if time.monotonic() > last_progress + SILENCE_SECONDS:
+                raise
+            time.sleep(RETRY_SECONDS)
+            log.assign({partition: position})
+            continue
+        if records := [record for record in polled if record.offset < readable.end]:
+            yield records
+        on_progress(min(reached, readable.end) - position)
+        if reached > position:
+            position, last_progress = reached, time.monotonic()
+        elif time.monotonic() > last_progress + SILENCE_SECONDS:
+            raise LogUnavailable(f"no answer for {SILENCE_SECONDS:g} s at offset {position} of {partition}")
 
 
 @dataclass
-class Audit:
-    """Of one partition: `run` reads the log, without a lease and without changing anything."""
+class _Classifier:
+    """Decides the kind of each offset of one partition, and counts the kinds."""
 
-    log: Log
+    topic: str
     partition: int
-    on_progress: Callable[[int], None] = lambda offsets: None
+    losses: list[Span]
+    kinds: Counter[OffsetKind] = field(default_factory=Counter)
+    offenders: list[tuple[int, OffsetKind]] = field(default_factory=list)
+    records: "array[int]" = field(default_factory=lambda: array("Q"))  # the offsets of all records, in order
+    todos: "array[int]" = field(default_factory=lambda: array("Q"))  # the offsets of those that are valid todos
+    without_row: list[int] = field(default_factory=list)  # the offsets of todos that are neither row nor loss
 
-    def __post_init__(self) -> None:
-        self._where = {"topic": self.log.topic, "partition": self.partition}
-        self._records, self._todos = array("Q"), array("Q")  # offsets in order: all, and those of valid todos
-        self._missing: list[int] = []
+    def count_unreadable(self, deleted: Span) -> None:
+        """Count the offsets of `deleted`, which Kafka has deleted."""
+        lost = sum(loss.end - loss.first for loss in self._losses_within(deleted))
+        self.kinds[OffsetKind.LOST] += lost
+        self.kinds[OffsetKind.GONE] += deleted.end - deleted.first - lost
 
-    def run(self, first: int | None = None, end: int | None = None) -> PartitionAudit:
-        """From `first`, included, the log's own start by default, up to `end`, the log's own end by default.
-
-        Raises LogUnavailable, OffsetOutOfRange, TooNewToJudge.
-        """
-        ledger = PartitionLedger.objects.filter(**self._where).values_list("next_offset", flat=True).first() or 0
-        span = self.log.spans([self.partition])[self.partition]  # after the ledger, so never behind it
-        self._losses = list(OffsetLoss.objects.filter(**self._where).values_list("first_offset", "next_offset"))
-        first, end = span.first if first is None else first, span.end if end is None else min(end, span.end)
-        self.result = PartitionAudit(self.partition, first, max(first, end))
-        self._check_ledger(ledger, span)
-        readable = max(first, span.first), min(end, ledger)
-        self._count_unreadable(span, ledger)
-        self._read(*readable)
-        self._judge_missing(*readable)
-        self.result.offenders.sort()
-        return self.result
-
-    def _check_ledger(self, ledger: int, span: Span) -> None:
-        problems = self.result.problems
-        if ledger > span.end:
-            problems.append(f"the ledger is at {ledger}, ahead of the log, which ends at {span.end}")
-        if ledger < span.first:
-            problems.append(f"Kafka deleted offsets {ledger} to {span.first - 1} before they were stored")
-        for broken in broken_chains(self.log.topic).filter(partition=self.partition):
-            problems.append(f"the ledger is at {broken.next_offset}, but its batches end at {broken.chain_end}")
-        with connection.cursor() as cursor:
-            cursor.execute(GAPS, [self.log.topic, self.partition])
-            for generation, offset in cursor.fetchall():
-                problems.append(f"no batch of generation {generation} ends where one begins, at {offset}")
-
-    def _count_unreadable(self, span: Span, ledger: int) -> None:
-        first, end, kinds = self.result.first, self.result.end, self.result.kinds
-        kinds[Kind.PENDING] = max(end - max(first, ledger, span.first), 0)
-        gone = Span(first, max(first, min(span.first, end)))
-        kinds[Kind.LOST] = sum(end - first for first, end in self._losses_in(gone))
-        kinds[Kind.GONE] = gone.end - gone.first - kinds[Kind.LOST]
-
-    def _read(self, first: int, end: int) -> None:
-        if first >= end:
-            return
-        for records in self._chunks(first, end):
-            self._sort(records)
-        self.result.kinds[Kind.ABSENT] = end - first - len(self._records)
-
-    def _chunks(self, first: int, end: int) -> Iterator[Sequence[Record]]:
-        """Raises LogUnavailable, OffsetOutOfRange."""
-        self.log.assign({self.partition: first})
-        position, last_news = first, time.monotonic()
-        while position < end:
-            try:
-                read = self.log.poll(timeout_ms=1000, max_records=CHUNK_RECORDS).get(self.partition, [])
-                reached = self.log.positions()[self.partition]
-            except LogUnavailable:  # away for a moment, or a bad checksum, which is read several times
-                if time.monotonic() > last_news + SILENCE_SECONDS:
-                    raise
-                time.sleep(RETRY_SECONDS)
-                self.log.assign({self.partition: position})
+    def classify(self, records: Sequence[Record]) -> None:
+        """Compare records, in the order of their offsets, with the rows. Raises StoredByNewerRelease."""
+        parsed = sort_records(self.topic, records)
+        if parsed.too_new:
+            raise StoredByNewerRelease(self.partition, parsed.too_new[self.partition])
+        rows = Todo.objects.filter(id__in=[todo.id for todo in parsed.todos])
+        positions = {id_: position for id_, *position in rows.values_list("id", "source_partition", "source_offset")}
+        letters = self._letters_between(records[0].offset, records[-1].offset)
+        self.records.extend(record.offset for record in records)
+        for todo in parsed.todos:
+            offset, position = todo.source_offset, positions.get(todo.id)
+            is_from_here = position == [todo.source_partition, offset]
+            # A discarded dead letter does not compete with a row that a rewind stored from the same record.
+            if offset in letters and not (is_from_here and letters[offset] == DeadLetter.Status.DISCARDED):
+                self._count(offset, OffsetKind.TWICE if is_from_here else OffsetKind.DEAD_LETTER)
                 continue
-            if records := [record for record in read if record.offset < end]:
-                yield records
-            self.on_progress(min(reached, end) - position)
-            if reached > position:
-                position, last_news = reached, time.monotonic()
-            elif time.monotonic() > last_news + SILENCE_SECONDS:
-                raise LogUnavailable(f"no answer for {SILENCE_SECONDS:g} s at offset {position} of {self.partition}")
-
-    def _sort(self, records: Sequence[Record]) -> None:
-        batch = sort_records(self.log.topic, records)
-        if batch.too_new:
-            raise TooNewToJudge(self.partition, batch.too_new[self.partition])
-        todos = Todo.objects.filter(id__in=[todo.id for todo in batch.todos])
-        places = {id_: place for id_, *place in todos.values_list("id", "source_partition", "source_offset")}
-        letters = dict(
-            DeadLetter.objects.filter(
-                **self._where, offset__gte=records[0].offset, offset__lte=records[-1].offset
-            ).values_list("offset", "status")
-        )
-        self._records.extend(record.offset for record in records)
-        for todo in batch.todos:
-            offset, place = todo.source_offset, places.get(todo.id)
-            is_home = place == [todo.source_partition, offset]
-            # Once discarded, it does not compete with what a rewind stored from the same record.
-            if offset in letters and not (is_home and letters[offset] == DeadLetter.Status.DISCARDED):
-                self._found(offset, Kind.TWICE if is_home else Kind.DEAD_LETTER)
-                continue
-            self._todos.append(offset)
-            if place is not None:
-                self._found(offset, Kind.STORED if is_home else Kind.DUPLICATE)
+            self.todos.append(offset)
+            if position is not None:
+                self._count(offset, OffsetKind.STORED if is_from_here else OffsetKind.DUPLICATE)
             elif self._is_lost(offset):
-                self._found(offset, Kind.LOST)
+                self._count(offset, OffsetKind.LOST)
             else:
-                self._missing.append(offset)
-        for letter in batch.dead_letters:
-            is_lost = self._is_lost(letter.offset)
-            kind = Kind.DEAD_LETTER if letter.offset in letters else Kind.LOST if is_lost else Kind.MISSING
-            self._found(letter.offset, kind)
+                self.without_row.append(offset)
+        for letter in parsed.dead_letters:
+            if letter.offset in letters:
+                self._count(letter.offset, OffsetKind.DEAD_LETTER)
+            else:
+                self._count(letter.offset, OffsetKind.LOST if self._is_lost(letter.offset) else OffsetKind.MISSING)
 
-    def _judge_missing(self, first: int, end: int) -> None:
-        """Compare each whole batch with the log: it proves the deleted, and shows what the ingest passed over."""
-        batches = Batch.objects.filter(**self._where, first_offset__gte=first, next_offset__lte=end, lost=0)
+    def compare_with_batches(self, readable: Span) -> list[str]:
+        """Classify the todos without a row, after all of `readable` was read, and return what contradicts the history.
+
+        A batch that counted as many todos as Kafka still holds proves that its missing todos were stored, and deleted.
+        """
+        problems = []
         deleted: set[int] = set()
+        batches = Batch.objects.filter(
+            topic=self.topic,
+            partition=self.partition,
+            first_offset__gte=readable.first,
+            next_offset__lte=readable.end,
+            lost=0,
+        )
         for batch in batches.order_by().iterator():
-            span = Span(batch.first_offset or 0, batch.next_offset)  # no anchor is among them
-            records, todos = _within(self._records, span), _within(self._todos, span)
+            covered = Span(batch.first_offset or 0, batch.next_offset)  # anchors, without first_offset, are left out
+            records = len(_between(self.records, covered))
             if records > batch.stored + batch.duplicates + batch.dead_letters:
-                self.result.problems.append(f"offsets {batch}: Kafka has {records:,} records, more than were counted")
-            elif todos == batch.stored + batch.duplicates:
-                deleted.update(
-                    self._missing[bisect_left(self._missing, span.first) : bisect_left(self._missing, span.end)]
-                )
-        for offset in self._missing:
-            self._found(offset, Kind.DELETED if offset in deleted else Kind.MISSING)
+                problems.append(f"offsets {batch}: Kafka has {records:,} records, more than were counted")
+            elif len(_between(self.todos, covered)) == batch.stored + batch.duplicates:
+                deleted.update(_between(self.without_row, covered))
+        for offset in self.without_row:
+            self._count(offset, OffsetKind.DELETED if offset in deleted else OffsetKind.MISSING)
+        return problems
 
-    def _found(self, offset: int, kind: Kind) -> None:
-        self.result.kinds[kind] += 1
-        if kind in {Kind.DELETED, Kind.MISSING, Kind.TWICE}:
-            self.result.offenders.append((offset, kind))
+    def _letters_between(self, first: int, last: int) -> dict[int, str]:
+        letters = DeadLetter.objects.filter(
+            topic=self.topic, partition=self.partition, offset__gte=first, offset__lte=last
+        )
+        return dict(letters.values_list("offset", "status"))
 
-    def _losses_in(self, span: Span) -> Iterator[Span]:
-        """Without overlap, though a range may have been lost twice: read again, and given up again."""
-        reached = span.first
-        for first, end in sorted(self._losses):
-            if max(first, reached) < min(end, span.end):
-                yield Span(max(first, reached), min(end, span.end))
-                reached = min(end, span.end)
+    def _count(self, offset: int, kind: OffsetKind) -> None:
+        self.kinds[kind] += 1
+        if kind in OFFENDING:
+            self.offenders.append((offset, kind))
+
+    def _losses_within(self, deleted: Span) -> Iterator[Span]:
+        """Yield the losses without overlap; a range may be lost twice when it was read again in between."""
+        reached = deleted.first
+        for first, end in sorted(self.losses):
+            if max(first, reached) < min(end, deleted.end):
+                yield Span(max(first, reached), min(end, deleted.end))
+                reached = min(end, deleted.end)
 
     def _is_lost(self, offset: int) -> bool:
-        return any(first <= offset < end for first, end in self._losses)
+        return any(first <= offset < end for first, end in self.losses)
 
 
-def _within(offsets: "array[int]", span: Span) -> int:
-    return bisect_left(offsets, span.end) - bisect_left(offsets, span.first)
+def _between(offsets: Sequence[int], covered: Span) -> Sequence[int]:
+    return offsets[bisect_left(offsets, covered.first) : bisect_left(offsets, covered.end)]

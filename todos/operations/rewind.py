@@ -1,4 +1,4 @@
-"""An operator moves the ledger of one partition: back, to read again, or forward, to give records up."""
+"""Move the ledger of one partition: back, to read records again, or forward, to skip them."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,24 @@ from todos.models import Batch, OffsetLoss, PartitionLedger
 
 
 class WouldSkip(Exception):
-    """The move would pass over offsets that were never stored, and nobody asked for that."""
+    """The move would skip offsets that were never stored, which the caller did not allow."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """From the offset up to which the partition is stored, to the one where the next poll begins."""
+    """A move of the ledger from `before`, the end of what is stored, to `after`, where the next poll starts."""
 
     before: int
     after: int
 
     @property
-    def again(self) -> int:
+    def reread(self) -> int:
+        """The number of offsets that are read again."""
         return max(self.before - self.after, 0)
 
     @property
     def skipped(self) -> int:
+        """The number of offsets that are never stored."""
         return max(self.after - self.before, 0)
 
 
@@ -34,12 +36,12 @@ class Move:
 def rewind(
     topic: str, partition: int, target: int, *, skip: bool = False, dry_run: bool = False, origin: Origin = NOBODY
 ) -> Move:
-    """Void the lease of whoever reads the partition, and let the next poll begin at `target`.
+    """Revoke the partition's lease, and let the next poll start at the offset `target`.
 
-    Back, a new generation of batches begins; forward, the range becomes a recorded loss. A ledger that was moved by
-    hand is measured from where its batches end. A dry run does all of it and rolls back.
+    Moving back starts a new generation of batches. Moving forward needs `skip`, and records the range as lost. If the
+    ledger was edited by hand, the move starts where its batches end. `dry_run` does the same and rolls back.
 
-    Raises WouldSkip, PartitionLedger.DoesNotExist, or a DatabaseError; either way nothing has happened.
+    Raises WouldSkip, PartitionLedger.DoesNotExist, or a DatabaseError; nothing has changed then.
     """
     limit_waiting()
     ledger = PartitionLedger.objects.select_for_update().get(topic=topic, partition=partition)
@@ -49,7 +51,7 @@ def rewind(
         raise WouldSkip(
             f"{topic}/{partition} is stored up to offset {end}: moving to {target} would skip {move.skipped:,} offsets"
         )
-    if move.again or not has_chain:
+    if move.reread or not has_chain:
         ledger.generation += 1
         start = min(end, target)
         append([Batch(topic=topic, partition=partition, generation=ledger.generation, next_offset=start)])
@@ -58,7 +60,7 @@ def rewind(
         loss.cause = OffsetLoss.Cause.SKIPPED
         write_loss(loss, ledger.generation, origin)
     ledger.next_offset, ledger.moved_at = target, timezone.now()
-    ledger.topic_id = None  # whichever bears the name now: the next poll finds out
+    ledger.topic_id = None  # the next poll notes the id of the topic that has this name now
     ledger.epoch, ledger.holder, ledger.alarm = ledger.epoch + 1, None, ""
     ledger.save()
     transaction.set_rollback(dry_run)
@@ -66,7 +68,7 @@ def rewind(
 
 
 def _chain_end(ledger: PartitionLedger) -> tuple[int, bool]:
-    """Where the partition's batches end, or its ledger stands when it has none; and whether it has any."""
+    """Return where the partition's batches end, or the ledger's offset if it has none; and whether it has any."""
     broken = broken_chains(ledger.topic).filter(pk=ledger.pk).first()
     if broken is None:
         return ledger.next_offset, True

@@ -1,4 +1,4 @@
-"""The default schedules. They are a start for operators, who tune them in the admin; their edits are never touched."""
+"""The schedules of the tasks: create the defaults, pause, resume, and run once. Operators' edits are never changed."""
 
 import json
 from collections.abc import Collection
@@ -10,15 +10,16 @@ from django.db.models import QuerySet
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 from kombu.exceptions import OperationalError
 
-from todos.ingest.options import Options, PollOptions, TrimOptions
+from todos.ingest.options import InvalidOptions, Options, PollOptions, TrimOptions
 from todos.models import PausedSchedule
 
 POLL_SCHEDULE, POLL_TASK = "Poll todo-create", "todos.tasks.poll_todos"
 TRIM_SCHEDULE, TRIM_TASK = "Trim the batch history", "todos.tasks.trim_batches"
 TASK_OPTIONS: dict[str, type[Options]] = {POLL_TASK: PollOptions, TRIM_TASK: TrimOptions}
-ROUTING = ("queue", "exchange", "routing_key", "priority")
+ROUTING = ("queue", "exchange", "routing_key", "priority")  # the fields of a schedule that send_task takes as options
 BROKER_SECONDS = 1
-ONE_TRY = {
+# Celery's own connections retry forever; a page of the admin cannot wait for that.
+SINGLE_ATTEMPT = {
     "socket_timeout": BROKER_SECONDS,
     "socket_connect_timeout": BROKER_SECONDS,
     "max_retries": 1,
@@ -29,7 +30,7 @@ ONE_TRY = {
 
 
 class Schedule(NamedTuple):
-    """A tick is void when the next one is due."""
+    """A default schedule; a tick expires when the next one is due."""
 
     name: str
     task: str
@@ -41,20 +42,20 @@ DEFAULTS = [
     Schedule(
         POLL_SCHEDULE,
         POLL_TASK,
-        # Half the default time budget: there is always a next poll at hand when one ends, and two run at a time.
+        # Half the default time budget: two polls run at a time, so one is always running when another ends.
         5,
-        "Long-polls Kafka and stores todos in bulk. Interval and keyword arguments act within 10 s.",
+        "Long-polls Kafka and stores todos in bulk. A change takes effect within 10 s.",
     ),
-    Schedule(TRIM_SCHEDULE, TRIM_TASK, 3600, "Forgets batches that are older than keep_days, for 5 s at most."),
+    Schedule(TRIM_SCHEDULE, TRIM_TASK, 3600, "Deletes batches that are older than keep_days, for 5 s at most."),
 ]
 
 
 class BrokerUnavailable(Exception):
-    """Redis did not take the task: nothing will run."""
+    """Redis did not accept the task, so it will not run."""
 
 
 def create_default_schedules() -> dict[str, bool]:
-    """Create what is missing. By name: False when the schedule was there already, edited or not."""
+    """Create the missing default schedules. Return, by name, whether each was created."""
     return {schedule.name: _create(schedule) for schedule in DEFAULTS}
 
 
@@ -76,39 +77,37 @@ def _create(schedule: Schedule) -> bool:
 
 
 def interval_of(seconds: int) -> IntervalSchedule:
+    """Return an interval of so many seconds, created if there is none."""
     every = {"every": seconds, "period": IntervalSchedule.SECONDS}
-    # Not get_or_create: nothing keeps an operator from making the same interval twice.
+    # Not get_or_create, which fails where an operator has created the same interval twice.
     return IntervalSchedule.objects.filter(**every).first() or IntervalSchedule.objects.create(**every)
 
 
 @transaction.atomic
 def switch(tasks: "QuerySet[PeriodicTask]", *, enabled: bool) -> int:
-    """Pause or resume; beat acts on it within 10 s. Running polls end by themselves."""
-    chosen = list(tasks.exclude(enabled=enabled).values_list("pk", flat=True))
+    """Pause or resume schedules, and return how many changed. Beat notices within 10 s; running polls continue."""
+    changed = list(tasks.exclude(enabled=enabled).values_list("pk", flat=True))
     last_run = {} if enabled else {"last_run_at": None}
-    PeriodicTask.objects.filter(pk__in=chosen).update(enabled=enabled, **last_run)
+    PeriodicTask.objects.filter(pk__in=changed).update(enabled=enabled, **last_run)
     if enabled:
-        forget_pause(chosen)
+        clear_pauses(changed)
     else:
-        PausedSchedule.objects.bulk_create([PausedSchedule(pk=pk) for pk in chosen], ignore_conflicts=True)
-    if chosen:
-        PeriodicTasks.update_changed()  # update() alone is not noticed by beat
-    return len(chosen)
+        PausedSchedule.objects.bulk_create([PausedSchedule(pk=pk) for pk in changed], ignore_conflicts=True)
+    if changed:
+        PeriodicTasks.update_changed()  # beat does not notice update() alone
+    return len(changed)
 
 
-def forget_pause(tasks: Collection[int]) -> None:
-    """They are on again, however that came."""
+def clear_pauses(tasks: Collection[int]) -> None:
+    """Forget that these schedules were paused, after they were enabled."""
     PausedSchedule.objects.filter(pk__in=tasks).delete()
 
 
 def run_now(task: PeriodicTask) -> None:
-    """One run beside the schedule's own. Raises BrokerUnavailable within about 3 s."""
+    """Send the task of a schedule once, with its arguments. Raises BrokerUnavailable within about 3 s."""
     headers = {"periodic_task_name": task.name}
-    options = {
-        name: value for name in ("queue", "exchange", "routing_key", "priority") if (value := getattr(task, name))
-    }
-    # Celery's own connections try for ever.
-    with current_app.connection_for_write(transport_options=ONE_TRY) as connection:
+    options = {name: value for name in ROUTING if (value := getattr(task, name))}
+    with current_app.connection_for_write(transport_options=SINGLE_ATTEMPT) as connection:
         try:
             connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
             current_app.send_task(
@@ -122,38 +121,51 @@ def run_now(task: PeriodicTask) -> None:
                 **options,
             )
         except OperationalError as exc:
-            raise BrokerUnavailable(f"Redis did not take it: {exc}") from exc
+            raise BrokerUnavailable(f"Redis did not accept it: {exc}") from exc
 
 
-# --- The switch of the poll
+# --- Pausing and resuming the poll
 
 
 class UnknownSchedule(LookupError):
-    """No such schedule of the poll; the message names those that there are."""
+    """The poll has no such schedule; the message names those that it has."""
 
 
 class Switched(NamedTuple):
-    schedule: PeriodicTask  # as it was before
+    """A schedule as it was before, and whether the switch changed it."""
+
+    schedule: PeriodicTask
     changed: bool
 
 
 @transaction.atomic
 def switch_polling(*, enabled: bool, names: Collection[str] = ()) -> list[Switched]:
-    """These schedules of the poll; without names all are paused, or all resumed that a pause switched off.
+    """Pause or resume schedules of the poll; beat notices by itself.
 
-    Beat notices by itself. Raises UnknownSchedule; then nothing is switched.
+    Without `names` this pauses all of them, or resumes those that a pause disabled. Raises UnknownSchedule; then no
+    schedule is switched.
     """
-    found = {task.name: task for task in poll_schedules().select_for_update(of=["self"])}
-    if missing := sorted(set(names) - found.keys()):
-        raise UnknownSchedule(f"{', '.join(missing)}: no schedule of the poll; there are {', '.join(found) or 'none'}")
-    if not found:
+    schedules = {task.name: task for task in poll_schedules().select_for_update(of=["self"])}
+    if unknown := sorted(set(names) - schedules.keys()):
+        existing = ", ".join(schedules) or "none"
+        raise UnknownSchedule(f"{', '.join(unknown)}: no schedule of the poll; there are {existing}")
+    if not schedules:
         raise UnknownSchedule("there is no schedule of the poll; manage.py create_schedules makes it")
-    asked = [found[name] for name in (names or found)]
+    selected = [schedules[name] for name in (names or schedules)]
     paused = set(PausedSchedule.objects.values_list("pk", flat=True))
-    chosen = {task.pk for task in asked if task.enabled != enabled and (names or not enabled or task.pk in paused)}
-    switch(PeriodicTask.objects.filter(pk__in=chosen), enabled=enabled)
-    return [Switched(task, task.pk in chosen) for task in asked]
+    changing = {task.pk for task in selected if task.enabled != enabled and (names or not enabled or task.pk in paused)}
+    switch(PeriodicTask.objects.filter(pk__in=changing), enabled=enabled)
+    return [Switched(task, task.pk in changing) for task in selected]
 
 
 def poll_schedules() -> Any:  # a QuerySet[PeriodicTask], which has no types
+    """Select the schedules of the poll task, by name."""
     return PeriodicTask.objects.filter(task=POLL_TASK).select_related("interval").order_by("name")
+
+
+def poll_options(schedule: PeriodicTask) -> PollOptions:
+    """Return the options that the poll takes from its schedule: the defaults if the stored ones are invalid."""
+    try:
+        return PollOptions.parse(json.loads(schedule.kwargs or "{}"))
+    except (InvalidOptions, ValueError, TypeError):
+        return PollOptions()

@@ -1,6 +1,6 @@
-"""What became of one record: its place in the log tells when it is known, its id what came of it.
+"""Look up the outcome of one request: its record's position says when it is known, the todo's id what it is.
 
-Three or four rows are looked up, each by an index: the price is the same in a table of any size.
+A lookup reads three or four rows, each by an index, so its cost does not depend on the size of the tables.
 """
 
 from enum import StrEnum
@@ -11,17 +11,22 @@ from edge_api.contract import FieldError, InvalidPayload, TodoCreated, parse_jso
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Todo
 
 
-class Status(StrEnum):
+class ReceiptStatus(StrEnum):
+    """The outcome of a request to create a todo."""
+
     PENDING = "pending"
     STORED = "stored"
-    REJECTED = "rejected"  # it can never be a todo, or only if an operator mends it
-    CONFLICT = "conflict"  # another content came first under its Idempotency-Key
-    DELETED = "deleted"  # it was stored, and somebody deleted it
+    REJECTED = "rejected"  # it cannot become a todo, unless an operator edits and redrives it
+    CONFLICT = "conflict"  # an earlier request with the same Idempotency-Key had other content
+    DELETED = "deleted"  # it was stored and deleted since
     LOST = "lost"  # Kafka deleted it unread, or an operator skipped it
 
 
-class Place(NamedTuple):
-    """Of a record; `todo_id` is its key too, and whoever does not know it learns nothing of a dead letter."""
+class ReceiptKey(NamedTuple):
+    """The request that a receipt is for: the position of its record, and the id that the edge gave its todo.
+
+    The id is also the record's key. A client that does not know it learns nothing of a dead letter at that position.
+    """
 
     topic: str
     todo_id: UUID
@@ -30,54 +35,57 @@ class Place(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """`todo` is the one that is stored under this id: that of an earlier request, perhaps, after a replay."""
+    """The outcome. `todo` is what is stored under the id, by this request or by an earlier one that it repeats."""
 
-    status: Status
+    status: ReceiptStatus
     todo: Todo | None = None
     reason: str = ""
     errors: list[FieldError] = []
 
 
 def next_offset(topic: str, partition: int) -> int:
-    """What lies before it is decided; 0 for a partition that nobody has read."""
+    """Return the offset up to which a partition is decided; 0 while no poll has read it."""
     ledger = PartitionLedger.objects.filter(topic=topic, partition=partition)
     return ledger.values_list("next_offset", flat=True).first() or 0
 
 
-def find_receipt(place: Place, owner: str) -> Receipt | None:
-    """None where it is of a todo of another owner. What is not stored is known to whoever knows its id."""
-    # The ledger first: what it covers was committed with it, so the rows that are read after it are there.
-    is_decided = place.offset < next_offset(place.topic, place.partition)
-    todo = Todo.objects.filter(id=place.todo_id).first()
+def find_receipt(key: ReceiptKey, owner: str) -> Receipt | None:
+    """Return the outcome; None if the todo has another owner than `owner`.
+
+    A todo that is not stored has no owner to compare: its receipt is for any client that knows its id.
+    """
+    # Read the ledger first: the rows that it covers were committed with it, so later queries see them.
+    is_decided = key.offset < next_offset(key.topic, key.partition)
+    todo = Todo.objects.filter(id=key.todo_id).first()
     if todo and todo.owner != owner:
         return None
-    if todo and (todo.source_partition, todo.source_offset) == place[2:]:
-        return Receipt(Status.STORED, todo)
-    if not is_decided:  # a conflict, perhaps, though there is a todo
-        return Receipt(Status.PENDING)
-    letter = _letter_at(place)
+    if todo and (todo.source_partition, todo.source_offset) == (key.partition, key.offset):
+        return Receipt(ReceiptStatus.STORED, todo)
+    if not is_decided:  # even if there is a todo: this request may conflict with it
+        return Receipt(ReceiptStatus.PENDING)
+    letter = _letter_at(key)
     if letter and letter.reason == DeadLetter.Reason.CONFLICT:
-        return Receipt(Status.CONFLICT, todo, letter.get_reason_display())
-    if todo:  # a replay; or redriven, after a dead letter
-        return Receipt(Status.STORED, todo)
+        return Receipt(ReceiptStatus.CONFLICT, todo, letter.get_reason_display())
+    if todo:  # stored by an earlier request, or by redriving the dead letter
+        return Receipt(ReceiptStatus.STORED, todo)
     if letter:
-        return Receipt(Status.REJECTED, None, letter.get_reason_display(), _errors(letter))
-    loss = _loss_of(place)
-    return Receipt(Status.LOST, None, loss.get_cause_display()) if loss else Receipt(Status.DELETED)
+        return Receipt(ReceiptStatus.REJECTED, None, letter.get_reason_display(), _errors(letter))
+    loss = _loss_of(key)
+    return Receipt(ReceiptStatus.LOST, None, loss.get_cause_display()) if loss else Receipt(ReceiptStatus.DELETED)
 
 
-def _letter_at(place: Place) -> DeadLetter | None:
-    letter = DeadLetter.objects.filter(topic=place.topic, partition=place.partition, offset=place.offset).first()
-    return letter if letter and bytes(letter.key or b"") == record_key(place.todo_id) else None
+def _letter_at(key: ReceiptKey) -> DeadLetter | None:
+    letter = DeadLetter.objects.filter(topic=key.topic, partition=key.partition, offset=key.offset).first()
+    return letter if letter and bytes(letter.key or b"") == record_key(key.todo_id) else None
 
 
-def _loss_of(place: Place) -> OffsetLoss | None:
-    losses = OffsetLoss.objects.filter(topic=place.topic, partition=place.partition, next_offset__gt=place.offset)
-    return losses.filter(first_offset__lte=place.offset).order_by("next_offset").first()
+def _loss_of(key: ReceiptKey) -> OffsetLoss | None:
+    losses = OffsetLoss.objects.filter(topic=key.topic, partition=key.partition, next_offset__gt=key.offset)
+    return losses.filter(first_offset__lte=key.offset).order_by("next_offset").first()
 
 
 def _errors(letter: DeadLetter) -> list[FieldError]:
-    """The fields at fault. What the database says of its own insides is for the operator."""
+    """Return the invalid fields. A message of the database is for operators alone, so it is not among them."""
     try:
         parse_json(TodoCreated, bytes(letter.value or b""))
     except InvalidPayload as exc:

@@ -1,4 +1,4 @@
-"""Lets requests wait until the ledger has passed an offset: one query for all that wait, and none while nobody does."""
+"""Let requests wait until the ledger passes an offset: one query serves all that wait, and none runs otherwise."""
 
 import logging
 import threading
@@ -13,19 +13,23 @@ INTERVAL_SECONDS = 0.025
 
 
 class LedgerWatch:
-    """Of one topic and one process. At most `most` wait at the same time, so that threads are left for others."""
+    """Watches the ledger of one topic for the requests of this process, in a thread that ends with the last of them."""
 
-    def __init__(self, topic: str, most: int) -> None:
-        self._topic, self._most = topic, most
+    def __init__(self, topic: str, max_waiting: int) -> None:
+        """`max_waiting` limits the requests that wait at the same time, so that threads are left for others."""
+        self._topic, self._max_waiting = topic, max_waiting
         self._lock = threading.Lock()
         self._waiting: dict[threading.Event, tuple[int, int]] = {}
         self._is_watched = False
 
     def wait(self, partition: int, offset: int, seconds: float) -> None:
-        """Returns when the offset is decided or the time is up; at once where too many wait, or no database answers."""
+        """Return when the offset is decided, or after `seconds`.
+
+        Returns at once if too many requests wait already, or if the database does not answer.
+        """
         decided = threading.Event()
         with self._lock:
-            if len(self._waiting) >= self._most:
+            if len(self._waiting) >= self._max_waiting:
                 return
             if not self._is_watched:
                 threading.Thread(target=self._watch, name="ledger-watch", daemon=True).start()
@@ -35,25 +39,25 @@ class LedgerWatch:
         with self._lock:
             self._waiting.pop(decided, None)
 
-    # --- In the thread, which ends with the last who waits
+    # --- In the thread
 
     def _watch(self) -> None:
         try:
-            while self._goes_on():
-                self._tell()
+            while self._has_waiting():
+                self._release_decided()
                 time.sleep(INTERVAL_SECONDS)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, nobody shall wait for a watch that has ended
+        except Exception as exc:  # noqa: BLE001 - after any error the waiting requests must be released
             logger.warning("cannot watch the ledger: %s: %s", type(exc).__name__, " ".join(str(exc).split()))
-            self._give_up()
+            self._release_all()
         finally:
             connection.close()
 
-    def _goes_on(self) -> bool:
+    def _has_waiting(self) -> bool:
         with self._lock:
             self._is_watched = bool(self._waiting)
             return self._is_watched
 
-    def _tell(self) -> None:
+    def _release_decided(self) -> None:
         ledger = PartitionLedger.objects.filter(topic=self._topic).order_by()
         next_offsets = dict(ledger.values_list("partition", "next_offset"))
         with self._lock:
@@ -61,8 +65,8 @@ class LedgerWatch:
                 if offset < next_offsets.get(partition, 0):
                     decided.set()
 
-    def _give_up(self) -> None:
-        """Each of them asks the database itself, and fails in its own name."""
+    def _release_all(self) -> None:
+        """Let each request query the database itself, and report the error itself."""
         with self._lock:
             self._is_watched = False
             for decided in self._waiting:

@@ -10,18 +10,18 @@ EXAMPLES = """
 examples:
   manage.py create_schedules
 
-Safe to repeat, and part of every deployment. To have a default again, delete its schedule in the admin first.
+Safe to repeat, and part of every deployment. To restore a default, delete its schedule in the admin first.
 
-exit code: 0 they are there, also when they were before; 1 the database does not answer
+exit code: 0 the schedules exist, created now or before; 1 the database does not answer
 """
 
 
 class Command(BaseCommand):
-    help = "Create the default schedules where they are missing. What operators edited stays as it is."
+    help = "Create the default schedules where they are missing. Operators' edits are never changed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
 
     def handle(self, *args: Any, **options: Any) -> None:
         for name, created in create_default_schedules().items():
-            self.stdout.write(f"schedule '{name}' {'created' if created else 'is there, left as it is'}")
+            self.stdout.write(f"schedule '{name}' {'created' if created else 'exists, not changed'}")

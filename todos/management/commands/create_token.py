@@ -17,31 +17,33 @@ examples:
   manage.py create_token olga
   manage.py create_token billing --service --scope write --lifetime 30d
 
-The token goes to standard output. Nothing takes a single token back before its time: a token ends with its lifetime,
-with the key that signed it (signing_keys rotate, retire), and at the API, but not at the edge, with its user's account.
+The token goes to standard output. A single token cannot be revoked. It expires with its lifetime or with the key that
+signed it (signing_keys rotate, retire). The API, but not the edge, also rejects it once its user's account is inactive.
 
-exit code: 0 written, 1 no such user or no key, 2 wrong usage
+exit code: 0 written; 1 no such user, or no key; 2 wrong usage
 """
 
 
 class Command(BaseCommand):
-    help = "Sign a token for a user, or for a service."
+    help = "Sign an access token for a user or a service."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
         parser.add_argument("username", type=_username)
-        parser.add_argument("--service", action="store_true", help="make the account, without a password, if needed")
+        parser.add_argument(
+            "--service", action="store_true", help="create the account, without a password, if there is none"
+        )
         parser.add_argument("--scope", nargs="+", choices=SCOPES, default=list(SCOPES), help="default: both")
         lifetime, hour = duration_between("1s", "365d"), timedelta(hours=1)
         parser.add_argument("--lifetime", type=lifetime, default=hour, help="1s, 1h (default) to 365d")
 
-    @transaction.atomic  # no account where there is no key
+    @transaction.atomic  # creates no account if there is no key
     def handle(self, *args: Any, username: str, service: bool, **options: Any) -> None:
         if service and not User.objects.filter(username=username).exists():
-            User.objects.create_user(username)  # without a password nobody signs in as it
+            User.objects.create_user(username)  # without a password, it cannot be used to sign in
         user = User.objects.filter(username=username, is_active=True).first()
         if user is None:
-            raise CommandError(f"there is no active user {username}; --service makes an account")
+            raise CommandError(f"there is no active user {username}; --service creates one")
         try:
             self.stdout.write(access_token(user, options["scope"], options["lifetime"]))
         except NoSigningKey as exc:
@@ -49,7 +51,7 @@ class Command(BaseCommand):
 
 
 def _username(text: str) -> str:
-    """As the admin takes it."""
+    """Validate the name as the admin does."""
     try:
         return str(User._meta.get_field("username").clean(User.normalize_username(text), None))
     except ValidationError as exc:

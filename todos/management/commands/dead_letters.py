@@ -14,6 +14,7 @@ from rich.progress import track
 
 from todos.cli import dead_letters as output
 from todos.cli.arguments import add_examples, integer, moment, positive, whole_number
+from todos.cli.output import database_error
 from todos.dead_letters import service as dead_letters
 from todos.dead_letters.service import ActionResult
 from todos.event_log import LogUnavailable
@@ -30,44 +31,44 @@ examples:
   manage.py dead_letters redrive --all --rate 20 --limit 1000
   manage.py dead_letters discard --since 2026-01-31 --because "test data"
 
-exit code: 0 all done, 1 something failed or was refused, 2 wrong usage
+exit code: 0 all done; 1 an action failed or was refused; 2 wrong usage
 """
 
 
 class Command(BaseCommand):
-    help = "List, show, redrive or discard the records that could not become todos."
+    help = "List, show, redrive or discard records that could not become todos."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
         actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|redrive|discard")
 
-        def add(name: str, about: str) -> ArgumentParser:
-            action: ArgumentParser = actions.add_parser(name, help=about, description=about)
-            add_examples(action, EXAMPLES)
-            return action
+        def add(name: str, description: str) -> ArgumentParser:
+            parser: ArgumentParser = actions.add_parser(name, help=description, description=description)
+            add_examples(parser, EXAMPLES)
+            return parser
 
-        listing = add("list", "one line for each dead letter, the newest first")
-        _add_filters(listing, limit=100)
-        listing.add_argument("--json", action="store_true", help="a JSON array")
-        show = add("show", "everything about one: bytes, headers, history")
+        list_ = add("list", "print one line for each dead letter, the newest first")
+        _add_filters(list_, limit=100)
+        list_.add_argument("--json", action="store_true", help="a JSON array")
+        show = add("show", "print one dead letter: bytes, headers, history")
         show.add_argument("ids", type=integer, nargs=1, metavar="id")
         show.add_argument("--json", action="store_true", help="a JSON object, bytes in base64")
-        redrive = add("redrive", "send to Kafka again, what was edited as edited; the oldest first")
+        redrive = add("redrive", "send to Kafka again, with the operator's edits; the oldest first")
         rate = dead_letters.REDRIVES_PER_SECOND
-        redrive.add_argument("--rate", type=positive, default=rate, metavar="N", help=f"at most N a second ({rate})")
-        discard = add("discard", "give up, and say why")
-        discard.add_argument("--because", required=True, metavar="TEXT", help="the reason, kept in the history")
+        redrive.add_argument("--rate", type=positive, default=rate, metavar="N", help=f"at most N per second ({rate})")
+        discard = add("discard", "mark as discarded, with a reason")
+        discard.add_argument("--because", required=True, metavar="TEXT", help="the reason, which the history keeps")
         for action in (redrive, discard):
-            action.add_argument("ids", type=integer, nargs="*", metavar="id", help="these, or filters")
+            action.add_argument("ids", type=integer, nargs="*", metavar="id", help="ids, instead of filters")
             _add_filters(action, limit=None)
-            action.add_argument("--all", action="store_true", help="every open one")
-            action.add_argument("--dry-run", action="store_true", help="change nothing, say what would happen")
+            action.add_argument("--all", action="store_true", help="all open dead letters")
+            action.add_argument("--dry-run", action="store_true", help="print what would happen, and change nothing")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         try:
             getattr(self, f"_{action}")(**options)
         except DatabaseFailure as exc:
-            raise CommandError(f"database: {str(exc).strip().splitlines()[0]}") from exc
+            raise database_error(exc) from exc
 
     def _list(self, **options: Any) -> None:
         letters = _selected(**options).defer("key", "value", "headers", "edited_value")
@@ -88,24 +89,24 @@ class Command(BaseCommand):
 
     def _redrive(self, *, rate: float, **options: Any) -> None:
         if options["dry_run"]:
-            self._each("would be redriven", dead_letters.check_redrive, **options)
+            self._apply("would be redriven", dead_letters.check_redrive, **options)
             return
         with KafkaSender(settings.KAFKA) as sender:
-            act = partial(dead_letters.redrive, sender=sender, by=ACTOR)
-            self._each("redriven", act, pace=partial(dead_letters.paced, per_second=rate), **options)
+            redrive = partial(dead_letters.redrive, sender=sender, by=ACTOR)
+            self._apply("redriven", redrive, pace=partial(dead_letters.paced, per_second=rate), **options)
 
     def _discard(self, *, because: str, **options: Any) -> None:
         if not because.strip():
-            raise CommandError("--because: say why", returncode=2)
+            raise CommandError("--because must not be empty", returncode=2)
         if options["dry_run"]:
-            self._each("would be discarded", dead_letters.check_discard, **options)
+            self._apply("would be discarded", dead_letters.check_discard, **options)
         else:
-            self._each("discarded", partial(dead_letters.discard, because=because, by=ACTOR), **options)
+            self._apply("discarded", partial(dead_letters.discard, because=because, by=ACTOR), **options)
 
-    def _each(
+    def _apply(
         self,
         done: str,
-        act: Callable[[int], object],
+        action: Callable[[int], object],
         *,
         pace: Callable[[Iterable[int]], Iterable[int]] = iter,
         **options: Any,
@@ -115,7 +116,7 @@ class Command(BaseCommand):
         count = 0
         bar = partial(track, total=len(ids), description=done, console=Console(stderr=True), transient=True)
         try:
-            for outcome in bar(dead_letters.apply_each(act, pace(ids))):
+            for outcome in bar(dead_letters.apply_each(action, pace(ids))):
                 if outcome.refusal is None:
                     count += 1
                 else:
@@ -142,17 +143,17 @@ def _add_filters(parser: ArgumentParser, *, limit: int | None) -> None:
 
 
 def _ids(*, ids: list[int], limit: int | None, **options: Any) -> list[int]:
-    """What is to be changed, the oldest first: either the ids as they are given, or what the filters find."""
+    """Return the ids to change, the oldest first: the given ones, or those that the filters select."""
     has_filter = options["all"] or any(options[name] is not None for name in ("status", "reason", "partition", "since"))
     if bool(ids) == bool(has_filter):
-        raise CommandError("name ids, or filters, or --all; and not both", returncode=2)
+        raise CommandError("name ids, or filters, or --all, but not both", returncode=2)
     return (sorted(set(ids)) or list(_selected(**options).order_by("pk").values_list("pk", flat=True)))[:limit]
 
 
 def _selected(
     *, status: str | None, reason: str | None, partition: int | None, since: datetime | None, **_: Any
 ) -> QuerySet[DeadLetter]:
-    wanted = {"reason": reason, "partition": partition, "created_at__gte": since}
+    filters = {"reason": reason, "partition": partition, "created_at__gte": since}
     if status != "all":
-        wanted["status"] = status or DeadLetter.Status.OPEN
-    return DeadLetter.objects.filter(**{name: value for name, value in wanted.items() if value is not None})
+        filters["status"] = status or DeadLetter.Status.OPEN
+    return DeadLetter.objects.filter(**{name: value for name, value in filters.items() if value is not None})

@@ -3,13 +3,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
-from django.db import OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.migrations import Migration
 
 from todos.cli.arguments import add_examples
 from todos.ingest.errors import LOCK_NOT_AVAILABLE, sqlstate
 
-# Whoever needs the table queues up behind a change of the schema that waits for it; web requests give up after 5 s.
+# Queries queue behind a schema change that waits for the same table; web requests time out after 5 s.
 LOCK_TIMEOUT = "2s"
 TRIES, PAUSE_SECONDS = 30, 1.0
 EXAMPLES = """
@@ -18,21 +18,22 @@ examples:
   manage.py migrate --plan
   manage.py migrate todos 0012
 
-While everything runs: a change that does not get its lock within 2 seconds lets the others pass, and tries again.
+Safe while all services run: a change that does not get its lock within 2 seconds lets other queries pass and retries.
 
-exit code: 0 the schema is up to date; 1 it is not, and why; 2 wrong usage
+exit code: 0 the schema is up to date; 1 it is not, and the message says why; 2 wrong usage
 """
 
 
 class Command(migrate.Command):
-    help = "Django's migrate, which holds up nobody for longer than 2 seconds."
+    help = "Django's migrate, which blocks other queries for 2 seconds at most."
+    _database = DEFAULT_DB_ALIAS
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         add_examples(parser, EXAMPLES)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self._connection = connections[options["database"]]
+        self._database = options["database"]
         for tries_left in reversed(range(TRIES)):
             try:
                 super().handle(*args, **options)
@@ -41,11 +42,11 @@ class Command(migrate.Command):
                     raise
             else:
                 return
-            self.stderr.write(f"\nothers use the table, no lock within {LOCK_TIMEOUT}: trying again")
+            self.stderr.write(f"\nthe table is in use, no lock within {LOCK_TIMEOUT}: trying again")
             time.sleep(PAUSE_SECONDS)
 
     def migration_progress_callback(self, action: str, migration: Migration | None = None, fake: bool = False) -> None:
-        """A migration that is not atomic builds its indexes concurrently: it may wait, for nobody waits for it."""
+        """Limit the wait for locks, but not of a migration that builds indexes concurrently, which blocks no query."""
         if migration and action.endswith("_start"):
             self._set_lock_timeout(LOCK_TIMEOUT if migration.atomic else "0")
         super().migration_progress_callback(action, migration, fake)
@@ -53,5 +54,5 @@ class Command(migrate.Command):
             self._set_lock_timeout("0")
 
     def _set_lock_timeout(self, value: str) -> None:
-        with self._connection.cursor() as cursor:
+        with connections[self._database].cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, false)", [value])

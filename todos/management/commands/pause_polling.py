@@ -1,4 +1,3 @@
-import json
 import time
 from argparse import ArgumentParser
 from datetime import datetime, timedelta
@@ -13,12 +12,11 @@ from rich.console import Console
 
 from todos.cli.arguments import add_examples
 from todos.cli.polling import SwitchCommand
-from todos.ingest.options import InvalidOptions, PollOptions
 from todos.models import Poller
-from todos.operations.schedules import Switched, poll_schedules
+from todos.operations.schedules import Switched, poll_options, poll_schedules
 
 BEAT_NOTICES_SECONDS = 5
-# Above what the longest poll takes, and what is left of a dead one.
+# Longer than the longest poll, and than the lease of a poll that died.
 WAIT_SECONDS = 180
 STILL_POLLING = 1
 EXAMPLES = """
@@ -27,25 +25,22 @@ examples:
   manage.py pause_polling --wait && pg_dump ... ; manage.py resume_polling
   manage.py pause_polling "Poll todo-create"
 
-The edge goes on, and Kafka keeps what comes, as long as its retention allows: it says for how long. manage.py
+The edge continues to accept todos, and Kafka keeps them for its retention time: the command prints how long. manage.py
 poll_todos still polls.
 
-exit code: 0 off, also when it was before; 1 --wait was in vain; 2 no such schedule, or the database is away
+exit code: 0 paused, now or before; 1 --wait gave up; 2 no such schedule, or the database does not answer
 """
 
 
 class Command(SwitchCommand):
-    help = (
-        "Switch the schedules of the poll off. Beat notices within 5 seconds; polls that run end by themselves,"
-        " within their time budget."
-    )
+    help = "Pause the schedules of the poll. Beat notices within 5 seconds; running polls end within their time budget."
     enabled = False
     verb = "paused"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         add_examples(parser, EXAMPLES)
-        parser.add_argument("--wait", action="store_true", help="until no poll runs and none can begin")
+        parser.add_argument("--wait", action="store_true", help="wait until no poll runs and none can start")
 
     def after(self, switched: list[Switched], options: dict[str, Any]) -> None:
         paused = [schedule for schedule, _ in switched]
@@ -54,9 +49,9 @@ class Command(SwitchCommand):
             self._wait(last_start)
             return
         seconds = max((last_start - timezone.now()).total_seconds(), 0)
-        begin = f"; beat and the queue may begin another within {seconds:.0f} s" if seconds else ""
-        budget = max(map(_budget, paused))
-        self.stdout.write(f"{_running()} polls run{begin}; each ends within {budget} s. --wait waits for that")
+        start = f"; beat and the queue may start another within {seconds:.0f} s" if seconds else ""
+        budget = max(poll_options(schedule).time_budget_seconds for schedule in paused)
+        self.stdout.write(f"{_running()} polls run{start}; each ends within {budget} s. --wait waits for that")
 
     def _wait(self, last_start: datetime) -> None:
         if names := poll_schedules().filter(enabled=True).values_list("name", flat=True):
@@ -72,16 +67,9 @@ class Command(SwitchCommand):
 
 
 def _last_start(paused: list[PeriodicTask]) -> datetime:
-    """When beat has noticed the last change of any schedule, and the ticks that it sent until then have expired."""
+    """Return when beat has noticed the last change of any schedule, and the ticks it sent until then have expired."""
     changed: datetime = PeriodicTasks.last_change() or timezone.now()
     return changed + timedelta(seconds=BEAT_NOTICES_SECONDS + max(task.expire_seconds or 0 for task in paused))
-
-
-def _budget(schedule: PeriodicTask) -> int:
-    try:
-        return PollOptions.parse(json.loads(schedule.kwargs or "{}")).time_budget_seconds
-    except (InvalidOptions, ValueError, TypeError):
-        return PollOptions().time_budget_seconds  # as the poll itself does
 
 
 def _running() -> int:

@@ -6,19 +6,32 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.timesince import timesince
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
-from todos.cli import pipeline_status as output
 from todos.cli.arguments import add_examples, positive
 from todos.cli.kafka import quiet_kafka
-from todos.cli.pipes import ends_with_its_reader
+from todos.cli.output import exit_quietly_when_pipe_closes
+from todos.monitoring.formatting import format_duration, format_number
+from todos.monitoring.lag import PartitionStatus
+from todos.monitoring.overview import CheckState
 from todos.monitoring.probes import Services
-from todos.monitoring.report import Report, State, report
+from todos.monitoring.report import Report, ReportState, build_report
 
-CODES = {State.OK: 0, State.ATTENTION: 1, State.UNREACHABLE: 2}
+CODES = {ReportState.OK: 0, ReportState.ATTENTION: 1, ReportState.UNREACHABLE: 2}
 WATCH_SECONDS = 2.0
-PATIENCE_SECONDS = 10.0  # a first connection to Kafka, on a busy machine
+WAIT_SECONDS = 10.0  # for a first connection to Kafka on a busy machine
+PIPE_WIDTH = 160  # a script expects one partition per line
+STATE_STYLES = {ReportState.OK: "green", ReportState.ATTENTION: "yellow", ReportState.UNREACHABLE: "red"}
+CHECK_STYLES = {
+    CheckState.OK: "green",
+    CheckState.WARNING: "yellow",
+    CheckState.BAD: "red",
+    CheckState.UNKNOWN: "yellow",
+}
 EXAMPLES = """
 examples:
   manage.py pipeline_status
@@ -26,30 +39,30 @@ examples:
   manage.py pipeline_status --json | jq .lag
   manage.py pipeline_status --watch 10 --json >> status.jsonl
 
-exit code: 0 all is well; 1 an operator is needed; 2 Kafka or the database does not answer, or wrong usage; with
---watch 0, when Ctrl-C ends it
+exit code: 0 no problem; 1 an operator is needed; 2 Kafka or the database does not answer, or wrong usage; with --watch
+0 when Ctrl-C ends it
 
-An operator is needed when Redis, beat or the workers fail, a partition stands still with an alarm, dead letters are
-open (of any topic), Kafka deleted unread records in the last day or may within the hour, or every schedule of the
-poll is paused: what the first page of the admin says, in the same words. --watch asks Kafka and Redis every 3 seconds
-at most.
+An operator is needed when Redis, beat or the workers fail, when a partition is halted, when dead letters are open (of
+any topic), when Kafka deleted unread records in the last day or may delete some within the hour, and when all schedules
+of the poll are paused. The admin's first page shows the same texts. --watch queries Kafka and Redis every 3 seconds at
+most.
 
---json is one object; with --watch one a line. Keys may be added, but none is renamed or taken away. null: not known.
+--json prints one object, with --watch one per line. Keys may be added; none is renamed or removed. null: unknown.
   at                  ISO time, UTC
   topic               name
   state               "ok", "attention", "unreachable": exit code 0, 1, 2
-  problems            texts, for whoever is needed
+  problems            texts, one for each problem
   kafka_error         text, or null while Kafka answers
   database_error      text, or null while the database answers
   parts               objects with state ("ok", "warning", "bad", "unknown") and text: kafka, redis, database, beat,
                       workers
-  lag                 records that are not stored yet; below 0: the topic was made anew
-  lost                offsets that were never stored, ever
+  lag                 records that are not stored yet; negative: the topic was recreated
+  lost                offsets that were never stored
   open_dead_letters   number, counted up to 10,000
-  paused_schedules    names, when all of the poll's schedules are off
+  paused_schedules    names, when all of the poll's schedules are paused
   retention_seconds, retention_bytes
                       of the topic; null: without limit
-  deleted_in_seconds  until Kafka may delete the oldest unread record; null: nothing is unread
+  deleted_in_seconds  seconds until Kafka may delete the oldest unread record; null: nothing is unread
   partitions          objects with partition, next_offset, end, lag, moved_at, leased_by, deleted_in_seconds, lost and
                       alarm
 """
@@ -57,8 +70,8 @@ at most.
 
 class Command(BaseCommand):
     help = (
-        "A table: partition, next offset, end, lag, who leases it, when Kafka may delete the oldest unread record,"
-        " and how many offsets were lost. Without Kafka it shows what the database knows."
+        "Show how far each partition is stored, and what needs an operator. Without Kafka, it shows what the database"
+        " knows."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -70,35 +83,85 @@ class Command(BaseCommand):
             nargs="?",
             const=WATCH_SECONDS,
             metavar="SECONDS",
-            help="again and again, until Ctrl-C (default: every 2 seconds)",
+            help="repeat until Ctrl-C (default: every 2 seconds)",
         )
 
     def handle(self, *args: Any, as_json: bool, watch: float | None, **options: Any) -> None:
-        own = Services(settings.KAFKA, settings.CELERY_BROKER_URL, wait_seconds=PATIENCE_SECONDS)
-        with quiet_kafka(), closing(own) as services:
+        services = Services(settings.KAFKA, settings.CELERY_BROKER_URL, wait_seconds=WAIT_SECONDS)
+        with quiet_kafka(), closing(services):
             if watch is not None:
-                with suppress(KeyboardInterrupt), ends_with_its_reader():
+                with suppress(KeyboardInterrupt), exit_quietly_when_pipe_closes():
                     self._watch(services, watch, as_json=as_json)
                 return
-            found = report(services)
-        self.stdout.write(json.dumps(found.as_dict(), indent=2) if as_json else output.as_text(found))
-        if found.problems:
-            raise CommandError("\n".join(found.problems), returncode=CODES[found.state])
+            report = build_report(services)
+        self.stdout.write(json.dumps(report.as_dict(), indent=2) if as_json else _as_text(report))
+        if report.problems:
+            raise CommandError("\n".join(report.problems), returncode=CODES[report.state])
 
     def _watch(self, services: Services, seconds: float, *, as_json: bool) -> None:
         if as_json or not self.stdout.isatty():
             while True:
-                self._write(report(services), as_json=as_json)
+                self._write(build_report(services), as_json=as_json)
                 time.sleep(seconds)
-        with Live(Text("asking Kafka and the database"), screen=True, auto_refresh=False) as live:
+        with Live(Text("querying Kafka and the database"), screen=True, auto_refresh=False) as live:
             live.refresh()
             while True:
-                live.update(output.as_screen(report(services)), refresh=True)
+                live.update(_as_screen(build_report(services)), refresh=True)
                 time.sleep(seconds)
 
-    def _write(self, found: Report, *, as_json: bool) -> None:
-        self.stdout.write(json.dumps(found.as_dict()) if as_json else output.as_text(found))
+    def _write(self, report: Report, *, as_json: bool) -> None:
+        self.stdout.write(json.dumps(report.as_dict()) if as_json else _as_text(report))
         if not as_json:
-            for problem in found.problems:
+            for problem in report.problems:
                 self.stdout.write(problem)
         self.stdout.flush()
+
+
+def _as_text(report: Report) -> str:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    with console.capture() as text:
+        console.print(_as_tables(report))
+    return text.get()
+
+
+def _as_screen(report: Report) -> RenderableType:
+    """Lay out a screen of --watch: the problems come first, since a small terminal cuts off the end."""
+    state = Text(f"{report.at:%H:%M:%S} UTC  {report.state}", style=STATE_STYLES[report.state])
+    return Group(state, *map(Text, report.problems), _as_tables(report))
+
+
+def _as_tables(report: Report) -> RenderableType:
+    checks = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for check in report.checks:
+        checks.add_row(check.name, Text(check.state, style=CHECK_STYLES[check.state]), check.text)
+    return Group(checks, _partitions(report))
+
+
+def _partitions(report: Report) -> RenderableType:
+    if report.pipeline is None:
+        return Text(f"topic {report.topic}: unknown without the database")
+    table = Table(title=f"topic {report.topic}")
+    for heading in ("partition", "next offset", "end", "lag"):
+        table.add_column(heading, justify="right")
+    table.add_column("last moved")
+    table.add_column("leased by")
+    table.add_column("deleted in", justify="right")
+    table.add_column("lost", justify="right")
+    for partition in report.pipeline.partitions:
+        table.add_row(*_cells(partition))
+    table.add_section()
+    total = (format_number(report.lag), "", "", format_duration(report.deleted_in), format_number(report.lost))
+    table.add_row("all", "", "", *total)
+    retention = report.pipeline.retention
+    if retention and retention.bytes is not None:
+        size = f"retention.bytes is {retention.bytes:,} for each partition"
+        return Group(table, Text(f"Kafka may delete earlier than that: {size}"))
+    return table
+
+
+def _cells(row: PartitionStatus) -> list[str]:
+    moved = f"{timesince(row.moved_at, depth=1)} ago" if row.moved_at else "never"
+    numbers = [str(row.partition), format_number(row.next_offset), format_number(row.end), format_number(row.lag)]
+    return [*numbers, moved, row.holder or "-", format_duration(row.deleted_in), format_number(row.lost)]

@@ -2,11 +2,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from todos.cli.arguments import add_examples
-from todos.cli.kafka import opened_log
+from todos.cli.kafka import open_log
+from todos.cli.output import progress_bar
 from todos.event_log import Log, LogUnavailable
 from todos.ingest.consumer import Poll
 from todos.ingest.options import InvalidOptions, PollOptions
@@ -20,16 +19,16 @@ examples:
   manage.py poll_todos --timeout-ms 10000 --time-budget-seconds 60 --max-records 20000
   manage.py poll_todos --dead-letter-percent 100
 
-It ends when nothing came for --timeout-ms, or when its time is up. While polling is paused it is the only poll. With
---dead-letter-percent 100 even a large batch of nothing but bad records becomes dead letters.
+The poll ends when no record arrived for --timeout-ms, or when its time budget is spent. It runs even while polling is
+paused. With --dead-letter-percent 100, even a large batch that contains only bad records becomes dead letters.
 
-exit code: 0 polled, also when there was nothing; 1 something failed, and was tried again: the last failure is named;
-2 wrong usage
+exit code: 0 the poll ended without a failure, even if it found no record; 1 it failed at least once and retried, and
+the last failure is printed; 2 wrong usage
 """
 
 
 class Command(BaseCommand):
-    help = "One poll in the foreground: reads what Kafka has and stores it. Shares the partitions with the workers."
+    help = "Run one poll in the foreground: store what Kafka has. It shares the partitions with the workers."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
@@ -46,31 +45,26 @@ class Command(BaseCommand):
             poll_options = PollOptions.parse({name: options[name] for name in PollOptions.model_fields})
         except InvalidOptions as exc:
             raise CommandError(str(exc), returncode=2) from exc
-        with opened_log() as log:
+        with open_log() as log:
             summary = self._run(log, poll_options)
         if summary.failures:
             raise CommandError(str(summary))
         self.stdout.write(str(summary))
 
     def _run(self, log: Log, options: PollOptions) -> Summary:
-        with Progress(
-            TextColumn("polling"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        ) as progress:
+        with progress_bar("polling") as progress:
             bar = progress.add_task("", total=_lag(log))
-            poll = Poll(log, options, worker_name(), on_batch=lambda done: progress.update(bar, completed=done.records))
+            poll = Poll(
+                log, options, worker_name(), on_batch=lambda so_far: progress.update(bar, completed=so_far.records)
+            )
             return poll.run()
 
 
 def _lag(log: Log) -> int | None:
-    """Records not stored yet; None, a bar without an end, while Kafka does not answer."""
+    """Return the records that are not stored yet; None, for a bar without an end, while Kafka does not answer."""
     try:
-        spans = log.spans(log.partitions())
+        ranges = log.spans(log.partitions())
     except LogUnavailable:
         return None
     ledger = dict(PartitionLedger.objects.filter(topic=log.topic).values_list("partition", "next_offset"))
-    return sum(max(span.end - ledger.get(partition, 0), 0) for partition, span in spans.items())
+    return sum(max(held.end - ledger.get(partition, 0), 0) for partition, held in ranges.items())

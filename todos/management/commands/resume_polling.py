@@ -12,16 +12,16 @@ examples:
   manage.py resume_polling
   manage.py resume_polling "Poll todo-create"
 
-Polling goes on where each ledger stands. What a pause switched off, by pause_polling or a button of the admin, is
-switched on again; what somebody switched off in its form stays off, unless it is named here.
+Polling continues at the offset of each ledger. The command resumes the schedules that pause_polling or the admin's
+Pause button paused. It resumes a schedule that was disabled in its form only if you name that schedule.
 
-exit code: 0 on, also when it was before; 1 nothing polls, because all is switched off for good; 2 no such schedule, or
-the database is away
+exit code: 0 resumed, now or before; 1 no schedule was paused and all are disabled; 2 no such schedule, or the database
+does not answer
 """
 
 
 class Command(SwitchCommand):
-    help = "Switch the schedules of the poll on again. Beat notices within 5 seconds."
+    help = "Resume the schedules of the poll. Beat notices within 5 seconds."
     enabled = True
     verb = "resumed"
 
@@ -31,4 +31,4 @@ class Command(SwitchCommand):
 
     def after(self, switched: list[Switched], options: dict[str, Any]) -> None:
         if not any(changed or schedule.enabled for schedule, changed in switched):
-            raise CommandError("nothing polls: no pause switched these off; name what to resume")
+            raise CommandError("no schedule was paused; to resume a disabled one, name it")

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseFailure
 
 from todos.cli.arguments import add_examples, integer
-from todos.cli.kafka import opened_log
+from todos.cli.kafka import kafka_error, open_log
 from todos.event_log import LogUnavailable, Span
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.batch_history import Origin
@@ -22,48 +22,48 @@ examples:
   manage.py rewind --partition 0 --offset 1000
   manage.py rewind --partition 0 --offset 5000 --skip
 
-Back: reading again stores nothing twice, but todos that were deleted since come back. Forward: what is passed over is
-recorded as lost, and needs --skip.
+Moving back stores no todo twice, but todos that were deleted since are stored again. Moving forward records the skipped
+offsets as lost, and needs --skip.
 
-exit code: 0 moved, or --dry-run said what would happen; 1 nothing has happened, and why; 2 wrong usage
+exit code: 0 moved, or --dry-run printed what would happen; 1 not moved, and the message says why; 2 wrong usage
 """
 
 
 class Command(BaseCommand):
-    help = "Move the ledger of one partition, back or forward. Running polls notice by themselves."
+    help = "Move the ledger of one partition back or forward. Running polls notice by themselves."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
         parser.add_argument("--partition", type=integer, required=True)
-        where = parser.add_mutually_exclusive_group(required=True)
-        where.add_argument("--offset", type=integer, help="the next offset to read")
-        where.add_argument("--timestamp", type=_moment, help="ISO 8601, UTC unless it says otherwise")
-        where.add_argument("--to-beginning", action="store_true", help="the oldest record that Kafka still has")
-        parser.add_argument("--skip", action="store_true", help="allow to pass over records that were never stored")
-        parser.add_argument("--dry-run", action="store_true", help="say what would happen, and do nothing")
+        target = parser.add_mutually_exclusive_group(required=True)
+        target.add_argument("--offset", type=integer, help="the next offset to read")
+        target.add_argument("--timestamp", type=_moment, help="ISO 8601, UTC unless it names another time zone")
+        target.add_argument("--to-beginning", action="store_true", help="the oldest record that Kafka still has")
+        parser.add_argument("--skip", action="store_true", help="allow skipping records that were never stored")
+        parser.add_argument("--dry-run", action="store_true", help="print what would happen, and change nothing")
 
     def handle(self, *args: Any, partition: int, skip: bool, dry_run: bool, **options: Any) -> None:
         topic = settings.KAFKA.topic
         try:
-            with opened_log() as log:
-                span = _span(log, partition)
-                target = _target(log, partition, span, options)
+            with open_log() as log:
+                held = _held_range(log, partition)
+                target = _target(log, partition, held, options)
             origin = Origin(f"manage.py rewind on {worker_name()}")
             move = rewind(topic, partition, target, skip=skip or dry_run, dry_run=dry_run, origin=origin)
         except LogUnavailable as exc:
-            raise CommandError(f"Kafka at {settings.KAFKA.bootstrap_servers}: {exc}") from exc
+            raise kafka_error(exc) from exc
         except WouldSkip as exc:
             raise CommandError(f"{exc}; --skip records them as lost") from exc
         except PartitionLedger.DoesNotExist as exc:
-            raise CommandError(f"no ledger for {topic}/{partition}; manage.py create_topics makes it") from exc
+            raise CommandError(f"no ledger for {topic}/{partition}; manage.py create_topics creates it") from exc
         except DatabaseFailure as exc:
-            raise CommandError(f"nothing has happened: {str(exc).strip()}") from exc
+            raise CommandError(f"not moved: {str(exc).strip()}") from exc
         self.stdout.write(f"{topic}/{partition} {_describe(move)}")
-        if move.before > span.end:
-            self.stdout.write(_made_anew(topic, partition, move, span))
+        if move.before > held.end:
+            self.stdout.write(_warn_of_recreated_topic(topic, partition, move, held))
         if dry_run:
             needs = " It needs --skip." if move.skipped and not skip else ""
-            self.stdout.write(f"Dry run: nothing has happened.{needs}")
+            self.stdout.write(f"Dry run: nothing was changed.{needs}")
 
 
 def _moment(text: str) -> datetime:
@@ -71,49 +71,49 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _span(log: KafkaLog, partition: int) -> Span:
-    if partition not in (known := log.partitions()):
-        raise CommandError(f"--partition: {log.topic} has {known[0]} to {known[-1]}")
+def _held_range(log: KafkaLog, partition: int) -> Span:
+    if partition not in (existing := log.partitions()):
+        raise CommandError(f"--partition: {log.topic} has {existing[0]} to {existing[-1]}")
     return log.spans([partition])[partition]
 
 
-def _target(log: KafkaLog, partition: int, span: Span, options: dict[str, Any]) -> int:
+def _target(log: KafkaLog, partition: int, held: Span, options: dict[str, Any]) -> int:
     if options["to_beginning"]:
-        return span.first
+        return held.first
     if (moment := options["timestamp"]) is not None:
-        # To Kafka what is below 0 is not a time, but its end or beginning.
+        # Kafka reads a negative timestamp as its end or its beginning.
         offset = log.offset_at(partition, max(int(moment.timestamp() * 1000), 0))
         if offset is None:
             raise CommandError(f"--timestamp: {log.topic}/{partition} has no record of {moment.isoformat()} or later")
         return offset
     offset = int(options["offset"])
-    if not span.first <= offset <= span.end:
+    if not held.first <= offset <= held.end:
         raise CommandError(
-            f"--offset: Kafka has {span.first} to {span.end} of {log.topic}/{partition}, {span.end} is next"
+            f"--offset: Kafka has {held.first} to {held.end} of {log.topic}/{partition}, {held.end} is next"
         )
     return offset
 
 
 def _describe(move: Move) -> str:
-    if move.again:
+    if move.reread:
         return (
-            f"goes back from {move.before} to {move.after}: {move.again:,} offsets are read again."
-            " Todos that are there stay as they are; those that were deleted since come back."
+            f"moves back from {move.before} to {move.after}: {move.reread:,} offsets are read again."
+            " Stored todos do not change; todos that were deleted since are stored again."
         )
     if move.skipped:
         return (
-            f"goes forward from {move.before} to {move.after}: {move.skipped:,} offsets are not stored,"
+            f"moves forward from {move.before} to {move.after}: {move.skipped:,} offsets are not stored,"
             " and recorded as lost."
         )
-    return f"stays at {move.after}; whoever reads it begins anew."
+    return f"stays at {move.after}; the next poll starts there."
 
 
-def _made_anew(topic: str, partition: int, move: Move, span: Span) -> str:
+def _warn_of_recreated_topic(topic: str, partition: int, move: Move, held: Span) -> str:
     letters = DeadLetter.objects.filter(
         topic=topic, partition=partition, offset__gte=move.after, offset__lt=move.before
     ).count()
     return (
-        f"Kafka ends at {span.end}, so the topic was made anew, or has lost data. At offsets that were used before,"
-        " a todo without an id of its own counts as a duplicate, and a bad record as the dead letter that is there"
-        f" ({letters:,} are)."
+        f"Kafka ends at {held.end}, so the topic was recreated or has lost data. At offsets that were used before,"
+        " a new todo without an id counts as a duplicate, and a new bad record as the existing dead letter"
+        f" ({letters:,} exist)."
     )

@@ -20,16 +20,16 @@ examples:
   manage.py signing_keys retire KID
   manage.py signing_keys export > jwks.json
 
-make does nothing where a key signs already. rotate lets a new key sign at once; what the old ones signed stays good for
---grace. retire ends a key now, and all its tokens with it. An edge whose EDGE_JWKS is a URL notices each within
-seconds; one that reads a file needs the new export first.
+make creates a key unless one signs already. rotate creates a key that signs at once; tokens of the older keys stay
+valid for --grace. retire invalidates a key and all its tokens now. An edge whose EDGE_JWKS is a URL notices within
+seconds; an edge that reads a file needs a new export first.
 
-exit code: 0 done, 1 no such key, 2 wrong usage
+exit code: 0 done; 1 no such key; 2 wrong usage
 """
 
 
 class Command(BaseCommand):
-    help = "The keys that sign tokens: list, make, rotate, retire, export."
+    help = "Manage the keys that sign tokens: list, make, rotate, retire, export."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_examples(parser, EXAMPLES)
@@ -66,7 +66,7 @@ class Command(BaseCommand):
             keys.retire(kid)
         except SigningKey.DoesNotExist:
             raise CommandError(f"there is no key {kid}") from None
-        self.stdout.write(f"{kid} is retired; no token of it is good any more")
+        self.stdout.write(f"{kid} is retired; its tokens are invalid now")
 
     def _export(self, **_: Any) -> None:
         self.stdout.write(json.dumps({"keys": [as_jwk(kid, key) for kid, key in keys.known_keys().items()]}))

@@ -28,8 +28,8 @@ from tests.support.topic import Topic
 from tests.support.waiting import Stopwatch, eventually
 from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
 from todos.monitoring import queries as history
-from todos.monitoring.lag import ledger_of
-from todos.monitoring.overview import Overview, overview
+from todos.monitoring.lag import annotated_ledgers
+from todos.monitoring.overview import Overview, fetch_overview
 from todos.monitoring.probes import close_services, services
 from todos.operations.schedules import POLL_SCHEDULE, create_default_schedules
 
@@ -74,7 +74,7 @@ def until(check: Callable[[Overview], bool]) -> Overview:
     """What the page shows as soon as that is so; answers of services are kept for a few seconds."""
 
     def seen() -> Overview | None:
-        now = overview()
+        now = fetch_overview()
         return now if check(now) else None
 
     return eventually(seen, seconds=20, what="the overview", every=0.2)  # type: ignore[return-value]
@@ -177,7 +177,7 @@ def test_alarms_of_partitions_and_losses_are_shown(admin_client: Client, topic: 
     PartitionLedger.objects.create(topic=topic, partition=4)
     OffsetLoss.objects.create(topic=topic, partition=4, first_offset=0, next_offset=2, created_at="2020-01-01T00:00Z")
     page = admin_client.get(PANELS).content.decode()
-    assert "Partition 3 stands still: &lt;b&gt;most of it&lt;/b&gt; is bad" in page
+    assert "Partition 3 is halted: &lt;b&gt;most of it&lt;/b&gt; is bad" in page
     assert "Partition 3: Kafka deleted 2 offsets in the last day before they were stored." in text_of(page)
     assert "Partition 4" not in text_of(page)
 
@@ -261,7 +261,7 @@ PLANS: dict[str, Callable[[str], object]] = {
     "batches": lambda topic: list(history.last_batches(topic)),
     "last poll": history.last_poll,
     "schedule": lambda topic: history.poll_schedule(),
-    "ledger": lambda topic: list(ledger_of(topic)),
+    "ledger": lambda topic: list(annotated_ledgers(topic)),
 }
 
 

@@ -16,7 +16,7 @@ from devstack import Valkey
 from devstack.ports import free_port
 from todos.ingest.options import PollOptions
 from todos.models import Batch
-from todos.monitoring.forecast import Speed, forecast, measure
+from todos.monitoring.forecast import PollSpeed, forecast, measure_speed
 from todos.operations.schedules import POLL_SCHEDULE, TRIM_SCHEDULE, create_default_schedules
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,7 +133,7 @@ def test_poll_now_without_redis_is_one_clear_message(
     monkeypatch.setattr(current_app.conf, "broker_url", f"redis://127.0.0.1:{free_port()}/0")
     monkeypatch.setattr(current_app.conf, "broker_write_url", f"redis://127.0.0.1:{free_port()}/0")
     (message,) = act(admin_client, task, "run")
-    assert message.startswith(f"Not sent: {POLL_SCHEDULE}. Redis did not take it: ")
+    assert message.startswith(f"Not sent: {POLL_SCHEDULE}. Redis did not accept it: ")
     assert history(task) == []
 
 
@@ -169,13 +169,13 @@ def batches(topic: str, sizes: list[int], *, every: timedelta, task_id: str = "a
 def test_speed_is_measured_from_one_busy_batch_to_the_next() -> None:
     batches("t", [2000] * 11, every=timedelta(milliseconds=500), partitions=2)
     batches("t", [10] * 5, every=timedelta(milliseconds=10), task_id="idle")
-    speed = measure("t")
+    speed = measure_speed("t")
     assert speed is not None
     assert (speed.batches, round(speed.records_per_second), speed.processes) == (10, 4000, 2)
 
 
 def test_nothing_measured_is_no_number(admin_client: Client, task: PeriodicTask) -> None:
-    assert measure("t") is None
+    assert measure_speed("t") is None
     page = admin_client.get(f"{LIST}forecast/", VALUES).content.decode()
     assert "Speed not measured yet" in page
 
@@ -185,10 +185,10 @@ def test_values_out_of_range_have_no_forecast(admin_client: Client, task: Period
     assert "out of its range" in page
 
 
-SPEED = Speed(batches=10, records_per_second=5_000, fixed=0.5, each=0.0001, processes=4)
+SPEED = PollSpeed(batches=10, records_per_second=5_000, seconds_per_batch=0.5, seconds_per_record=0.0001, processes=4)
 
 
-def foretell(every_seconds: float = 5, *, speed: Speed | None = SPEED, lag: int = 60_000, **options: int) -> Any:
+def foretell(every_seconds: float = 5, *, speed: PollSpeed | None = SPEED, lag: int = 60_000, **options: int) -> Any:
     return forecast(
         speed, PollOptions(**options), every_seconds=every_seconds, partitions=6, arriving=540_000.0, lag=lag
     )
@@ -197,9 +197,9 @@ def foretell(every_seconds: float = 5, *, speed: Speed | None = SPEED, lag: int 
 def test_two_polls_store_twice_as_much_and_the_lag_goes() -> None:
     two = foretell()
     assert (two.polls, two.per_minute, two.keeps_up) == (2, 600_000, True)
-    assert two.gone_in == 60
+    assert two.seconds_to_clear == 60
     one = foretell(every_seconds=10)
-    assert (one.per_minute, one.keeps_up, one.gone_in) == (300_000, False, None)
+    assert (one.per_minute, one.keeps_up, one.seconds_to_clear) == (300_000, False, None)
 
 
 def test_there_are_no_more_polls_than_processes_and_partitions() -> None:

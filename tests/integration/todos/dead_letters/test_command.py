@@ -155,13 +155,13 @@ def test_discard_keeps_the_reason() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("redrive", "name ids, or filters, or --all; and not both"),
-        ("redrive 1 --all", "name ids, or filters, or --all; and not both"),
+        ("redrive", "name ids, or filters, or --all, but not both"),
+        ("redrive 1 --all", "name ids, or filters, or --all, but not both"),
         ("redrive --all --rate 0", "--rate: must be a number above 0"),
         ("redrive --all --rate nan", "--rate: must be a number above 0"),
         ("redrive --all --limit 0", "--limit: must be a whole number above 0"),
         ("discard 1", "the following arguments are required: --because"),
-        ("discard 1 --because=", "--because: say why"),
+        ("discard 1 --because=", "--because must not be empty"),
         ("list --since yesterday", "--since: 'yesterday' is neither an ISO date or time nor a duration like 2h"),
         ("list --since 999999d", "--since: '999999d' is too long ago"),
         ("list --reason strange", "--reason: invalid choice: 'strange'"),
@@ -181,7 +181,7 @@ def test_exit_codes_of_the_process() -> None:
         (["list", "--status", "discarded"], 0, "id\t", ""),
         (["discard", "--all", "--because", "test data"], 0, "1 discarded, 0 refused", ""),
         (["discard", "--status", "all", "--because", "test data"], 1, "0 discarded, 1 refused", "1 of 1 refused"),
-        (["redrive"], 2, "", "CommandError: name ids, or filters, or --all; and not both"),
+        (["redrive"], 2, "", "CommandError: name ids, or filters, or --all, but not both"),
         (["redrive", "--rate", "0"], 2, "", "error: argument --rate: must be a number above 0"),
     ):
         done = manage(*arguments)

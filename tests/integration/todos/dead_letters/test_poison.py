@@ -138,11 +138,11 @@ def test_a_topic_of_nothing_but_poison_is_left_alone_with_an_alarm(topic: Topic)
         call_command("pipeline_status", stdout=shown)
     assert 1 == alarm.value.returncode
     assert ["all", "", "", "3,000"] == [cell.strip() for cell in shown.getvalue().splitlines()[-2].split("│")[1:5]]
-    stopped = [line for line in str(alarm.value).splitlines() if "stands still" in line]
+    stopped = [line for line in str(alarm.value).splitlines() if "is halted" in line]
     assert stopped
     for line in stopped:
         assert re.fullmatch(
-            r"partition [0-2] stands still: (\d+) of the last \1 records cannot be stored,"
+            r"partition [0-2] is halted: (\d+) of the last \1 records cannot be stored,"
             r" so no more are made dead letters;"
             r" if that is right, raise dead_letter_percent\. The last one: .+",
             line,

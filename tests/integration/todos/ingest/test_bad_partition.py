@@ -11,7 +11,7 @@ from todos.ingest.consumer import Poll
 from todos.ingest.dead_letter_limit import MIN_RECORDS
 from todos.ingest.options import PollOptions
 from todos.models import DeadLetter
-from todos.monitoring.lag import pipeline_status
+from todos.monitoring.lag import fetch_status
 from todos.operations.rewind import rewind
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,7 +20,7 @@ POISON = b"{}"
 
 
 def alarms(topic: Topic) -> dict[int, str]:
-    return {partition.partition: partition.alarm for partition in pipeline_status(topic.log()).partitions}
+    return {partition.partition: partition.halt_reason for partition in fetch_status(topic.log()).partitions}
 
 
 def test_a_partition_of_nothing_but_poison_holds_up_no_other(make_topic: MakeTopic) -> None:

@@ -13,7 +13,7 @@ from tests.support.topic import Topic, event
 from todos.dead_letters.service import ActionRefused, edit, redrive, reopen
 from todos.kafka.producer import KafkaSender
 from todos.models import Batch, DeadLetter, PartitionLedger, Todo
-from todos.operations.audit import Audit, Kind
+from todos.operations.audit import OffsetKind, audit_partition
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
@@ -32,9 +32,9 @@ def conflicts() -> list[tuple[int, int]]:
     return list(found.values_list("partition", "offset"))
 
 
-def outcomes(topic: Topic) -> dict[Kind, int]:
-    audit = Audit(topic.log(), 0).run()
-    assert not audit.fails(accept_deleted=False)
+def outcomes(topic: Topic) -> dict[OffsetKind, int]:
+    audit = audit_partition(topic.log(), 0)
+    assert audit.is_proved(accept_deleted=False)
     return {kind: count for kind, count in audit.kinds.items() if count}
 
 
@@ -53,7 +53,7 @@ def test_the_first_content_wins_in_one_batch_as_over_several(make_topic: MakeTop
     assert [1, 2, 2] == [sum(column) for column in zip(*counted, strict=True)]
     ledger = PartitionLedger.objects.get(topic=topic.kafka.topic)
     assert (1, 2, 2) == (ledger.stored_total, ledger.duplicates_total, ledger.dead_letters_total)
-    assert {Kind.STORED: 1, Kind.DUPLICATE: 2, Kind.DEAD_LETTER: 2} == outcomes(topic)
+    assert {OffsetKind.STORED: 1, OffsetKind.DUPLICATE: 2, OffsetKind.DEAD_LETTER: 2} == outcomes(topic)
 
 
 def test_without_a_fingerprint_on_both_sides_there_is_no_conflict(make_topic: MakeTopic) -> None:
@@ -102,7 +102,7 @@ def test_what_is_read_again_is_found_again(make_topic: MakeTopic, settings: Any)
 
     assert (0, 2, 1) == (summary.stored, summary.duplicates, summary.dead_letters)
     assert [(0, 1)] == conflicts()
-    assert {Kind.STORED: 1, Kind.DUPLICATE: 1, Kind.DEAD_LETTER: 1} == outcomes(topic)
+    assert {OffsetKind.STORED: 1, OffsetKind.DUPLICATE: 1, OffsetKind.DEAD_LETTER: 1} == outcomes(topic)
 
 
 def test_a_conflict_is_redriven_as_another_todo_or_not_at_all(make_topic: MakeTopic) -> None:

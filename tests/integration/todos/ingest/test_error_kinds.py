@@ -16,7 +16,7 @@ from todos.ingest.parsing import Sorted, sort_records
 from todos.ingest.store import store
 from todos.ledger.leases import Lease, ensure_ledger
 from todos.models import Batch, DeadLetter, Todo
-from todos.monitoring.lag import pipeline_status
+from todos.monitoring.lag import fetch_status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
@@ -121,14 +121,14 @@ def test_when_most_of_a_large_batch_is_bad_nothing_is_dead_lettered_until_an_ope
     with constraint("title <> 'hostile'"):
         stopped = topic.poll(time_budget_seconds=1, max_records=MIN_RECORDS)
         assert (stopped.records, DeadLetter.objects.count(), topic.ledger()) == (0, 0, {0: 0})
-        (partition,) = pipeline_status(topic.log()).partitions
-        assert "cannot be stored, so no more are made dead letters" in partition.alarm
-        assert f"TooManyDeadLetters: {partition.alarm}" == stopped.last_error
+        (partition,) = fetch_status(topic.log()).partitions
+        assert "cannot be stored, so no more are made dead letters" in partition.halt_reason
+        assert f"TooManyDeadLetters: {partition.halt_reason}" == stopped.last_error
 
         allowed = topic.poll(dead_letter_percent=100)
 
     assert (allowed.stored, allowed.dead_letters) == (MIN_RECORDS - bad, bad)
-    assert [partition.alarm for partition in pipeline_status(topic.log()).partitions] == [""]
+    assert [partition.halt_reason for partition in fetch_status(topic.log()).partitions] == [""]
 
 
 def test_half_of_a_large_batch_may_be_bad(make_topic: MakeTopic) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from django.db import IntegrityError, connection, transaction
 
+from tests.support.chains import assert_whole, chain
 from tests.support.threads import in_threads
 from tests.support.topic import Topic, event
 from todos import tasks
@@ -28,22 +29,6 @@ TOPIC = "t"
 def batch(first: int | None, end: int, generation: int = 0, **counts: int) -> Batch:
     where = {"topic": TOPIC, "partition": 0, "generation": generation}
     return Batch.objects.create(**where, first_offset=first, next_offset=end, **counts)
-
-
-def chain(topic: str = TOPIC, partition: int = 0, generation: int = 0) -> list[tuple[int | None, int]]:
-    batches = Batch.objects.filter(topic=topic, partition=partition, generation=generation).order_by("next_offset")
-    return list(batches.values_list("first_offset", "next_offset"))
-
-
-def assert_whole(topic: str, ends: dict[int, int]) -> None:
-    """One chain from 0 to its end for each partition; read in Python, not by the constraints under test."""
-    for partition, end in ends.items():
-        position: int | None = None
-        for first, next_offset in chain(topic, partition):
-            assert first == position
-            position = next_offset
-        assert position == end
-    assert not broken_chains(topic).exists()
 
 
 @pytest.fixture
@@ -75,7 +60,7 @@ def test_the_database_refuses_what_is_no_chain(
 ) -> None:
     with pytest.raises(IntegrityError, match=constraint):
         batch(first, end, **counts)
-    assert chain() == [(None, 0), (0, 5), (5, 10)]
+    assert chain(TOPIC) == [(None, 0), (0, 5), (5, 10)]
 
 
 @pytest.mark.usefixtures("to_ten")
@@ -89,7 +74,7 @@ def test_the_database_accepts_the_next_batch_and_another_generation() -> None:
 def test_the_database_refuses_to_lose_a_batch_in_the_middle() -> None:
     with pytest.raises(IntegrityError, match="todos_batch_follows"):
         Batch.objects.filter(next_offset=5).delete()
-    assert len(chain()) == 3
+    assert len(chain(TOPIC)) == 3
 
 
 def test_every_stored_range_is_a_batch_with_its_counts(make_topic: MakeTopic) -> None:
@@ -183,7 +168,7 @@ def test_a_store_on_a_broken_chain_stores_nothing() -> None:
     with pytest.raises(ChainBroken, match="todos_batch_follows"):
         store(TOPIC, {0: Lease(5, 0)}, Sorted(), {0: 7}, origin=Origin("w"))
 
-    assert (PartitionLedger.objects.get().next_offset, chain()) == (5, [(None, 0)])
+    assert (PartitionLedger.objects.get().next_offset, chain(TOPIC)) == (5, [(None, 0)])
 
 
 @pytest.fixture
@@ -211,11 +196,11 @@ def aged() -> None:
 )
 def test_a_trim_leaves_a_chain_that_goes_on(days: int, left: list[tuple[int | None, int]]) -> None:
     trim(days)
-    assert (chain(), broken_chains(TOPIC).exists()) == (left, False)
+    assert (chain(TOPIC), broken_chains(TOPIC).exists()) == (left, False)
     assert trim(days) == 0
 
     store(TOPIC, {0: Lease(30, 0)}, Sorted(), {0: 31})
-    assert chain() == [*left, (30, 31)]
+    assert chain(TOPIC) == [*left, (30, 31)]
 
 
 @pytest.mark.usefixtures("aged")
@@ -225,7 +210,7 @@ def test_a_trim_goes_on_over_many_transactions_until_its_time_is_up(monkeypatch:
     assert trim(30) == 0
     monkeypatch.setattr("todos.ledger.batch_history.TRIM_SECONDS", 5)
     assert trim(30) == 2
-    assert chain() == [(None, 20), (20, 30)]
+    assert chain(TOPIC) == [(None, 20), (20, 30)]
 
 
 @pytest.mark.usefixtures("aged")
@@ -240,13 +225,13 @@ def test_a_trim_does_not_wait_for_a_poll_that_stores_nor_the_other_way_round() -
             trim(1)
 
         in_threads(trim_meanwhile)
-    assert chain() == [(None, 20), (20, 30), (30, 40)]
+    assert chain(TOPIC) == [(None, 20), (20, 30), (30, 40)]
 
 
 @pytest.mark.usefixtures("aged")
 def test_the_task_trims_and_refuses_nonsense(caplog: pytest.LogCaptureFixture) -> None:
     tasks.trim_batches(keep_days=0)
-    assert len(chain()) == 4
+    assert len(chain(TOPIC)) == 4
     assert "nothing is trimmed" in caplog.text
     tasks.trim_batches(keep_days=45)
-    assert len(chain()) == 3
+    assert len(chain(TOPIC)) == 3

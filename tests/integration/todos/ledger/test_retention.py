@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from tests.support.topic import Topic, event
 from tests.support.waiting import Stopwatch
 from todos.event_log import Retention
-from todos.monitoring.lag import pipeline_status
+from todos.monitoring.lag import fetch_status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
@@ -35,7 +35,7 @@ def test_the_oldest_unread_record_counts(make_topic: MakeTopic) -> None:
     topic.send(event(), partition=3, timestamp_ms=now_ms() + 1_000)
 
     watch = Stopwatch()
-    status = pipeline_status(topic.log())
+    status = fetch_status(topic.log())
     assert watch.seconds < 8
     seconds = time.monotonic() - started
 
@@ -60,7 +60,7 @@ def test_the_topics_own_settings_count(make_topic: MakeTopic, configs: dict[str,
     topic.configure(**configs)
     topic.send(event())
 
-    status = pipeline_status(topic.log())
+    status = fetch_status(topic.log())
 
     assert status.retention == retention
     assert (status.partitions[0].deleted_in is None) == (retention.seconds is None)
@@ -82,5 +82,5 @@ def test_the_command_shows_retention_and_losses(make_topic: MakeTopic, settings:
     shown = {row[0]: row[6:] for row in rows if row}
 
     assert (shown["0"], shown["1"][1], shown["all"][1]) == (["-", "4"], "0", "4")
-    assert shown["1"][0].startswith("0:59:")
+    assert shown["1"][0].startswith("59 min ")
     assert "retention.bytes is 1,000,000 for each partition" in out.getvalue()

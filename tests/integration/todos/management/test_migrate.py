@@ -27,7 +27,7 @@ def before_the_last_columns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def batch(postgres: Postgres) -> Iterator[psycopg2.extensions.connection]:
-    """A transaction that has stored todos, and goes on."""
+    """An open transaction that has stored todos."""
     name = str(connection.settings_dict["NAME"])
     with closing(psycopg2.connect(postgres.database_url(name))) as database, database.cursor() as cursor:
         cursor.execute("LOCK TABLE todos_todo IN ROW EXCLUSIVE MODE")
@@ -42,7 +42,7 @@ def test_it_tries_again_until_it_gets_the_lock(
 
     call_command("migrate", stdout=io.StringIO(), stderr=err)
 
-    assert "no lock within 100ms: trying again" == err.getvalue().strip().removeprefix("others use the table, ")
+    assert "no lock within 100ms: trying again" == err.getvalue().strip().removeprefix("the table is in use, ")
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(fingerprint), current_setting('lock_timeout') FROM todos_todo")
         assert (0, "0") == cursor.fetchone()

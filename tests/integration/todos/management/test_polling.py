@@ -36,7 +36,7 @@ def add_schedule(name: str, **fields: Any) -> None:
 
 def test_polling_is_paused_and_resumed_again_and_again(topic: Topic) -> None:
     topic.send_todos(3)
-    waiting = f"3 records of {topic.kafka.topic} are not stored yet; Kafka may delete the oldest in 6 days, 23:59:"
+    waiting = f"3 records of {topic.kafka.topic} are not stored yet; Kafka may delete the oldest in 6 days 23 h"
     for command, said, is_on in (
         ("pause_polling", f"paused '{POLL_SCHEDULE}', every 5 seconds\n", False),
         ("pause_polling", f"was paused already: '{POLL_SCHEDULE}', every 5 seconds\n", False),
@@ -81,7 +81,7 @@ def test_resume_leaves_off_what_no_pause_switched_off() -> None:
     run("pause_polling")
     run("pause_polling")
     out = run("resume_polling").out
-    assert out.startswith(f"resumed '{POLL_SCHEDULE}', every 5 seconds\nstays as it was: 'another', every 5 seconds\n")
+    assert out.startswith(f"resumed '{POLL_SCHEDULE}', every 5 seconds\nnot changed: 'another', every 5 seconds\n")
     assert {POLL_SCHEDULE: True, "another": False, TRIM_SCHEDULE: True} == enabled()
 
 
@@ -93,7 +93,10 @@ def test_what_was_switched_on_after_a_pause_and_off_for_good_is_not_resumed(admi
     assert 302 == admin_client.post(page, values | {"enabled": "on"}).status_code
     assert 302 == admin_client.post(page, values).status_code
     done = run("resume_polling")
-    assert (1, "nothing polls: no pause switched these off; name what to resume") == (done.code, done.said)
+    assert (1, "no schedule was paused; to resume a disabled one, name it") == (
+        done.code,
+        done.said,
+    )
     assert not enabled()[POLL_SCHEDULE]
 
 
@@ -110,7 +113,7 @@ def test_it_says_which_polls_run_and_when_they_end() -> None:
     PeriodicTask.objects.filter(name=POLL_SCHEDULE).update(kwargs=options)
     make_poller(seconds=30)
     out = run("pause_polling").out
-    assert "\n1 polls run; beat and the queue may begin another within 10 s; each ends within 42 s." in out
+    assert "\n1 polls run; beat and the queue may start another within 10 s; each ends within 42 s." in out
 
 
 def test_wait_ends_when_no_poll_runs_and_none_can_begin() -> None:
@@ -137,7 +140,7 @@ def test_kafka_away_does_not_keep_it_from_switching(command: str) -> None:
     PeriodicTask.objects.update(enabled=command == "pause_polling")
     done = run(command, POLL_SCHEDULE)
     assert done.code == 0
-    assert "how much waits in Kafka cannot be told: " in done.out
+    assert "the number of waiting records is unknown: " in done.out
     assert (command == "resume_polling") == enabled()[POLL_SCHEDULE]
 
 

@@ -1,4 +1,4 @@
-"""manage.py pipeline_status, for a script and for somebody who watches, whoever is away."""
+"""manage.py pipeline_status, for scripts and for operators who watch, with each of the services unavailable."""
 
 import json
 import signal
@@ -40,7 +40,7 @@ def status(*, env: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def polled(topic: Topic, valkey: Valkey) -> None:
-    """Beat ticks and polls end, as far as the database and the queue tell."""
+    """Beat ticks and polls end, by what the database and the queue contain."""
     create_default_schedules()
     run_ended(topic.kafka.topic)
 
@@ -59,13 +59,13 @@ def test_json_has_the_documented_keys_and_the_numbers(topic: Topic) -> None:
     topic.send(event(), event())
     started = time.time()
 
-    code, found = status()
+    code, report = status()
 
-    assert (0, "ok", []) == (code, found["state"], found["problems"])
-    assert datetime.fromisoformat(found.pop("at")).timestamp() >= int(started)
-    assert {"kafka", "redis", "database", "beat", "workers"} == found.pop("parts").keys()
-    first, *others = found.pop("partitions")
-    assert 604_700 < found.pop("deleted_in_seconds") <= 604_800
+    assert (0, "ok", []) == (code, report["state"], report["problems"])
+    assert datetime.fromisoformat(report.pop("at")).timestamp() >= int(started)
+    assert {"kafka", "redis", "database", "beat", "workers"} == report.pop("parts").keys()
+    first, *others = report.pop("partitions")
+    assert 604_700 < report.pop("deleted_in_seconds") <= 604_800
     assert {
         "topic": topic.kafka.topic,
         "state": "ok",
@@ -78,7 +78,7 @@ def test_json_has_the_documented_keys_and_the_numbers(topic: Topic) -> None:
         "paused_schedules": [],
         "retention_seconds": 604_800.0,
         "retention_bytes": None,
-    } == found
+    } == report
     assert first.pop("moved_at").startswith(f"{timezone.now():%Y-%m-%d}")
     assert 604_700 < first.pop("deleted_in_seconds") <= 604_800
     numbers = {"next_offset": 3, "end": 5, "lag": 2, "leased_by": None, "lost": 0, "alarm": None}
@@ -88,7 +88,7 @@ def test_json_has_the_documented_keys_and_the_numbers(topic: Topic) -> None:
 
 def alarm(topic: Topic) -> str:
     PartitionLedger.objects.create(topic=topic.kafka.topic, partition=0, alarm="most of the batch is bad")
-    return "partition 0 stands still: most of the batch is bad"
+    return "partition 0 is halted: most of the batch is bad"
 
 
 def dead_letter(topic: Topic) -> str:
@@ -126,9 +126,9 @@ def silence(topic: Topic) -> str:
 @pytest.mark.parametrize("happens", [alarm, dead_letter, loss, imminent_loss, pause, silence])
 def test_what_needs_an_operator_is_exit_code_1(topic: Topic, happens: Callable[[Topic], str]) -> None:
     text = happens(topic)
-    code, found = status()
-    assert (1, "attention", 1) == (code, found["state"], len(found["problems"]))
-    assert found["problems"][0].startswith(text)
+    code, report = status()
+    assert (1, "attention", 1) == (code, report["state"], len(report["problems"]))
+    assert report["problems"][0].startswith(text)
     done = run("pipeline_status")
     assert (1, True) == (done.code, done.said.startswith(text))
     assert f"topic {topic.kafka.topic}" in done.out
@@ -138,45 +138,45 @@ def test_the_page_the_command_and_the_probe_say_the_same(topic: Topic, admin_cli
     for happens in (None, dead_letter, alarm, silence):
         if happens:
             happens(topic)
-        close_services()  # whose answers are kept for a few seconds
-        _, found = status()
+        close_services()  # which keep their results for a few seconds
+        _, report = status()
         panels = unescape(admin_client.get("/admin/pipeline/").content.decode())
-        for problem in found["problems"]:
+        for problem in report["problems"]:
             assert f"<span>{problem[0].upper()}{problem[1:]}." in panels
-        assert len(found["problems"]) == panels.count('role="alert"')
+        assert len(report["problems"]) == panels.count('role="alert"')
         probe = admin_client.get("/readyz/pipeline")
-        assert {"bad": 503}.get(found["parts"]["beat"]["state"], 200) == probe.status_code
-        assert found["parts"]["beat"]["text"] == probe.json()["beat"]
+        assert {"bad": 503}.get(report["parts"]["beat"]["state"], 200) == probe.status_code
+        assert report["parts"]["beat"]["text"] == probe.json()["beat"]
 
 
-def test_what_an_operator_has_seen_to_is_no_reason_to_call_one(topic: Topic) -> None:
+def test_an_old_loss_and_a_skipped_range_need_no_operator(topic: Topic) -> None:
     interval = PeriodicTask.objects.get(name=POLL_SCHEDULE).interval
     PeriodicTask.objects.create(name="another", task=POLL_TASK, interval=interval, enabled=False)
     topic.poll(timeout_ms=100)
     lose(topic, created_at=timezone.now() - timedelta(days=2))
     lose(topic, cause=OffsetLoss.Cause.SKIPPED)
-    code, found = status()
-    assert (0, [], 14) == (code, found["problems"], found["lost"])
+    code, report = status()
+    assert (0, [], 14) == (code, report["problems"], report["lost"])
 
 
 def test_without_kafka_it_shows_what_the_database_knows(topic: Topic, kafka_away: str) -> None:
     PartitionLedger.objects.create(topic=topic.kafka.topic, partition=4, next_offset=1234, alarm="bad batch")
-    code, found = status()
-    assert (2, "unreachable", None) == (code, found["state"], found["lag"])
-    assert kafka_away in found["kafka_error"]
+    code, report = status()
+    assert (2, "unreachable", None) == (code, report["state"], report["lag"])
+    assert kafka_away in report["kafka_error"]
     assert [(4, 1234, None, None)] == [
-        (row["partition"], row["next_offset"], row["end"], row["lag"]) for row in found["partitions"]
+        (row["partition"], row["next_offset"], row["end"], row["lag"]) for row in report["partitions"]
     ]
-    assert "partition 4 stands still: bad batch" == found["problems"][-1]
+    assert "partition 4 is halted: bad batch" == report["problems"][-1]
     done = run("pipeline_status")
     assert (2, True) == (done.code, "1,234" in done.out)
     assert done.said.startswith(f"Kafka: unreachable at {kafka_away}: ")
 
 
 def test_without_the_database_it_says_so_and_whether_kafka_answers(topic: Topic) -> None:
-    code, found = status(env=NO_DATABASE)
-    assert (2, "unreachable", None, []) == (code, found["state"], found["kafka_error"], found["partitions"])
-    assert "Connection refused" in found["database_error"]
+    code, report = status(env=NO_DATABASE)
+    assert (2, "unreachable", None, []) == (code, report["state"], report["kafka_error"], report["partitions"])
+    assert "Connection refused" in report["database_error"]
     done = manage("pipeline_status", env=NO_DATABASE | {"KAFKA_BOOTSTRAP_SERVERS": NOWHERE})
     assert 2 == done.code
     assert "Database: unreachable: " in done.said
@@ -184,7 +184,7 @@ def test_without_the_database_it_says_so_and_whether_kafka_answers(topic: Topic)
     assert 2 == len(done.said.splitlines())
 
 
-# --- For somebody who watches
+# --- For an operator who watches
 
 
 def test_watch_shows_what_changes_and_clears_itself(topic: Topic) -> None:
@@ -201,7 +201,7 @@ def test_watch_shows_what_changes_and_clears_itself(topic: Topic) -> None:
     assert "Traceback" not in terminal.seen
 
 
-def test_watch_goes_on_while_the_database_is_away(topic: Topic) -> None:
+def test_watch_continues_while_the_database_is_unavailable(topic: Topic) -> None:
     topic.send(event())
     with Door(int(connection.settings_dict["PORT"]), free_port()) as door:
         env = environment()
@@ -217,7 +217,7 @@ def test_watch_goes_on_while_the_database_is_away(topic: Topic) -> None:
 
 
 @pytest.mark.usefixtures("own_topic")
-def test_watch_goes_on_while_kafka_is_away(own_kafka: Kafka) -> None:
+def test_watch_continues_while_kafka_is_unavailable(own_kafka: Kafka) -> None:
     run_ended(django_settings.KAFKA.topic)
     with Terminal(WATCH, environment()) as terminal:
         terminal.wait_for(" UTC  ok")
@@ -235,17 +235,17 @@ def test_watch_in_a_pipe_is_a_line_of_json_each_time(topic: Topic) -> None:
     watching = start("pipeline_status", "--watch", 0.1, "--json")
     try:
         assert watching.stdout is not None
-        found = [json.loads(watching.stdout.readline()) for _ in range(3)]
+        reports = [json.loads(watching.stdout.readline()) for _ in range(3)]
         watching.send_signal(signal.SIGINT)
         _, said = watching.communicate(timeout=120)
     finally:
         watching.kill()
         watching.wait()
-    assert ["ok"] * 3 == [each["state"] for each in found]
+    assert ["ok"] * 3 == [report["state"] for report in reports]
     assert (0, "") == (watching.returncode, said)
 
 
-def test_watch_ends_quietly_when_its_reader_has_enough(topic: Topic) -> None:
+def test_watch_ends_quietly_when_its_pipe_closes(topic: Topic) -> None:
     shell = f"{sys.executable} manage.py pipeline_status --watch 0.1 | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", shell], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True, timeout=200

@@ -63,13 +63,13 @@ def samples(client: Client) -> Samples:
 
 
 def until(client: Client, check: Callable[[Samples], bool]) -> Samples:
-    """Answers of Kafka and Redis are kept for a few seconds."""
+    """Wait, since the results of Kafka and Redis are kept for a few seconds."""
 
-    def found() -> Samples:
+    def expected_samples() -> Samples:
         now = samples(client)
         return now if check(now) else {}
 
-    return eventually(found, seconds=20, what="the metrics", every=0.2)
+    return eventually(expected_samples, seconds=20, what="the metrics", every=0.2)
 
 
 def test_metrics_tell_what_was_stored_and_what_waits(client: Client, live: Topic) -> None:
@@ -129,10 +129,10 @@ def test_every_metric_of_dashboard_and_alerts_exists(client: Client, live: Topic
     known = {name for name, _ in until(client, lambda now: ("todo_retention_seconds", "0") in now)}
 
     dashboard = json.loads((MONITORING / "grafana" / "dashboards" / "todo-pipeline.json").read_text())
-    asked = {target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])}
+    expressions = {target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])}
     for group in yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]:
-        asked |= {rule["expr"] for rule in group["rules"]}
-    names = {name for expression in asked for name in re.findall(r"\btodo_\w+", expression)}
+        expressions |= {rule["expr"] for rule in group["rules"]}
+    names = {name for expression in expressions for name in re.findall(r"\btodo_\w+", expression)}
 
     assert {name for name in names if not name.startswith("todo_edge_")} <= known
     assert "todo_stored_total" in names
@@ -187,7 +187,7 @@ def test_redis_away_is_told(client: Client, live: Topic, settings: Any) -> None:
 
     ready(client, lambda code, parts: code == 503 and parts["redis"].startswith("unreachable"))
     run_ended(live.kafka.topic, timedelta(minutes=1))
-    ready(client, lambda code, parts: parts["beat"] == "cannot be told without Redis")
+    ready(client, lambda code, parts: parts["beat"] == "unknown while Redis is unavailable")
 
 
 def test_a_ledger_of_another_topic_is_not_counted(client: Client, live: Topic) -> None:
@@ -213,9 +213,9 @@ def test_without_a_database_people_get_a_page_and_programs_a_sentence(client: Cl
 def test_a_fault_of_ours_is_no_excuse(client: Client) -> None:
     client.raise_request_exception = False
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE todos_todo RENAME TO away")
+        cursor.execute("ALTER TABLE todos_todo RENAME TO renamed")
     try:
         assert 500 == client.get("/api/todos/").status_code
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE away RENAME TO todos_todo")
+            cursor.execute("ALTER TABLE renamed RENAME TO todos_todo")

@@ -1,4 +1,4 @@
-"""GET /api/receipts/…: each thing that can become of a record, at the same price in a table of any size."""
+"""GET /api/receipts/…: each outcome of a record, at the same cost in a table of any size."""
 
 import re
 import threading
@@ -72,7 +72,7 @@ def test_a_stored_todo_is_named(client: Client) -> None:
 
 @pytest.mark.parametrize(("partition", "offset"), [(0, 10), (1, 0), (7, 0), (0, 10**30), (10**30, 0)])
 def test_what_the_ledger_has_not_passed_is_pending(client: Client, partition: int, offset: int) -> None:
-    """A topic may get more partitions and records than the web process knows of: it asks no Kafka."""
+    """A topic may have more partitions and records than the web process knows, since it does not query Kafka."""
     make_todos(1)
     assert "pending" == receipt(client, offset, partition=partition)["status"]
 
@@ -105,9 +105,9 @@ def test_nobody_learns_of_a_dead_letter_whose_id_they_do_not_know(client: Client
 def test_a_conflict_names_the_todo_that_came_first(client: Client) -> None:
     make_todos(1)
     letter(3, Reason.CONFLICT)
-    found = receipt(client, 3)
-    assert ("conflict", f"http://testserver/api/todos/{ID}/") == (found["status"], found["todo"])
-    assert found["reason"]
+    conflict = receipt(client, 3)
+    assert ("conflict", f"http://testserver/api/todos/{ID}/") == (conflict["status"], conflict["todo"])
+    assert conflict["reason"]
     assert "stored" == receipt(client, 0)["status"]
     Todo.objects.all().delete()
     assert ("conflict", None) == tuple(receipt(client, 3)[name] for name in ("status", "todo"))
@@ -120,10 +120,10 @@ def test_what_is_gone_is_told_from_what_never_was(client: Client) -> None:
     OffsetLoss.objects.create(**where, first_offset=2, next_offset=4)
     OffsetLoss.objects.create(**where, first_offset=7, next_offset=8, cause=OffsetLoss.Cause.SKIPPED)
 
-    found = [receipt(client, offset) for offset in (0, 2, 3, 4, 7)]
+    receipts_ = [receipt(client, offset) for offset in (0, 2, 3, 4, 7)]
 
-    assert ["deleted", "lost", "lost", "deleted", "lost"] == [one["status"] for one in found]
-    assert "an operator moved the ledger past it" == found[-1]["reason"]
+    assert ["deleted", "lost", "lost", "deleted", "lost"] == [one["status"] for one in receipts_]
+    assert "an operator moved the ledger past it" == receipts_[-1]["reason"]
 
 
 @pytest.mark.parametrize("path", ["x/0-0/", f"{ID}/0/", f"{ID}/0--1/", f"{ID}/-1-0/", f"{ID}/0-{'9' * 5000}/"])
@@ -178,13 +178,13 @@ def test_every_row_is_found_by_an_index(client: Client) -> None:
     with CaptureQueriesContext(connection) as queries:
         assert "lost" == receipt(client, 50_000)["status"]
 
-    asked = [query["sql"] for query in queries]
-    tables = [re.search(r"todos_\w+", sql) for sql in asked]
+    statements = [query["sql"] for query in queries]
+    tables = [re.search(r"todos_\w+", sql) for sql in statements]
     assert ["todos_partitionledger", "todos_todo", "todos_deadletter", "todos_offsetloss"] == [
         t and t[0] for t in tables
     ]
     with connection.cursor() as cursor:
-        for sql in asked:
+        for sql in statements:
             cursor.execute(f"EXPLAIN {sql}")
             plan = "\n".join(line for (line,) in cursor.fetchall())
             assert "Index" in plan, plan
@@ -195,8 +195,8 @@ def test_every_row_is_found_by_an_index(client: Client) -> None:
 class TestWait:
     @pytest.fixture(autouse=True)
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        """Room for one who waits; and its thread has ended before the next test."""
-        monkeypatch.setattr(receipts, "watch", LedgerWatch(TOPIC, most=1))
+        """Allow one waiting request, and end its thread before the next test."""
+        monkeypatch.setattr(receipts, "watch", LedgerWatch(TOPIC, max_waiting=1))
         yield
         self.wait_for_watch(alive=False)
 
@@ -236,9 +236,7 @@ class TestWait:
         move(11)
         first.join()
 
-    def test_a_watch_that_loses_its_database_lets_everybody_go_and_another_takes_its_place(
-        self, client: Client
-    ) -> None:
+    def test_a_watch_that_loses_its_database_releases_all_and_another_replaces_it(self, client: Client) -> None:
         waiting = in_thread(lambda: Client().get(url(10), {"wait": "10"}))
         eventually(self.end_session_of_the_watch, seconds=9, what="the watch to ask")
         self.wait_for_watch(alive=False)

@@ -72,7 +72,7 @@ def test_the_same_file_is_stored_once_however_often_it_is_imported(topic: Topic,
     again = run("import_todos", path)
     assert again == (
         0,
-        "imported before; --restart would send it again, and store nothing twice\n2 todos accepted, 0 lines rejected\n",
+        "imported before; --restart sends it again, and no todo is stored twice\n2 todos accepted, 0 lines rejected\n",
         "",
     )
     assert records_in(topic) == 2
@@ -99,7 +99,7 @@ def test_a_killed_import_goes_on_where_it_was(topic: Topic, write: Write) -> Non
 
     done = manage("import_todos", path, env=NO_DATABASE)
     assert (done.code, done.out) == (1, "19,800 todos accepted, 200 lines rejected\n")
-    assert f"going on behind line {before.place.lines:,}\n" in done.said
+    assert f"continuing after line {before.place.lines:,}\n" in done.said
     assert 19_800 - before.accepted == records_in(topic) - sent
     assert list(range(2, 20_001, 100)) == [reject["rejected"]["line"] for reject in rejects_of(path)]
 
@@ -235,7 +235,7 @@ def test_an_import_is_never_faster_than_its_rate(topic: Topic, write: Write) -> 
 
 def test_what_was_done_is_said_to_start_open(topic: Topic, write: Write) -> None:
     path = write("title,is_done\none,true\ntwo,false\n")
-    expected = "2 todos accepted, 0 lines rejected\n1 are done where they come from; those that are new start open\n"
+    expected = "2 todos accepted, 0 lines rejected\n1 are done in the file; new todos are stored as open\n"
     assert run("import_todos", path) == (0, expected, "")
 
 
@@ -244,13 +244,13 @@ def test_what_was_done_is_said_to_start_open(topic: Topic, write: Write) -> None
     [
         ("{dir}/todos.txt", "--format: csv or jsonl? The name {dir}/todos.txt does not say"),
         ("{dir}/absent.csv", "{dir}/absent.csv: No such file or directory"),
-        ("{dir} --format csv", "{dir}: is no file that can be read again; give it to"),
+        ("{dir} --format csv", "{dir}: is not a regular file; pass it to"),
         ("{dir}/unknown.csv", "{dir}/unknown.csv: column 'due': unknown; known are title, description, owner, id"),
         ("{dir}/todos.csv --rejects {dir}/todos.csv", "would be overwritten"),
         ("{dir}/todos.csv --progress {dir}/unknown.csv", "unknown.csv is not a progress file of import_todos"),
         ("{dir}/todos.csv --progress {dir}/absent/p", "{dir}/absent/p.new: No such file or directory"),
-        ("- --format csv", "-: standard input needs --rejects, and cannot be taken up again"),
-        ("- --format csv --rejects {dir}/r --restart", "-: standard input needs --rejects, and cannot be taken up"),
+        ("- --format csv", "-: standard input needs --rejects, and takes neither"),
+        ("- --format csv --rejects {dir}/r --restart", "-: standard input needs --rejects, and takes neither"),
         ("{dir}/todos.csv --rate 0", "--rate: must be a number above 0"),
         ("", "the following arguments are required: file"),
     ],

@@ -44,14 +44,14 @@ def send(topic: KafkaSettings, *values: bytes) -> None:
 
 def test_create_topics_makes_six_partitions_and_can_be_repeated(topic: KafkaSettings) -> None:
     assert run("create_topics") == f"created topic {topic.topic} with 6 partitions\n"
-    assert run("create_topics") == f"topic {topic.topic} is there, with 6 partitions\n"
+    assert run("create_topics") == f"topic {topic.topic} exists with 6 partitions\n"
     assert PartitionLedger.objects.filter(topic=topic.topic).count() == 6
 
 
 def test_create_topics_adds_partitions_and_takes_none_away(topic: KafkaSettings) -> None:
     run("create_topics", partitions=2)
-    assert run("create_topics", partitions=4) == f"topic {topic.topic} had 2 partitions, has 4 now\n"
-    assert run("create_topics", partitions=3) == f"topic {topic.topic} is there, with 4 partitions\n"
+    assert run("create_topics", partitions=4) == f"topic {topic.topic} had 2 partitions and has 4 now\n"
+    assert run("create_topics", partitions=3) == f"topic {topic.topic} exists with 4 partitions\n"
 
 
 def test_create_schedules_makes_the_default_where_it_is_missing() -> None:
@@ -73,7 +73,7 @@ def test_create_schedules_never_touches_an_operators_edits() -> None:
     PeriodicTask.objects.update(interval=slower, kwargs='{"max_records": 7}', enabled=False)
     edited = PeriodicTask.objects.values().get()
 
-    expected = f"schedule '{POLL_SCHEDULE}' is there, left as it is\nschedule '{TRIM_SCHEDULE}' created\n"
+    expected = f"schedule '{POLL_SCHEDULE}' exists, not changed\nschedule '{TRIM_SCHEDULE}' created\n"
     assert run("create_schedules") == expected
     assert PeriodicTask.objects.values().get(name=POLL_SCHEDULE) == edited
     assert PeriodicTask.objects.count() == 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.integration.todos.ledger.test_chain import assert_whole, chain
+from tests.support.chains import assert_whole, chain
 from tests.support.threads import in_thread
 from tests.support.topic import Topic
 from tests.support.waiting import eventually
@@ -53,7 +53,7 @@ def test_what_is_read_again_changes_nothing(topic: Topic) -> None:
     out = rewind(offset=3)
     again = topic.poll()
 
-    assert "goes back from 10 to 3: 7 offsets are read again" in out
+    assert "moves back from 10 to 3: 7 offsets are read again" in out
     assert (again.stored, again.duplicates, again.dead_letters) == (0, 6, 1)
     assert (list(Todo.objects.values()), list(DeadLetter.objects.values())) == (todos, letters)
 
@@ -73,7 +73,7 @@ def test_a_rewind_begins_a_new_chain_and_keeps_the_old_one(topic: Topic) -> None
 def test_a_todo_that_was_deleted_comes_back(topic: Topic) -> None:
     Todo.objects.filter(source_offset=7).delete()
 
-    assert "those that were deleted since come back" in rewind(to_beginning=True, dry_run=True)
+    assert "todos that were deleted since are stored again" in rewind(to_beginning=True, dry_run=True)
     rewind(to_beginning=True)
     assert topic.poll().stored == 1
 
@@ -89,14 +89,14 @@ def test_a_todo_that_was_deleted_comes_back(topic: Topic) -> None:
 )
 def test_a_time_is_the_first_record_as_young_as_that(topic: Topic, moment: str, offset: int) -> None:
     assert datetime.fromtimestamp(1_700_000_000, UTC).isoformat() == "2023-11-14T22:13:20+00:00"
-    assert f"goes back from 10 to {offset}" in rewind(timestamp=moment, dry_run=True)
+    assert f"moves back from 10 to {offset}" in rewind(timestamp=moment, dry_run=True)
 
 
 @pytest.mark.parametrize("where", [{"offset": 2}, {"offset": 10}, {"to_beginning": True}])
 def test_a_dry_run_says_what_would_happen_and_does_nothing(topic: Topic, where: dict[str, Any]) -> None:
     before = [list(model.objects.values()) for model in (PartitionLedger, Batch, OffsetLoss)]
 
-    assert rewind(**where, dry_run=True).endswith("Dry run: nothing has happened.\n")
+    assert rewind(**where, dry_run=True).endswith("Dry run: nothing was changed.\n")
     assert [list(model.objects.values()) for model in (PartitionLedger, Batch, OffsetLoss)] == before
 
 
@@ -105,7 +105,7 @@ def test_records_are_skipped_only_on_demand_and_on_record(topic: Topic) -> None:
 
     with pytest.raises(CommandError, match="would skip 3 offsets; --skip records them as lost"):
         rewind(offset=13)
-    assert rewind(offset=13, dry_run=True).endswith("nothing has happened. It needs --skip.\n")
+    assert rewind(offset=13, dry_run=True).endswith("nothing was changed. It needs --skip.\n")
     assert (topic.ledger(), OffsetLoss.objects.count()) == ({0: 10}, 0)
 
     assert "3 offsets are not stored" in rewind(offset=13, skip=True)
@@ -157,7 +157,7 @@ def test_a_running_poll_follows_a_rewind(topic: Topic) -> None:
 
 
 def test_a_ledger_ahead_of_the_log_is_brought_back(make_topic: MakeTopic, settings: Any) -> None:
-    """As after the topic was deleted and made anew under its name."""
+    """As after the topic was deleted and recreated under its name."""
     topic = make_topic()
     settings.KAFKA = topic.kafka
     topic.send_todos(2)
@@ -166,7 +166,7 @@ def test_a_ledger_ahead_of_the_log_is_brought_back(make_topic: MakeTopic, settin
     PartitionLedger.objects.update(next_offset=50)
     assert topic.poll().stored == 0
 
-    assert "Kafka ends at 2, so the topic was made anew" in rewind(to_beginning=True)
+    assert "Kafka ends at 2, so the topic was recreated" in rewind(to_beginning=True)
     assert topic.poll().stored == 2
 
 

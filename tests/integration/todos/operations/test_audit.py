@@ -1,4 +1,4 @@
-"""The audit is green on an honest range, and red as soon as anything was taken away."""
+"""The audit proves a complete range, and fails as soon as anything is missing."""
 
 import io
 import json
