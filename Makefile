@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos containers bench simulate screenshots manage kafka postgres clean
+.PHONY: help install run test test-fast chaos containers bench simulate screenshots manage kafka postgres clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ WHOLE_SUITE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: install ## Run all tests, or some: make test ARGS="tests/unit -k title"
 	@$(BIN)/python -m pytest $(or $(ARGS),$(WHOLE_SUITE))
+
+test-fast: install ## Run what needs no service and no patience
+	@$(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses 2 --hypothesis-profile quick $(ARGS)
 
 chaos: install ## Break everything under load and count: make chaos ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.chaos $(ARGS)
