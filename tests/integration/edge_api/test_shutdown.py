@@ -9,7 +9,7 @@ from tests.support.edge import PROMISE_SECONDS, EdgeProcess, Load, create_topic,
 from tests.support.waiting import Stopwatch
 
 StartEdge = Callable[..., EdgeProcess]
-SETTLE_SECONDS = 0.5  # long enough for a request that was sent to be read by the edge
+SETTLE_SECONDS = 0.5  # of answers to others, in which the edge reads every request that was sent before
 STOP_SECONDS = 15.0  # less than the time-out for the slowest body, because no body is slow here
 
 
@@ -20,7 +20,9 @@ async def terminate_under_load(edge: EdgeProcess, load: Load, before: Callable[[
         await load.until(lambda: load.counts()[202] > 200, 60, "todos are taken")
         before()
         waiting_since = time.monotonic()
-        await asyncio.sleep(SETTLE_SECONDS)
+        settling = Stopwatch()
+        while settling.seconds < SETTLE_SECONDS:
+            await asyncio.to_thread(edge.status, "/healthz")
         watch = Stopwatch()
         edge.terminate()
         await asyncio.to_thread(edge.process.wait, 200)
