@@ -24,13 +24,14 @@ $(INSTALLED): requirements/dev.txt
 run: install ## Start everything on ports 7007 and 7008; Ctrl-C stops it
 	@$(BIN)/python -m devstack run
 
+PYTEST := python -m pytest
 # Much of it waits, so two processes share it, file by file; each has services of its own.
 WHOLE_SUITE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: install ## Run all tests, or some: make test ARGS="tests/unit -k title"
-	@$(BIN)/python -m pytest $(or $(ARGS),$(WHOLE_SUITE))
+	@$(BIN)/$(PYTEST) $(or $(ARGS),$(WHOLE_SUITE))
 
-test-fast: install ## Run what needs no service and no patience
+test-fast: install ## Run the tests that start no service, in under a minute: make test-fast ARGS="-k title"
 	@$(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses 2 --hypothesis-profile quick $(ARGS)
 
 chaos: install ## Break everything under load and count: make chaos ARGS="--seconds 60 --seed 1"
