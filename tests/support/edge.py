@@ -1,4 +1,4 @@
-"""A real edge process, load on it, and what Kafka really holds."""
+"""Run a real edge process, put load on it, and read what Kafka holds."""
 
 import asyncio
 import math
@@ -103,7 +103,7 @@ class EdgeProcess:
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self) -> int:
-        """The exit code; the process is gone whatever it did."""
+        """Stop the process, by force if it does not end within 30 seconds, and return its exit code."""
         if self.process is None:
             return 0
         self.terminate()
