@@ -203,14 +203,14 @@ def test_watch_shows_what_changes_and_clears_itself(topic: Topic) -> None:
 
 def test_watch_goes_on_while_the_database_is_away(topic: Topic) -> None:
     topic.send(event())
-    with Proxy(int(connection.settings_dict["PORT"]), free_port()) as door:
+    with Proxy(int(connection.settings_dict["PORT"]), free_port()) as proxy:
         env = environment()
-        env["DATABASE_URL"] = env["DATABASE_URL"].replace(f":{door.target}/", f":{door.port}/")
+        env["DATABASE_URL"] = env["DATABASE_URL"].replace(f":{proxy.target}/", f":{proxy.port}/")
         with Terminal(WATCH, env) as terminal:
             terminal.wait_for("leased by")
-            door.close()
+            proxy.close()
             terminal.wait_for("Database: unreachable: ")
-            door.open()
+            proxy.open()
             terminal.wait_for("leased by")
             terminal.process.send_signal(signal.SIGINT)
             assert terminal.wait() == 0
