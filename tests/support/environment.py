@@ -11,8 +11,10 @@ from devstack.ports import free_port
 
 POSTGRES_PORT, VALKEY_PORT, KAFKA_PORT = free_port(), free_port(), free_port()
 
-# What a developer's shell holds must not leak in.
-for name in [name for name in os.environ if name.startswith(("DJANGO_", "KAFKA_", "EDGE_", "OTEL_"))]:
+# What a developer's shell holds must not leak in. Coverage is measured in the processes that run tests, and not in the
+# programs that they start, which it would slow down.
+foreign = ("DJANGO_", "KAFKA_", "EDGE_", "OTEL_", *(["COVERAGE_"] if "PYTEST_XDIST_WORKER" in os.environ else []))
+for name in [name for name in os.environ if name.startswith(foreign)]:
     del os.environ[name]
 os.environ.update(
     DJANGO_SETTINGS_MODULE="todoproject.settings",
