@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos containers bench simulate screenshots manage kafka postgres clean
+.PHONY: help install run test test-fast chaos containers bench simulate screenshots manage kafka postgres clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,11 +24,15 @@ $(INSTALLED): requirements/dev.txt
 run: install ## Start everything on ports 7007 and 7008; Ctrl-C stops it
 	@$(BIN)/python -m devstack run
 
+PYTEST := python -m pytest
 # Much of it waits, so two processes share it, file by file; each has services of its own.
 WHOLE_SUITE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: install ## Run all tests, or some: make test ARGS="tests/unit -k title"
-	@$(BIN)/python -m pytest $(or $(ARGS),$(WHOLE_SUITE))
+	@$(BIN)/$(PYTEST) $(or $(ARGS),$(WHOLE_SUITE))
+
+test-fast: install ## Run the tests that start no service, in under a minute: make test-fast ARGS="-k title"
+	@$(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses 2 --hypothesis-profile quick $(ARGS)
 
 chaos: install ## Break everything under load and count: make chaos ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.chaos $(ARGS)

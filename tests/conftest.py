@@ -21,9 +21,11 @@ from devstack import Kafka, Postgres, Valkey
 from tests.support.environment import KAFKA_PORT, POSTGRES_PORT, VALKEY_PORT  # before what imports models
 from tests.support.stack import MakeStack, Services, Stack, create_database, django_on, running
 
-# The same examples in every run. To look further: make test ARGS="--hypothesis-profile thorough".
+# The same examples in every run, few of them in `make test-fast`.
+# To look further: make test ARGS="--hypothesis-profile thorough".
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # slow is the machine, not the test
 settings.register_profile("repeatable", _PATIENT, max_examples=200, derandomize=True)
+settings.register_profile("quick", settings.get_profile("repeatable"), max_examples=20)
 settings.register_profile("thorough", _PATIENT, max_examples=5_000)
 settings.load_profile("repeatable")
 

@@ -32,7 +32,7 @@ def browser(stack: Stack) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def session(browser: Browser, stack: Stack) -> Iterator[str]:
-    """The cookie of somebody who has signed in."""
+    """The cookie of a session that is signed in."""
     with browser.new_context(base_url=stack.web_url) as context:
         page = context.new_page()
         sign_in(page)

@@ -29,8 +29,6 @@ from tests.support.waiting import eventually
 
 WORKERS, BEATS = ("worker one", "worker two"), ("beat one", "beat two")
 PARTITIONS = 6
-# Small, so that a backlog is many transactions.
-MAX_RECORDS = 100
 TABLESPACE_BYTES = 1 << 30
 
 
@@ -106,7 +104,7 @@ def running_world(
             stack.rows(f"CREATE TABLESPACE chaos LOCATION '{disk}'")
             stack.rows("ALTER TABLE todos_todo SET TABLESPACE chaos")
         stack.rows(RECORD_MOVES)
-        stack.schedule(every_seconds=5, max_records=MAX_RECORDS)
+        stack.schedule(every_seconds=5)  # the batches are as large as production's, and so read ahead
         _start_programs(stack, env | {"CHAOS_POINTS": str(points)})
         journal = Journal()
         supervisor = ending.enter_context(Supervisor(stack.processes))

@@ -7,5 +7,5 @@ from tests.support.stack import MakeStack, Services, Stack
 
 @pytest.fixture(scope="module")
 def stack(make_stack: MakeStack, shared_services: Services, template: str) -> Stack:
-    """All of it, open to everybody."""
+    """All programs; requests need no token."""
     return make_stack(shared_services, template=template).start()

@@ -36,7 +36,7 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
         ("request_id, fingerprint, owner)\n        ON", "request_id, fingerprint, owner, label)\n        ON"),
     ],
 }
-# First the column, which takes a moment's lock; then its index, which takes its time and holds up nobody.
+# First the column, which takes a moment's lock; then its index, which takes its time and blocks no query.
 MIGRATIONS = {
     "9000_label": """
 from django.db import migrations, models

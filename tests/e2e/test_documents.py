@@ -73,7 +73,7 @@ class Known:
         }
 
     def begin(self) -> None:
-        """Another walk, of somebody else."""
+        """Another walk, of another user."""
         self.sent: Counter[str] = Counter()  # acknowledged records, by the todo's id
         self.places: set[tuple[str, ...]] = set()  # of those records
         self.id_of_key: dict[str, str] = {}
@@ -83,7 +83,7 @@ class Known:
         self.turns = itertools.count()
 
     def prepare(self, case: Case[Any]) -> None:
-        """Nobody waits for a receipt that never comes, and most editors know an ETag."""
+        """Do not wait for receipts that never come; let most edits send an ETag."""
         if case.path == RECEIPT and place_of(case) not in self.places and _is_wait(case.query.get("wait")):
             case.query["wait"] = "0"
         if case.path == TODO and case.method != "GET":
@@ -152,7 +152,7 @@ def test_walks_along_the_links_of_both_documents(stack: Stack) -> None:
 
     class Walk(document.as_state_machine()):  # type: ignore[misc]
         def setup(self) -> None:
-            """Somebody else each time, so that equal steps of two walks get equal answers."""
+            """A new user for each walk, so that equal steps of two walks get equal answers."""
             self.headers = bearer(stack.token(stack.user(f"walker {next(numbers)}")))
             known.begin()
             httpx.post(f"{stack.edge_url}/new/batch/", json=[{"title": "first"}] * 3, headers=self.headers)
@@ -172,7 +172,7 @@ def test_walks_along_the_links_of_both_documents(stack: Stack) -> None:
                 stack.wait_until_drained(seconds=20)
 
         def validate_response(self, response: Response, case: Case[Any], **options: Any) -> None:
-            is_back = known.sent[str(case.path_parameters.get("id"))] > 1  # a replay makes anew what was deleted
+            is_back = known.sent[str(case.path_parameters.get("id"))] > 1  # a replay creates again what was deleted
             case.validate_response(
                 response,
                 excluded_checks=[*unfit_checks(case, response.status_code), *([use_after_free] if is_back else [])],

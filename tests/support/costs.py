@@ -1,4 +1,4 @@
-"""Costs that are easy to reckon with, as `make bench-scaling` would write them."""
+"""Costs in round numbers, in the form in which `make bench-scaling` writes them."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What schemathesis cannot know of the two OpenAPI documents."""
+"""Tell schemathesis what the two OpenAPI documents cannot say."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from schemathesis.checks import CheckFunction, negative_data_rejection, positive
 from tests.support.todos import START
 from todos.selectors import PageCursor
 
-# No schema can tell which ETags are stale, how many bytes a body has, nor who guesses passwords.
+# No schema says which ETags are stale, how many bytes a body has, or that wrong passwords are counted.
 NOT_IN_SCHEMA: dict[int, list[CheckFunction]] = {
     412: [positive_data_acceptance],
     413: [positive_data_acceptance, negative_data_rejection],
@@ -32,7 +32,7 @@ schemathesis.openapi.format("cursor", cursors.map(PageCursor.encode))
 
 @schemathesis.serializer("application/x-ndjson")
 def as_lines(_ctx: schemathesis.SerializationContext, value: Any) -> bytes:
-    """What stands in the document is an array, or an example as it is sent."""
+    """Write the array of the document as lines; an example is sent as it is."""
     if isinstance(value, str):
         return value.encode()
     return "\n".join(json.dumps(item) for item in (value if isinstance(value, list) else [value])).encode()

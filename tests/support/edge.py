@@ -1,6 +1,7 @@
-"""A real edge process, load on it, and what Kafka really holds."""
+"""Run a real edge process, put load on it, and read what Kafka holds."""
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -102,7 +103,7 @@ class EdgeProcess:
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self) -> int:
-        """The exit code; the process is gone whatever it did."""
+        """Stop the process, by force if it does not end within 30 seconds, and return its exit code."""
         if self.process is None:
             return 0
         self.terminate()
@@ -118,11 +119,22 @@ StartEdge = Callable[..., EdgeProcess]
 
 @dataclass
 class Answer:
-    status: int | None  # None: the connection broke before an answer came
-    begin: float  # of time.monotonic()
-    seconds: float  # of a Stopwatch
+    """`begin` and `sent` are of time.monotonic(), `seconds` are a Stopwatch's.
+
+    Without a status the connection broke before an answer came.
+    """
+
+    begin: float
+    sent: float = math.inf
+    seconds: float = 0.0
+    status: int | None = None
     headers: httpx.Headers = field(default_factory=httpx.Headers)
     body: dict[str, Any] = field(default_factory=dict)
+
+    async def note(self, event: str, _info: dict[str, Any]) -> None:
+        """As httpcore's trace extension calls it: note when the last byte of the request was sent."""
+        if event == "http11.send_request_body.complete":
+            self.sent = time.monotonic()
 
 
 @dataclass
@@ -165,17 +177,18 @@ class Load:
 
     async def _post_on(self, client: httpx.AsyncClient, path: str, content: object) -> None:
         while not self._stop.is_set():
-            begin, watch = time.monotonic(), Stopwatch()
+            answer, watch = Answer(time.monotonic()), Stopwatch()
             try:
-                response = await client.post(path, json=content)
+                response = await client.post(path, json=content, extensions={"trace": answer.note})
             except httpx.TimeoutException:
                 raise
             except httpx.TransportError:
-                self.answers.append(Answer(None, begin, watch.seconds))
+                self.answers.append(answer)
                 await asyncio.sleep(0.05)
                 continue
-            seconds = watch.seconds
-            self.answers.append(Answer(response.status_code, begin, seconds, response.headers, response.json()))
+            answer.seconds = watch.seconds
+            answer.status, answer.headers, answer.body = response.status_code, response.headers, response.json()
+            self.answers.append(answer)
             await asyncio.sleep(0.01)
 
     async def _watch_health(self, client: httpx.AsyncClient) -> None:

@@ -1,4 +1,4 @@
-"""A door to a service on this machine that a test can shut, and open again."""
+"""A TCP proxy that a test can close and open again."""
 
 import contextlib
 import socket
@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self
 
 
-class Door:
-    """Forwards `port` to `target`. Shut, it refuses, and what goes through it is cut."""
+class Proxy:
+    """Forwards `port` to `target`. While it is closed it refuses connections; closing it cuts those that are open."""
 
     def __init__(self, target: int, port: int) -> None:
         self.target, self.port = target, port
@@ -22,13 +22,13 @@ class Door:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.shut()
+        self.close()
 
     def open(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
-    def shut(self) -> None:
+    def close(self) -> None:
         if self._listener:
             self._listener.shutdown(socket.SHUT_RDWR)  # close() alone does not wake the thread
             self._listener.close()

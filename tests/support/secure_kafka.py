@@ -1,4 +1,4 @@
-"""A broker that also listens with SASL over TLS, and who may use it."""
+"""A broker that also listens with SASL over TLS, and its one user."""
 
 from pathlib import Path
 

@@ -178,7 +178,7 @@ class Stack:
             "EDGE_PORT": str(self.edge_port),
             "EDGE_PUBLIC_API_URL": self.web_url,
             "PYTHONUNBUFFERED": "1",
-            **({"DJANGO_API_AUTH": "token"} if self._auth == "token" else {}),  # open is for who runs this, with debug
+            **({"DJANGO_API_AUTH": "token"} if self._auth == "token" else {}),  # open is the tests' default, with debug
         }
 
     # --- Logs

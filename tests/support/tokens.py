@@ -1,4 +1,4 @@
-"""Keys and tokens of every kind, also of those that nobody must accept."""
+"""Make keys and tokens of every kind, also those that must be refused."""
 
 import hmac
 import json
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge_api.contract.tokens import Key, as_jwk
 
-PASSWORD = "correct horse battery"  # of whoever has one in a test
+PASSWORD = "correct horse battery"  # of each user who has one in a test
 
 
 class Signer:
@@ -31,7 +31,7 @@ class Signer:
         return jwt.encode(claims(owner, **changes), self.private, "EdDSA", headers={"kid": self.kid})
 
     def confused(self, owner: str = "7") -> list[str]:
-        """HS256, keyed with what everybody may know of the key."""
+        """Tokens signed by HS256 with the public key, which everyone knows, as the secret."""
         public = self.private.public_key()
         pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         x = as_jwk(self.kid, Key(public))["x"].encode()

@@ -1,4 +1,4 @@
-"""A throwaway topic of real Kafka, its producer, and polls of it."""
+"""A throwaway topic of real Kafka: send to it, poll it, and read its ledger."""
 
 import json
 import uuid

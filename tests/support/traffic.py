@@ -1,4 +1,4 @@
-"""What goes into the pipeline, and the count of what came out."""
+"""Send todos into the pipeline, and count what came out."""
 
 import itertools
 import json
@@ -60,7 +60,7 @@ def _event(todo_id: str) -> bytes:
 
 
 def assert_exact(stack: Stack, sent: Sent) -> None:
-    """Each record of the topic stands once as a todo, as a dead letter, or as a duplicate of a todo."""
+    """Assert that each record of the topic is a todo, a dead letter or the duplicate of a todo, and is so once."""
     ends = stack.end_offsets()
     assert ends == stack.ledger()
     assert sum(ends.values()) == len(sent.ids) + sent.duplicates + len(sent.poison)

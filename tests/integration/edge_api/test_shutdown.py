@@ -9,7 +9,6 @@ from tests.support.edge import PROMISE_SECONDS, EdgeProcess, Load, create_topic,
 from tests.support.waiting import Stopwatch
 
 StartEdge = Callable[..., EdgeProcess]
-SETTLE_SECONDS = 0.5  # long enough for a request that was sent to be read by the edge
 STOP_SECONDS = 15.0  # less than the time-out for the slowest body, because no body is slow here
 
 
@@ -19,13 +18,15 @@ async def terminate_under_load(edge: EdgeProcess, load: Load, before: Callable[[
     async with load.running(batch_clients=4):
         await load.until(lambda: load.counts()[202] > 200, 60, "todos are taken")
         before()
-        waiting_since = time.monotonic()
-        await asyncio.sleep(SETTLE_SECONDS)
+        noted = time.monotonic()
+        await asyncio.to_thread(edge.status, "/healthz")  # by its answer the edge has read all that was sent before
         watch = Stopwatch()
         edge.terminate()
         await asyncio.to_thread(edge.process.wait, 200)
         seconds = watch.seconds
-    assert all(answer.status is not None for answer in load.answers if answer.begin < waiting_since)
+    read = [answer.status for answer in load.answers if answer.sent < noted]
+    assert read
+    assert None not in read
     return seconds
 
 

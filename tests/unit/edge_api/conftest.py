@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import httpx
 import pytest
@@ -57,7 +57,7 @@ def post(app: FastAPI, run: Run) -> Callable[..., httpx.Response]:
     """One POST to a freshly started edge. A body that passes validation gets 503: there is no Kafka."""
 
     def send(
-        content: httpx._types.RequestContent, headers: dict[str, str] = JSON, path: str = "/new/"
+        content: bytes | AsyncIterator[bytes], headers: dict[str, str] = JSON, path: str = "/new/"
     ) -> httpx.Response:
         responses = []
 

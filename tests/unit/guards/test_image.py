@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 DOCKERFILE = (ROOT / "docker" / "django.Dockerfile").read_text()
 ALLOWED = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
@@ -27,6 +29,7 @@ def copy_to(image: Path) -> None:
                     shutil.copy(file, place)
 
 
+@pytest.mark.slow
 def test_capacity_finds_its_costs_there(tmp_path: Path) -> None:
     copy_to(tmp_path)
     command = [sys.executable, "manage.py", "capacity", "--todos-per-second", "5000"]

@@ -31,6 +31,7 @@ def test_the_edge_imports_it_when_it_is_on() -> None:
     assert "True\n" == run(EDGE + LOADED, EDGE_TRACING="true").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "missing", "name"),
     [

@@ -1,10 +1,15 @@
 """A wrong environment stops the start, in one line that names the variable and keeps its value to itself."""
 
 import os
+import runpy
 import subprocess
 import sys
+from unittest.mock import patch
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from devstack.environment import ROOT
 
 GOOD = {
     "DJANGO_SECRET_KEY": 5 * "s3cret-value",
@@ -13,15 +18,25 @@ GOOD = {
 }
 
 
-def check(**changes: str | None) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+def read_settings(**changes: str | None) -> None:
+    """Run the settings as a new process would, with this environment."""
     env = {name: value for name, value in (GOOD | changes).items() if value is not None}
+    with patch.dict(os.environ, env, clear=True):
+        runpy.run_path(str(ROOT / "todoproject" / "settings.py"))
+
+
+def test_a_right_environment_is_read() -> None:
+    read_settings()
+
+
+def test_a_wrong_environment_stops_a_process_with_one_line() -> None:
+    env = {"PATH": os.environ["PATH"]} | GOOD | {"DJANGO_LOG_LEVEL": "LOUD"}
     command = [sys.executable, "manage.py", "check"]
-    return subprocess.run(command, env=inherited | env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
-
-def test_a_right_environment_starts() -> None:
-    assert check().returncode == 0
+    assert done.returncode != 0
+    assert done.stderr.startswith("manage.py: DJANGO_LOG_LEVEL: must be DEBUG, INFO")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -60,9 +75,9 @@ def test_a_right_environment_starts() -> None:
     ],
 )
 def test_a_wrong_variable_is_named_and_its_value_kept(changes: dict[str, str | None], message: str) -> None:
-    done = check(**changes)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        read_settings(**changes)
 
-    assert done.returncode != 0
-    assert done.stderr.startswith(f"manage.py: {message}")
-    assert len(done.stderr.splitlines()) == 1
-    assert "s3cret-value" not in done.stderr
+    assert str(caught.value).startswith(message)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "s3cret-value" not in str(caught.value)

@@ -21,7 +21,7 @@ from devstack import Kafka, Valkey
 from devstack.environment import ROOT
 from devstack.ports import free_port
 from tests.support.manage import NOWHERE, environment, manage, run, start
-from tests.support.proxy import Door
+from tests.support.proxy import Proxy
 from tests.support.terminal import Terminal
 from tests.support.topic import Topic, event
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, PollRun
@@ -203,12 +203,12 @@ def test_watch_shows_what_changes_and_clears_itself(topic: Topic) -> None:
 
 def test_watch_goes_on_while_the_database_is_away(topic: Topic) -> None:
     topic.send(event())
-    with Door(int(connection.settings_dict["PORT"]), free_port()) as door:
+    with Proxy(int(connection.settings_dict["PORT"]), free_port()) as door:
         env = environment()
         env["DATABASE_URL"] = env["DATABASE_URL"].replace(f":{door.target}/", f":{door.port}/")
         with Terminal(WATCH, env) as terminal:
             terminal.wait_for("leased by")
-            door.shut()
+            door.close()
             terminal.wait_for("Database: unreachable: ")
             door.open()
             terminal.wait_for("leased by")

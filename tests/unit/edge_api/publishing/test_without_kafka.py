@@ -106,7 +106,9 @@ def test_batches_being_read_are_bounded(
     run(create_app(settings), scenario)
 
 
-def test_the_loop_answers_while_todos_wait(app: FastAPI, run: Callable[..., None]) -> None:
+def test_the_loop_answers_while_todos_wait(settings: Settings, run: Callable[..., None]) -> None:
+    patient = settings.edge.model_copy(update={"ack_timeout_seconds": 2.0})
+
     async def scenario(client: httpx.AsyncClient) -> None:
         waiting = [asyncio.create_task(client.post("/new/", json={"title": "x"})) for _ in range(100)]
         await asyncio.sleep(0)
@@ -115,7 +117,7 @@ def test_the_loop_answers_while_todos_wait(app: FastAPI, run: Callable[..., None
         for response in await asyncio.gather(*waiting):
             assert_retry_later(response, says="Kafka is not reachable")
 
-    run(app, scenario)
+    run(create_app(Settings(patient, settings.kafka)), scenario)
 
 
 def test_an_outage_does_not_flood_the_log() -> None:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from edge_api.server import protocol as connection
 from edge_api.server.protocol import MAX_HEADER_BYTES, MAX_HEADERS, bounded
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 QUICK = 0.3
 GET = b"GET / HTTP/1.1\r\nHost: edge\r\n"
 Connect = Callable[[], socket.socket]
@@ -53,11 +53,16 @@ def serving(max_connections: int = 100, **options: Any) -> Iterator[Connect]:
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
-    for name in ("HEADERS_SECONDS", "BODY_TIMEOUT_SECONDS"):
-        monkeypatch.setattr(connection, name, QUICK)
+def connect() -> Iterator[Connect]:
     with serving(proxy_headers=False) as connect:
         yield connect
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server waits for nobody; only for tests of what never comes to its end."""
+    for name in ("HEADERS_SECONDS", "BODY_TIMEOUT_SECONDS"):
+        monkeypatch.setattr(connection, name, QUICK)
 
 
 def until_closed(client: socket.socket) -> bytes:
@@ -79,14 +84,24 @@ def talk(connect: Connect, *pieces: bytes) -> bytes:
         return until_closed(client)
 
 
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        pytest.param(b"", [408], id="silence"),
+        pytest.param(GET, [408], id="half a request"),
+        pytest.param(b"\r\n", [408], id="blank lines"),
+        pytest.param(GET + b"\r\n" + GET, [200, 408], id="half a request after a whole one"),
+        pytest.param(b"POST /early HTTP/1.1\r\nContent-Length: 9\r\n\r\n1234", [200], id="half a body, answered"),
+    ],
+)
+def test_what_never_ends_is_ended(connect: Connect, sent: bytes, expected: list[int]) -> None:
+    assert_ended(talk(connect, sent), expected)
+
+
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [
-        pytest.param([], [408], id="silence"),
-        pytest.param([GET], [408], id="half a request"),
-        pytest.param([b"\r\n"], [408], id="blank lines"),
-        pytest.param([GET + b"\r\n" + GET], [200, 408], id="half a request after a whole one"),
-        pytest.param([b"POST /early HTTP/1.1\r\nContent-Length: 9\r\n\r\n1234"], [200], id="half a body, answered"),
         pytest.param([GET + b"X: " + b"x" * MAX_HEADER_BYTES + b"\r\n\r\n"], [431], id="a large header"),
         pytest.param([GET, b"X: ", b"x" * 65_536, b"x" * 65_536], [431], id="a header that never ends"),
         pytest.param([GET + b"X: 1\r\n" * MAX_HEADERS + b"\r\n"], [431], id="many headers"),
@@ -109,13 +124,17 @@ def talk(connect: Connect, *pieces: bytes) -> bytes:
 def test_what_is_wrong_gets_its_answer_and_the_connection_ends(
     connect: Connect, pieces: list[bytes], expected: list[int]
 ) -> None:
-    answers = talk(connect, *pieces)
+    assert_ended(talk(connect, *pieces), expected)
+
+
+def assert_ended(answers: bytes, expected: list[int]) -> None:
     assert expected == statuses(answers)
     if expected[-1] != 200:
         assert b"application/problem+json" in answers
         assert expected[-1] == json.loads(answers.rpartition(b"\r\n\r\n")[2])["status"]
 
 
+@pytest.mark.usefixtures("hurry")
 def test_a_blank_line_after_an_answer_is_half_a_request(connect: Connect) -> None:
     with closing(connect()) as client:
         client.sendall(GET + b"\r\n")
@@ -136,6 +155,7 @@ def test_what_is_within_the_bounds_passes_on_one_connection(connect: Connect) ->
     assert 2 == answers.count(b'"bytes": 500000')
 
 
+@pytest.mark.usefixtures("hurry")
 def test_headers_may_not_drip(connect: Connect) -> None:
     with closing(connect()) as client:
         client.sendall(GET)

@@ -181,6 +181,7 @@ def test_reading_can_go_on_behind_every_line(rows: list[bytes]) -> None:
         assert lines[count:] == read(data, start=line.end)
 
 
+@pytest.mark.slow
 def test_a_line_of_a_gigabyte_is_not_read_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "todos.jsonl"
     with path.open("wb") as file:
