@@ -85,12 +85,12 @@ def default_schedule(stack: Stack) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("default_schedule")
-def test_tuning_foretells_saves_and_acts(open_page: OpenPage, stack: Stack) -> None:
+def test_tuning_predicts_saves_and_acts(open_page: OpenPage, stack: Stack) -> None:
     page = open_page(TUNING.format(schedule_id(stack)))
-    expect(page.locator("#forecast")).to_contain_text("2 polls at a time")
+    expect(page.locator("#forecast")).to_contain_text("2 concurrent polls")
     page.get_by_label("Interval").fill("1")
     page.get_by_label("Time budget").fill("1")
-    expect(page.locator("#forecast")).to_contain_text("1 poll at a time")
+    expect(page.locator("#forecast")).to_contain_text("1 concurrent poll.")
     page.get_by_label("Records per batch").fill("0")
     expect(page.locator("#forecast")).to_contain_text("out of its range")
     page.get_by_label("Records per batch").fill("1234")

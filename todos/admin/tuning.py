@@ -37,7 +37,7 @@ class PollNumbersForm(forms.Form):
         1,
         MAX_INTERVAL_SECONDS,
         "Seconds between the starts of two polls. Time budget divided by interval is the number of concurrent polls."
-        " If shorter, more polls share the partitions, and each occupies a worker process.",
+        " With a shorter interval more polls share the partitions, and each occupies a worker process.",
     )
     timeout_ms = _field("timeout_ms")
     max_records = _field("max_records")
