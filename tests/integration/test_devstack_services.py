@@ -192,10 +192,8 @@ def manage(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def commands_of_banner(run: Run) -> list[str]:
-    """With the installed environment of this very test run in place of one of the copy's own."""
     banner = run.log.read_text().partition("Ready.")[2].replace("\\\n", "")
-    make = f"make --old-file={sys.prefix}/installed VENV={sys.prefix}"
-    return [line.replace("make", make, 1) for line in re.findall(r"^  ((?:make|curl) .*)$", banner, re.MULTILINE)]
+    return re.findall(r"^  ((?:make|curl) .*)$", banner, re.MULTILINE)
 
 
 def shell(run: Run, command: str) -> str:
