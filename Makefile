@@ -3,7 +3,6 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-fast chaos containers bench capacity simulate screenshots manage kafka postgres clean
@@ -11,17 +10,26 @@ INSTALLED := $(VENV)/installed
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## Make .venv with the pinned requirements; does nothing unless they changed
+install: $(VENV)/dev.installed ## Make .venv with all pinned requirements; does nothing unless they changed
 
-$(INSTALLED): requirements/dev.txt
+# What runs the stack needs run.txt only, which dev.txt includes.
+RUNNABLE := $(firstword $(wildcard $(VENV)/dev.installed) $(VENV)/run.installed)
+
+$(VENV)/%.installed: requirements/%.txt $(VENV)/uv.installed
+	@export PATH="$(BIN):$$PATH" UV_SYSTEM_CERTS=true; uv pip install --python $(BIN)/python --require-hashes --requirement $< \
+		|| { echo "uv failed, so pip installs, which takes longer" >&2; python -m ensurepip && python -m pip install --require-hashes --requirement $<; }
+	@touch $@
+
+$(VENV)/uv.installed: requirements/uv.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or later, or name it: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: Python 3.11 or later is needed, name it: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install it whole (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --require-hashes --requirement requirements/dev.txt
+	$(PYTHON) -m venv --without-pip $(VENV)
+	@command -v uv >/dev/null || $(PYTHON) -m pip --python $(BIN)/python install --require-hashes --requirement $< \
+		|| { $(BIN)/python -m ensurepip && $(BIN)/python -m pip install --require-hashes --requirement $<; } || echo "uv cannot be installed" >&2
 	@touch $@
 
-run: install ## Start everything on ports 7007 and 7008; Ctrl-C stops it
+run: $(RUNNABLE) ## Start everything on ports 7007 and 7008; Ctrl-C stops it
 	@$(BIN)/python -m devstack run
 
 PYTEST := python -m pytest
@@ -55,21 +63,21 @@ simulate: install ## Simulate a million todos a second and a host that dies: mak
 screenshots: install ## Make the pictures of docs/screenshots again
 	@$(BIN)/python -m pytest tests/browser/screenshots.py
 
-manage: install ## Use the running stack: make manage ARGS=pipeline_status
+manage: $(RUNNABLE) ## Use the running stack: make manage ARGS=pipeline_status
 	@$(BIN)/python -m devstack exec python manage.py $(ARGS)
 
-kafka: install ## Kafka's own tools: make kafka ARGS="kafka-consumer-groups --describe --group todo"
+kafka: $(RUNNABLE) ## Kafka's own tools: make kafka ARGS="kafka-consumer-groups --describe --group todo"
 	@$(BIN)/python -m devstack tool $(ARGS)
 
-postgres: install ## PostgreSQL's own tools: make postgres ARGS="pg_dump --format custom --file FILE"
+postgres: $(RUNNABLE) ## PostgreSQL's own tools: make postgres ARGS="pg_dump --format custom --file FILE"
 	@$(BIN)/python -m devstack tool $(ARGS)
 
-clean: ## Remove .venv, the stack's data, caches; .env stays
-	rm -rf $(VENV) .devstack staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+clean: ## Remove the virtual environments, the stack's data and caches; .env stays
+	rm -rf $(VENV) .venv-* .devstack staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- lint, requirements and images
-UV_COMPILE := $(abspath $(BIN))/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+UV_COMPILE := $(BIN)/uv --directory requirements pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'
 
 .PHONY: lint fix audit requirements images
@@ -109,10 +117,8 @@ fix: install ## Repair what ruff can repair
 	$(BIN)/ruff format
 
 requirements: install ## Compile requirements/*.in; newer versions too: make requirements ARGS=--upgrade
-	cd requirements && $(UV_COMPILE) $(ARGS) --output-file dev.txt dev.in
-	cd requirements && $(UV_COMPILE) --constraints dev.txt --output-file django.txt django.in
-	cd requirements && $(UV_COMPILE) --constraints dev.txt --output-file edge.txt edge.in
-	cd requirements && $(UV_COMPILE) --constraints dev.txt --output-file tracing.txt tracing.in
+	$(UV_COMPILE) $(ARGS) --output-file dev.txt dev.in
+	for name in run django edge tracing uv; do $(UV_COMPILE) --constraints dev.txt --output-file $$name.txt $$name.in || exit; done
 
 images: ## Build the container images; with traces: make images ARGS="--build-arg TRACING=true"
 	docker build $(ARGS) --file docker/django.Dockerfile --tag todo-django .

@@ -1,16 +1,25 @@
 """Free TCP ports on 127.0.0.1."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
+from pathlib import Path
+from typing import IO
 
 HOST = "127.0.0.1"
 # Below Linux's ephemeral range (32768 up): no outgoing connection can take the port while its service is down.
 LOWEST, HIGHEST = 15_000, 32_000
-_claims: list[socket.socket] = []
+CLAIMS = Path(tempfile.gettempdir()) / f"todo-ports-{os.getuid()}"
+_claims: list[IO[str]] = []
 
 
 def free_port() -> int:
-    """One that no other call gets while this process lives. Raises OSError when a hundred tries found none."""
+    """Draw a port that no other process of this user draws while this one lives.
+
+    Raises OSError when none of a hundred ports is free.
+    """
     for _ in range(100):
         port = random.randint(LOWEST, HIGHEST)  # noqa: S311 - spreads runs apart, guards nothing
         if not is_taken(port) and _claim(port):
@@ -36,11 +45,12 @@ def accepts(port: int) -> bool:
 
 
 def _claim(port: int) -> bool:
-    """By holding UDP's port of the same number: other processes see it, and it ends with this one, however it ends."""
-    claim = socket.socket(type=socket.SOCK_DGRAM)
+    """Lock the port's file in CLAIMS. The lock ends with this process, even if it is killed."""
+    CLAIMS.mkdir(exist_ok=True)
+    claim = (CLAIMS / str(port)).open("w")
     try:
-        claim.bind((HOST, port))
-    except OSError:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         claim.close()
         return False
     _claims.append(claim)

@@ -111,5 +111,7 @@ def _as_plain_user() -> list[str]:
     if not (setpriv := shutil.which("setpriv")):
         raise ServiceError("PostgreSQL cannot run as root: install setpriv (util-linux), or run as another user")
     nobody = pwd.getpwnam("nobody")
+    # initdb looks for its other programs with access(), which ignores the capability unless no_setuid_fixup is set.
+    capability = ["--securebits=+no_setuid_fixup", "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
     identity = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
-    return [setpriv, *identity, "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--"]
+    return [setpriv, *identity, *capability, "--"]

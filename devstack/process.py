@@ -30,6 +30,7 @@ class Process:
         log: Path | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        stdin: int = subprocess.DEVNULL,
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         """`log` None leaves the output on the terminal; `env` is added to this process' environment."""
@@ -38,6 +39,7 @@ class Process:
         self.log = log
         self.env = dict(env or {})
         self.cwd = cwd
+        self.stdin = stdin
         self.stop_signal = stop_signal
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +54,7 @@ class Process:
         try:
             self._popen = subprocess.Popen(  # noqa: S603 - the command is ours
                 self.command,
-                stdin=subprocess.DEVNULL,
+                stdin=self.stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 env=os.environ | self.env,
@@ -76,6 +78,11 @@ class Process:
                 self.kill()
                 raise ServiceError(f"{self.name} was not ready after {seconds:.0f} s{self.last_words()}")
             time.sleep(POLL_SECONDS)
+
+    def end_input(self) -> None:
+        """Close the pipe that the program was started with as its `stdin`."""
+        if self._popen is not None and self._popen.stdin is not None:
+            self._popen.stdin.close()
 
     def wait(self, seconds: float | None = None) -> int | None:
         """The exit code, or None when the program still runs after `seconds`."""

@@ -1,6 +1,7 @@
 """`make run`: the services that are not configured elsewhere, the set-up, then the programs of the Procfile."""
 
 import os
+import subprocess
 import sys
 import urllib.request
 
@@ -54,9 +55,12 @@ def run() -> None:
         interrupts = Interrupts()
         interrupts.install()
         try:
-            env |= _start_services(env, started, interrupts)
+            services = _own_services(env)
+            _start_services([service for service in services if not isinstance(service, Kafka)], started, interrupts)
+            setup = _start_setup(env, started, interrupts)
+            _start_services([service for service in services if isinstance(service, Kafka)], started, interrupts)
             environment.publish(env)
-            password = _set_up(env, started, interrupts)
+            password = _finish_setup(setup, env)
             programs = _start_programs(env, started, interrupts)
             _say(_banner(env, password))
             _say_what_is_open(env)
@@ -70,34 +74,43 @@ def run() -> None:
             environment.unpublish()
 
 
-def _start_services(env: dict[str, str], started: list[Service | Process], interrupts: Interrupts) -> dict[str, str]:
-    """Start what has no address yet, all at once, and return the addresses."""
+def _own_services(env: dict[str, str]) -> list[Service]:
+    """Return the services that have no address in `env`, and add their addresses to it."""
     postgres, valkey, kafka = Postgres(STATE / "postgres"), Valkey(STATE / "valkey"), Kafka(STATE / "kafka")
-    services = {
+    services: dict[str, tuple[Service, str]] = {
         "DATABASE_URL": (postgres, postgres.url),
         "REDIS_URL": (valkey, valkey.url),
         "KAFKA_BOOTSTRAP_SERVERS": (kafka, kafka.bootstrap_servers),
     }
-    missing = {name: service for name, service in services.items() if name not in env}
-    for service, _ in missing.values():
+    own = {name: service for name, service in services.items() if name not in env}
+    env |= {name: address for name, (_, address) in own.items()}
+    return [service for service, _ in own.values()]
+
+
+def _start_services(services: list[Service], started: list[Service | Process], interrupts: Interrupts) -> None:
+    for service in services:
         _say(f"Starting {service.process.name} ...")
         started.append(service)
         with interrupts.held():
             service.launch()
-    for service, _ in missing.values():
+    for service in services:
         service.wait_ready()
-    return {name: address for name, (_, address) in missing.items()}
 
 
-def _set_up(env: dict[str, str], started: list[Service | Process], interrupts: Interrupts) -> str:
-    """Returns what there is to say about the admin's password."""
+def _start_setup(env: dict[str, str], started: list[Service | Process], interrupts: Interrupts) -> Process:
+    """Create what needs no Kafka, while Kafka's jars are downloaded."""
     _say("Creating schema, topic, schedules and admin user ...")
-    setup = Process(
-        "The set-up", [sys.executable, "-m", "devstack.setup_django"], env=env, cwd=ROOT, log=STATE / "setup.log"
-    )
+    command, log = [sys.executable, "-m", "devstack.setup_django"], STATE / "setup.log"
+    setup = Process("The set-up", command, env=env, cwd=ROOT, log=log, stdin=subprocess.PIPE)
     started.append(setup)
     with interrupts.held():
         setup.start()
+    return setup
+
+
+def _finish_setup(setup: Process, env: dict[str, str]) -> str:
+    """Let the set-up create the topic, now that Kafka is ready. Return what to tell about the admin's password."""
+    setup.end_input()
     code = setup.wait(SETUP_SECONDS)
     if code == PASSWORD_IS_ANOTHER:
         return 'password: the one set before; set a new one with make manage ARGS="changepassword admin"'

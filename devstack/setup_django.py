@@ -15,7 +15,7 @@ def main() -> None:
     django.setup()
     from django.contrib.auth import get_user_model  # needs the set-up
 
-    for command in (["migrate"], ["signing_keys", "make"], ["create_topics"], ["create_schedules"]):
+    for command in (["migrate"], ["signing_keys", "make"], ["create_schedules"]):
         call_command(*command)
     users = get_user_model().objects
     password = os.environ.get("DJANGO_SUPERUSER_PASSWORD", "")
@@ -23,8 +23,10 @@ def main() -> None:
     if admin is None:
         if not password:
             sys.exit("DJANGO_SUPERUSER_PASSWORD: required to create the user admin")
-        users.create_superuser("admin", password=password)
-    elif not admin.check_password(password):
+        admin = users.create_superuser("admin", password=password)
+    sys.stdin.read()  # it ends when Kafka is ready
+    call_command("create_topics")
+    if not admin.check_password(password):
         sys.exit(PASSWORD_IS_ANOTHER)
 
 

@@ -13,7 +13,8 @@ FORBIDDEN = {
     "edge": {"django", "djangorestframework", "celery", "psycopg2-binary", "psycopg"},
     "django": {"fastapi", "starlette", "uvicorn", "psycopg"},
     "tracing": {"django", "celery", "fastapi", "starlette", "psycopg", "grpcio"},  # it goes on top of either image
-    "dev": {"psycopg"},  # Django would prefer it to psycopg2
+    "run": {"psycopg"},  # Django would prefer it to psycopg2
+    "dev": {"psycopg"},
 }
 PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?: ; .+?)? \\\n(?P<detail>(?:[ ]+.*\n)*)", re.MULTILINE)
 
@@ -38,7 +39,7 @@ def problems(folder: Path) -> list[str]:
         *(
             f"{stem}.txt: {name} must stay out"
             for stem in wishes
-            for name in sorted(FORBIDDEN[stem] & pins[stem].keys())
+            for name in sorted(FORBIDDEN.get(stem, set()) & pins[stem].keys())
         ),
         *_disagreeing(pins.values()),
     ]

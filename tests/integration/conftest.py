@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -105,12 +106,13 @@ def run(project: Path) -> Iterator[Run]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A clone of the project that shares only the downloaded jars."""
-    clone = tmp_path / "clone"
-    unwanted = shutil.ignore_patterns(".git", ".venv", ".env", ".devstack", "tests", "node_modules", "__pycache__")
+    """A clone of the project that shares the downloaded jars and the packages of this test run."""
+    clone = tmp_path / "a clone"  # `make run` has to work in a path with spaces
+    unwanted = shutil.ignore_patterns(".git", ".venv*", ".env", ".devstack", "tests", "node_modules", "__pycache__")
     shutil.copytree(ROOT, clone, ignore=unwanted)
     downloads = ROOT / ".devstack" / "jars"
     downloads.mkdir(parents=True, exist_ok=True)
     (clone / ".devstack").mkdir()
     (clone / ".devstack" / "jars").symlink_to(downloads)
+    (clone / ".venv").symlink_to(sys.prefix)
     return clone

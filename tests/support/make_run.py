@@ -33,7 +33,7 @@ class Run:
         self.project = project
         self.web = free_port()
         self.edge = free_port()
-        names = ("DJANGO_", "KAFKA_", "EDGE_", "DATABASE_URL", "REDIS_URL")
+        names = ("DJANGO_", "KAFKA_", "EDGE_", "DATABASE_URL", "REDIS_URL", "MAKE")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(names)}
         self.env = inherited | {"EDGE_PORT": str(self.edge), "WEB_PORT": str(self.web)}
         self.log = project / "run.log"
