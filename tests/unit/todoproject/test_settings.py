@@ -22,7 +22,8 @@ GOOD = {
 def read_settings(**changes: str | None) -> None:
     """Run the settings as a new process would, with this environment."""
     env = {name: value for name, value in (GOOD | changes).items() if value is not None}
-    with patch.dict(os.environ, env, clear=True):
+    with patch.dict(os.environ, env, clear=True), patch.dict(sys.modules):
+        sys.modules.pop("todoproject.environment", None)  # it takes the environment as it is when imported
         runpy.run_path(str(ROOT / "todoproject" / "settings.py"))
 
 
