@@ -17,10 +17,11 @@ from edge_api.http.routes import add_routes
 from edge_api.http.schemas import ProblemDetails, Status
 from edge_api.limits.rate_limit import RateLimits
 from edge_api.observability.metrics import Metrics
-from edge_api.problems import MEDIA_TYPE, RetryLater, install_handlers
+from edge_api.problems import RetryLater, install_handlers
 from edge_api.publishing.batcher import Publisher
 from edge_api.settings import Settings, load_settings
 from edge_api.shared.env import ConfigError
+from edge_api.shared.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from edge_api.limits.shared import SharedLimits

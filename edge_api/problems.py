@@ -9,15 +9,9 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from edge_api.contract import FieldError
+from edge_api.shared.problems import MEDIA_TYPE, problem_body
 
-MEDIA_TYPE = "application/problem+json"
-# A hostile body can hold thousands of unknown fields; the first ones are enough to mend it.
-MAX_ERRORS = 20
 RETRY_AFTER_SECONDS = 2
-
-
-def shown(errors: Sequence[FieldError]) -> list[dict[str, str]]:
-    return [error._asdict() for error in errors[:MAX_ERRORS]]
 
 
 class Problem(Exception):
@@ -34,17 +28,10 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.errors, self.headers = status, detail, errors, headers
-        self.extension = extension  # members beside those of every problem
+        self.extension = dict(extension)  # members beside those of every problem
 
     def response(self) -> Response:
-        body = {
-            "type": "about:blank",
-            "title": self.status.phrase,
-            "status": self.status.value,
-            "detail": self.detail,
-            "errors": shown(self.errors),
-            **self.extension,
-        }
+        body = problem_body(self.status, self.detail, self.errors) | self.extension
         return Response(json.dumps(body), self.status, self.headers, MEDIA_TYPE)
 
 

@@ -15,7 +15,8 @@ from edge_api.contract import (
 )
 from edge_api.http.body import NDJSON
 from edge_api.http.schemas import NewTodo
-from edge_api.problems import MAX_ERRORS, Problem
+from edge_api.problems import Problem
+from edge_api.shared.problems import MAX_ERRORS
 
 # What is judged before other requests get their turn.
 SLICE = 200

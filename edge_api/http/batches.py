@@ -21,11 +21,12 @@ from edge_api.http.schemas import NewTodo
 from edge_api.http.todos import now
 from edge_api.limits.rate_limit import RateLimits
 from edge_api.observability.metrics import Metrics
-from edge_api.problems import Problem, RetryLater, shown
+from edge_api.problems import Problem, RetryLater
 from edge_api.publishing.batcher import Publisher, Record
 from edge_api.publishing.in_flight import Unavailable
 from edge_api.publishing.producer import Position
 from edge_api.settings import Settings
+from edge_api.shared.problems import shown_errors
 
 # The bodies of this many batches are in memory at once; what waits for Kafka is bounded by the publisher.
 MAX_AT_ONCE = 64
@@ -130,4 +131,4 @@ def _results(
 
 
 def _rejection(rejected: Rejected) -> dict[str, Any]:
-    return {"status": rejected.status, "errors": shown(rejected.errors)}
+    return {"status": rejected.status, "errors": shown_errors(rejected.errors)}

@@ -16,9 +16,9 @@ from edge_api.http.schemas import Accepted, BatchResult, NewTodo, ProblemDetails
 from edge_api.http.todos import new_todo
 from edge_api.limits.rate_limit import RateLimits
 from edge_api.observability.metrics import Metrics
-from edge_api.problems import MEDIA_TYPE
 from edge_api.publishing.batcher import Publisher
 from edge_api.settings import Settings
+from edge_api.shared.problems import MEDIA_TYPE
 
 Responses = dict[int | str, dict[str, Any]]
 # Only for the documentation: edge_api.auth.authentication verifies.
