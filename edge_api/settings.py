@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS
-from edge_api.shared.env import ConfigError, is_loopback, read_env
+from edge_api.shared.addresses import is_loopback
+from edge_api.shared.env import ConfigError, read_env
 from edge_api.shared.kafka_settings import KafkaSettings
 from edge_api.shared.urls import check_redis_url, is_origin
 

@@ -2,28 +2,27 @@
 
 from contextlib import suppress
 from http import HTTPStatus
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
+from edge_api.shared.addresses import client_network
 from todos.api.problems import problem
 
 
 def client_address(request: HttpRequest) -> str | None:
     """Behind a proxy the last address of X-Forwarded-For: what it saw. Those before are the client's own words.
 
-    Of IPv6 the first of the /64: whoever has one address there has all of them.
+    Of IPv6 the first address of the /64: a client that has one address there usually has them all.
     """
     forwarded = request.headers.get("X-Forwarded-For", "") if settings.BEHIND_PROXY else ""
     for text in (forwarded.rpartition(",")[2].strip(), request.META.get("REMOTE_ADDR", "")):
         with suppress(ValueError):
-            address = ip_address(text)
-            if address.version == 4:
-                return str(address)
-            return str(address.ipv4_mapped or ip_network((address, 64), strict=False).network_address)
+            client = client_network(text)
+            return str(client.network_address if isinstance(client, IPv6Network) else client)
     return None
 
 
