@@ -9,7 +9,7 @@ from edge_api.shared.hints import ADVICE_FILTERS, ADVICE_LOGGERS
 REPEAT_AFTER_SECONDS = 30.0
 
 
-class OncePerWhile(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets each message template pass once per REPEAT_AFTER_SECONDS, so that an outage does not flood the log."""
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ def configure_logging(level: str, format_name: str) -> None:
                     "timestamp": "time",
                 },
             },
-            "filters": {"once_per_while": {"()": OncePerWhile}, **ADVICE_FILTERS},
+            "filters": {"repeats": {"()": RepeatFilter}, **ADVICE_FILTERS},
             "handlers": {
                 "all": {"class": "logging.StreamHandler", "formatter": format_name},
-                "thinned": {"class": "logging.StreamHandler", "formatter": format_name, "filters": ["once_per_while"]},
+                "thinned": {"class": "logging.StreamHandler", "formatter": format_name, "filters": ["repeats"]},
             },
             "root": {"level": level, "handlers": ["all"]},
             "loggers": {
