@@ -1,4 +1,7 @@
-"""Typed settings from environment variables, with the variable's name in every error."""
+"""Typed settings from environment variables, with the variable's name in every error.
+
+Not pydantic-settings: its models read os.environ whenever they are constructed, and cannot read another mapping.
+"""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -10,7 +13,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class ConfigError(ValueError):
-    """One or more environment variables are missing or wrong; one line each, never with a value."""
+    """Environment variables are missing or invalid: one line for each, which never contains its value."""
 
 
 def read_env(model: type[Model], prefix: str, environ: Mapping[str, str]) -> Model:
