@@ -22,7 +22,7 @@ from edge_api.contract import (
     record_key,
     validate,
 )
-from edge_api.contract.urls import receipt_url, todo_url
+from edge_api.contract.urls import todo_urls
 from edge_api.http.body import JSON, NDJSON, read_body
 from edge_api.http.dispatch import Endpoint, JsonResponse
 from edge_api.http.headers import (
@@ -199,9 +199,9 @@ def _results(
             yield json.dumps({"status": HTTPStatus.SERVICE_UNAVAILABLE, "detail": str(outcome)})
         else:
             todo_id, (partition, offset) = key.decode(), outcome
+            url, receipt = todo_urls(api_url, todo_id, partition, offset)
             yield (
-                f'{{"status":202,"id":"{todo_id}","url":"{todo_url(api_url, todo_id)}",'
-                f'"receipt":"{receipt_url(api_url, todo_id, partition, offset)}","created_at":"{created_at}",'
+                f'{{"status":202,"id":"{todo_id}","url":"{url}","receipt":"{receipt}","created_at":"{created_at}",'
                 f'"partition":{partition},"offset":{offset}}}'
             )
 

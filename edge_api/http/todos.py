@@ -16,7 +16,7 @@ from edge_api.contract import (
     parse_json,
     record_key,
 )
-from edge_api.contract.urls import receipt_url, todo_url
+from edge_api.contract.urls import todo_urls
 from edge_api.http.body import JSON, read_body
 from edge_api.http.dispatch import Endpoint, JsonResponse
 from edge_api.http.headers import (
@@ -59,10 +59,10 @@ def new_todo(settings: Settings, auth: Auth, publisher: Publisher, limits: RateL
             metrics.unconfirmed += 1
             raise RetryLater(str(exc)) from exc
         metrics.accepted += 1
-        receipt = receipt_url(api_url, todo_id, partition, offset)
+        url, receipt = todo_urls(api_url, todo_id, partition, offset)
         # Formatted, not serialized, at a tenth of the cost: none of the values needs escaping.
         content = (
-            f'{{"id":"{todo_id}","url":"{todo_url(api_url, todo_id)}","receipt":"{receipt}",'
+            f'{{"id":"{todo_id}","url":"{url}","receipt":"{receipt}",'
             f'"created_at":"{created_at}","topic":"{topic}","partition":{partition},"offset":{offset}}}'
         )
         headers_sent = (b"location", receipt.encode()), (REQUEST_ID_HEADER, request_id or key)
