@@ -107,6 +107,15 @@ def test_every_address_has_a_bucket(address: object) -> None:
     assert ip_address(address_key(str(address)).partition("/")[0])
 
 
+def test_batches_that_were_let_in_at_once_are_no_way_around_the_limit(clock: Clock) -> None:
+    limits = RateLimits(EdgeSettings(auth="open", rate_limit_per_owner=1, rate_limit_burst_seconds=10), Metrics())
+    for _ in range(2):
+        limits.check_owner("ann")
+    limits.check_batch({"client": None}, "ann", 1000)
+    with pytest.raises(Problem, match="try again in 991 s"):  # 1,001 were charged, of which 10 may come at once
+        limits.check_batch({"client": None}, "ann", 1000)
+
+
 def test_what_is_off_limits_nobody() -> None:
     limits = RateLimits(EdgeSettings(auth="open"), Metrics())
     assert [] == limits.active
