@@ -3,21 +3,21 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Response
-from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST
+from fastapi import FastAPI
+from pydantic import SecretStr
 
 from edge_api.auth.authentication import Auth
-from edge_api.http.dispatch import FastPath
-from edge_api.http.docs import install_docs
-from edge_api.http.routes import add_routes
-from edge_api.http.schemas import ProblemDetails, Status
+from edge_api.http.batches import new_batch
+from edge_api.http.dispatch import PostDispatcher
+from edge_api.http.health import add_health
+from edge_api.http.openapi import add_docs_page, document_batch, document_todo
+from edge_api.http.todos import new_todo
 from edge_api.limits.rate_limit import RateLimits
 from edge_api.observability.metrics import Metrics
-from edge_api.problems import MEDIA_TYPE, RetryLater, install_handlers
+from edge_api.problems import add_problem_handlers
 from edge_api.publishing.batcher import Publisher
 from edge_api.settings import Settings, load_settings
 from edge_api.shared.env import ConfigError
@@ -30,82 +30,64 @@ log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Reads the environment unless `settings` are given; a wrong variable ends the process with its name."""
+    """Build the edge from `settings`, or else from the environment; an invalid variable ends the process."""
     try:
         settings = settings or load_settings()
     except ConfigError as exc:
         raise SystemExit(str(exc)) from None
-    metrics, tracing = Metrics(), _tracing(settings)
-    auth, publisher, limits = Auth(settings.edge), Publisher(settings, metrics), RateLimits(settings.edge, metrics)
+    metrics = Metrics()
+    tracing = _create_tracing(settings)
+    auth = Auth(settings.edge)
+    limits = RateLimits(settings.edge, metrics)
+    publisher = Publisher(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         log.info("Starting with %r %r", settings.edge, settings.kafka)  # secrets are masked by their type
         if settings.edge.auth == "open":
-            log.warning("EDGE_AUTH is open: whoever reaches this machine may add todos, without signing in")
-        shared = _shared(limits, settings, metrics)
-        await auth.start()
-        await publisher.start()
-        yield
-        await publisher.stop()
-        await auth.stop()
-        if shared:
-            await shared.stop()
-        if tracing:
-            await asyncio.to_thread(tracing.stop)
+            log.warning("EDGE_AUTH is open: every client that reaches this machine may add todos without a token")
+        async with AsyncExitStack() as stack:
+            if tracing:
+                stack.push_async_callback(asyncio.to_thread, tracing.stop)
+            if settings.edge.redis_url and limits.active:
+                stack.push_async_callback(_share_limits(settings.edge.redis_url, limits, metrics).stop)
+            await auth.start()
+            stack.push_async_callback(auth.stop)
+            await publisher.start()
+            stack.push_async_callback(publisher.stop)
+            yield
 
-    app = FastPath(
+    app = PostDispatcher(
         metrics,
         tracing,
         title="Todo edge",
         version="1",
-        description="Takes todos in; a 202 means that Kafka has the todo on every in-sync replica.",
+        description="Accepts todos. A 202 response means that every in-sync replica of Kafka has the todo.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would name the Host that the client made up
+        redirect_slashes=False,  # a redirect would contain the client-supplied Host header
     )
     if settings.edge.cors_origins:
         app.allow_origins(settings.edge.cors_origins.split(","))
-    install_handlers(app)
-    install_docs(app)
-    add_routes(app, settings, auth, publisher, metrics, limits)
-    _add_health(app, auth, publisher, metrics)
+    add_problem_handlers(app)
+    parts = settings, auth, publisher, limits, metrics
+    app.add_post("/new/", new_todo(*parts), **document_todo(settings.edge))
+    app.add_post("/new/batch/", new_batch(*parts), **document_batch(settings.edge))
+    add_health(app, auth, publisher, metrics)
+    add_docs_page(app)
     return app
 
 
-def _tracing(settings: Settings) -> "Tracing | None":
+def _create_tracing(settings: Settings) -> "Tracing | None":
     if not settings.edge.tracing:
         return None
-    from edge_api.observability.tracing import Tracing
+    from edge_api.observability.tracing import Tracing  # OpenTelemetry is optional
 
     return Tracing()
 
 
-def _shared(limits: RateLimits, settings: Settings, metrics: Metrics) -> "SharedLimits | None":
-    if settings.edge.redis_url is None or not limits.switched_on:
-        return None
-    from edge_api.limits.shared import SharedLimits
+def _share_limits(redis_url: SecretStr, limits: RateLimits, metrics: Metrics) -> "SharedLimits":
+    from edge_api.limits.shared import SharedLimits, connect  # the client for Redis is slow to import
 
-    return SharedLimits(settings.edge.redis_url.get_secret_value(), limits.switched_on, metrics)
-
-
-def _add_health(app: FastAPI, auth: Auth, publisher: Publisher, metrics: Metrics) -> None:
-    @app.get("/healthz", tags=["health"])
-    async def healthz() -> Status:
-        """The process is alive."""
-        return Status(status="ok")
-
-    unready = {"description": "No todo can be taken at the moment.", "content": {MEDIA_TYPE: {}}}
-
-    @app.get("/readyz", tags=["health"], responses={503: {"model": ProblemDetails, **unready}})
-    async def readyz() -> Status:
-        """Todos can be taken: Kafka acknowledged the latest ones, and tokens can be verified."""
-        if problem := publisher.problem or auth.problem:
-            raise RetryLater(f"Not ready: {problem}.")
-        return Status(status="ready")
-
-    @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
-    async def metrics_() -> Response:
-        """For Prometheus; edge_api/observability/metrics.py lists them."""
-        return Response(metrics.expose(), media_type=CONTENT_TYPE_LATEST)
+    return SharedLimits(connect(redis_url.get_secret_value()), limits.active, metrics)

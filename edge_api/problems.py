@@ -1,4 +1,4 @@
-"""Every error of the edge in one form: application/problem+json (RFC 9457) with the fields at fault."""
+"""Every error response of the edge, as an exception: application/problem+json with the fields at fault."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,13 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from edge_api.contract import FieldError
+from edge_api.shared.problems import MEDIA_TYPE, problem_body
 
-MEDIA_TYPE = "application/problem+json"
-# A hostile body can hold thousands of unknown fields; the first ones are enough to mend it.
-MAX_ERRORS = 20
 RETRY_AFTER_SECONDS = 2
 
 
-def shown(errors: Sequence[FieldError]) -> list[dict[str, str]]:
-    return [error._asdict() for error in errors[:MAX_ERRORS]]
-
-
 class Problem(Exception):
-    """An answer other than success; raised anywhere below a route."""
+    """An error response, raised anywhere below a route; `extension` holds members besides the standard ones."""
 
     def __init__(
         self,
@@ -34,42 +28,37 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.errors, self.headers = status, detail, errors, headers
-        self.extension = extension  # members beside those of every problem
+        self.extension = extension
 
     def response(self) -> Response:
-        body = {
-            "type": "about:blank",
-            "title": self.status.phrase,
-            "status": self.status.value,
-            "detail": self.detail,
-            "errors": shown(self.errors),
-            **self.extension,
-        }
+        body = {**problem_body(self.status, self.detail, self.errors), **self.extension}
         return Response(json.dumps(body), self.status, self.headers, MEDIA_TYPE)
 
 
-def unexpected() -> Problem:
-    """The server logs the exception with its trace; the client learns nothing about the inside."""
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The edge failed in an unexpected way.")
-
-
 class RetryLater(Problem):
-    """503 with the time after which a retry is worth its while."""
+    """A 503 response that names the seconds after which the client can try again."""
 
     def __init__(self, detail: str) -> None:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
-def install_handlers(app: FastAPI) -> None:
+def unexpected() -> Problem:
+    """Return the problem for an unforeseen exception: the log has its traceback, the client learns no internals."""
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The edge failed in an unexpected way.")
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make FastAPI answer every exception with a problem."""
+
     @app.exception_handler(Problem)
-    async def own(_request: Request, exc: Problem) -> Response:
+    async def handle_problem(_request: Request, exc: Problem) -> Response:
         return exc.response()
 
     @app.exception_handler(HTTPException)
-    async def of_the_framework(_request: Request, exc: HTTPException) -> Response:
+    async def handle_http_exception(_request: Request, exc: HTTPException) -> Response:
         return Problem(HTTPStatus(exc.status_code), str(exc.detail), headers=exc.headers).response()
 
     @app.exception_handler(Exception)
-    async def of_the_inside(_request: Request, _exc: Exception) -> Response:
+    async def handle_exception(_request: Request, _exc: Exception) -> Response:
         return unexpected().response()

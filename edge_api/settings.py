@@ -1,4 +1,4 @@
-"""The edge's configuration: the only place on this side that reads the environment."""
+"""The edge's settings: the only place on this side that reads the environment."""
 
 import os
 from collections.abc import Mapping
@@ -21,18 +21,19 @@ from pydantic import (
 )
 
 from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS
-from edge_api.shared.env import ConfigError, is_loopback, read_env
+from edge_api.shared.addresses import is_loopback
+from edge_api.shared.env import ConfigError, read_env
 from edge_api.shared.kafka_settings import KafkaSettings
 from edge_api.shared.urls import check_redis_url, is_origin
 
-# Every answer is promised within 5 s; the rest is room for parsing, a busy machine and the watchdog's tick.
+# Every response is promised within 5 s; the rest is for parsing, a busy machine and the supervisor's interval.
 LONGEST_WAIT_SECONDS = 4.5
 
 _HTTP_URL = TypeAdapter(HttpUrl)
 
 
 def _public_url(value: str) -> HttpUrl:
-    """What is told or logged: no place for a secret."""
+    """Validate a URL that is shown to clients or logged, and so must not contain a secret."""
     url = _HTTP_URL.validate_python(value)
     if url.username is not None or url.password is not None:
         raise ValueError("must not contain a user or a password")
@@ -43,14 +44,14 @@ def _base_url(value: str) -> str:
     url = _public_url(value)
     if url.query is not None or url.fragment is not None:
         raise ValueError("must not contain a query or a fragment")
-    return str(url).rstrip("/")  # in ASCII, and safe in JSON and in a header
+    return str(url).rstrip("/")  # ASCII, and needs no escaping in JSON or in a header
 
 
 def _jwks(value: str) -> str:
     if "://" in value:
         _public_url(value)
     elif not Path(value).is_file():
-        raise ValueError("no such file, and no URL")
+        raise ValueError("must be a URL or an existing file")
     return value
 
 
@@ -61,14 +62,14 @@ def _origins(value: str) -> str:
 
 
 def _tracing(value: bool) -> bool:
-    """FastAPI brings a part of OpenTelemetry, but not the part that sends."""
+    """Refuse tracing without the exporter: FastAPI depends on only a part of OpenTelemetry."""
     if value and find_spec("opentelemetry.sdk") is None:
         raise ValueError("needs OpenTelemetry; install requirements/tracing.txt")
     return value
 
 
 def _networks(value: str) -> str:
-    """As uvicorn takes them. Its `*` is refused: then everybody could name any address as their own."""
+    """Validate networks in uvicorn's format, but refuse its `*`, by which any client could choose its address."""
     for network in value.split(","):
         ip_network(network.strip())
     return value
@@ -83,17 +84,17 @@ def _redis_url(value: SecretStr) -> SecretStr:
 
 
 def _check_redis_options(url: str) -> None:
-    from redis.asyncio import ConnectionPool  # only here, because few need it
+    from redis.asyncio import ConnectionPool  # slow to import, and optional
 
     try:
         pool = ConnectionPool.from_url(url)
-        pool.connection_class(**pool.connection_kwargs)  # which connects to nothing yet
-    except Exception:  # noqa: BLE001 - whatever it is, it might show a password
-        raise ValueError("has an option after the ? that is wrong or unknown") from None
+        pool.connection_class(**pool.connection_kwargs)  # does not connect yet
+    except Exception:  # noqa: BLE001 - any error may show a password
+        raise ValueError("has an invalid or unknown option after the ?") from None
 
 
 class EdgeSettings(BaseModel):
-    """Fields are the EDGE_* variables: `port` is EDGE_PORT, and so on."""
+    """The EDGE_* variables: the field `port` is EDGE_PORT, and so on."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -103,10 +104,10 @@ class EdgeSettings(BaseModel):
     auth: Literal["token", "open"] = "token"
     jwks: Annotated[str, AfterValidator(_jwks)] | None = None
     ack_timeout_seconds: float = Field(3.0, ge=0.1, le=LONGEST_WAIT_SECONDS)
-    # The largest batch has to fit in, with what the edge adds to each todo.
+    # At least the largest batch, with what the edge adds to each todo.
     max_in_flight_records: int = Field(20_000, ge=MAX_BATCH_TODOS)
     max_in_flight_bytes: int = Field(64 * 1024 * 1024, ge=2 * MAX_BATCH_BYTES)
-    # Todos a second; 0 is no limit.
+    # Todos a second; 0 means no limit.
     rate_limit_per_owner: float = Field(0, ge=0, le=1_000_000)
     rate_limit_per_address: float = Field(0, ge=0, le=1_000_000)
     rate_limit_burst_seconds: float = Field(10, ge=1, le=3600)
@@ -119,7 +120,7 @@ class EdgeSettings(BaseModel):
     tracing: Annotated[bool, AfterValidator(_tracing)] = False
 
     @model_validator(mode="after")
-    def _is_not_open_by_mistake(self) -> Self:
+    def _check_auth(self) -> Self:
         if self.auth == "open" and not is_loopback(self.host):
             raise ValueError("EDGE_AUTH: must be token, unless EDGE_HOST is a loopback address")
         if self.auth == "token" and self.jwks is None:
@@ -133,16 +134,16 @@ class Settings(NamedTuple):
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Raises ConfigError, which names every wrong variable of both groups."""
-    problems = []
+    """Read both groups of variables. Raises ConfigError, which names every invalid variable of both."""
+    errors = []
     try:
         edge = read_env(EdgeSettings, "EDGE_", environ)
     except ConfigError as exc:
-        problems.append(str(exc))
+        errors.append(str(exc))
     try:
         kafka = read_env(KafkaSettings, "KAFKA_", environ)
     except ConfigError as exc:
-        problems.append(str(exc))
-    if problems:
-        raise ConfigError("\n".join(problems))
+        errors.append(str(exc))
+    if errors:
+        raise ConfigError("\n".join(errors))
     return Settings(edge, kafka)

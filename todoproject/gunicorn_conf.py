@@ -5,7 +5,7 @@ from typing import Any
 
 from django.conf import settings
 
-from edge_api.shared.env import is_loopback
+from edge_api.shared.addresses import is_loopback
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "todoproject.settings")
 

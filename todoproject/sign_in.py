@@ -2,13 +2,14 @@
 
 from contextlib import suppress
 from http import HTTPStatus
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
+from edge_api.shared.addresses import client_network
 from todos.api.problems import problem
 
 
@@ -20,10 +21,8 @@ def client_address(request: HttpRequest) -> str | None:
     forwarded = request.headers.get("X-Forwarded-For", "") if settings.BEHIND_PROXY else ""
     for text in (forwarded.rpartition(",")[2].strip(), request.META.get("REMOTE_ADDR", "")):
         with suppress(ValueError):
-            address = ip_address(text)
-            if address.version == 4:
-                return str(address)
-            return str(address.ipv4_mapped or ip_network((address, 64), strict=False).network_address)
+            client = client_network(text)
+            return str(client.network_address if isinstance(client, IPv6Network) else client)
     return None
 
 

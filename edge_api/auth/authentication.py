@@ -1,4 +1,4 @@
-"""Who sends a todo: the subject of the request's token, verified offline."""
+"""The owner of a request's todos: the subject of its token, verified offline."""
 
 import time
 from collections import OrderedDict
@@ -6,29 +6,30 @@ from http import HTTPStatus
 
 from starlette.types import Scope
 
-from edge_api.auth.jwks import Keys
+from edge_api.auth.jwks import KeySet
 from edge_api.contract.tokens import WRITE, InvalidToken, Token, kid_of, verify
 from edge_api.problems import Problem, RetryLater
 from edge_api.settings import EdgeSettings
 
-# To verify one takes 100 µs, as long as five requests do; a client sends the same token for minutes.
-MAX_REMEMBERED = 10_000
-NOBODY = ""
+# Verifying a token costs as much as two requests; a client sends the same token for minutes.
+MAX_CACHED_TOKENS = 10_000
+NO_OWNER = ""
 REALM = 'Bearer realm="todo"'
 INVALID_TOKEN = f'{REALM}, error="invalid_token"'
 
 
 class Auth:
-    """`problem` says why no token can be verified, where one is needed, or is None."""
+    """Authenticate requests by their bearer tokens; with EDGE_AUTH=open a request may have none."""
 
     def __init__(self, settings: EdgeSettings) -> None:
         self._is_open = settings.auth == "open"
-        self._remembered: OrderedDict[bytes, Token] = OrderedDict()
-        self._keys = Keys(settings.jwks, self._remembered.clear) if settings.jwks else None
+        self._cache: OrderedDict[bytes, Token] = OrderedDict()
+        self._keys = KeySet(settings.jwks, on_change=self._cache.clear) if settings.jwks else None
 
     @property
-    def problem(self) -> str | None:
-        return None if self._is_open or self._keys is None else self._keys.problem
+    def unavailable_reason(self) -> str | None:
+        """Why no token can be verified although the edge needs one, or None."""
+        return None if self._is_open or self._keys is None else self._keys.unavailable_reason
 
     async def start(self) -> None:
         if self._keys:
@@ -39,31 +40,33 @@ class Auth:
             await self._keys.stop()
 
     async def owner_of(self, scope: Scope) -> str:
-        """NOBODY where the edge is open and the request has no token. Raises Problem: 401, 403, or 503 while nobody can
-        tell whether the token is good."""
+        """Return the owner; NO_OWNER if the edge is open and the request has no token.
+
+        Raises Problem: 401, 403, or 503 while the key of the token cannot be looked up.
+        """
         encoded = _bearer_token(scope)
         if encoded is None:
             if self._is_open:
-                return NOBODY
-            raise _refused("The request needs a token.", REALM)
-        token = self._remembered.get(encoded)
+                return NO_OWNER
+            raise _unauthorized("The request needs a token.", REALM)
+        token = self._cache.get(encoded)
         if token is None or token.until <= time.time():
-            token = await self._verified(encoded)
+            token = await self._verify_and_cache(encoded)
         else:
-            self._remembered.move_to_end(encoded)
+            self._cache.move_to_end(encoded)
         if WRITE not in token.scopes:
             challenge = f'{REALM}, error="insufficient_scope", scope="{WRITE}"'
-            raise _refused(f"The token lacks the scope {WRITE}.", challenge, HTTPStatus.FORBIDDEN)
+            raise _unauthorized(f"The token lacks the scope {WRITE}.", challenge, HTTPStatus.FORBIDDEN)
         return token.owner
 
-    async def _verified(self, encoded: bytes) -> Token:
+    async def _verify_and_cache(self, encoded: bytes) -> Token:
         try:
             token = await self._verify(encoded.decode("latin-1"))
         except InvalidToken as exc:
-            raise _refused(f"The token {exc}.", INVALID_TOKEN) from None
-        self._remembered[encoded] = token
-        if len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+            raise _unauthorized(f"The token {exc}.", INVALID_TOKEN) from None
+        self._cache[encoded] = token
+        if len(self._cache) > MAX_CACHED_TOKENS:
+            self._cache.popitem(last=False)
         return token
 
     async def _verify(self, text: str) -> Token:
@@ -75,16 +78,16 @@ class Auth:
 
 
 def _bearer_token(scope: Scope) -> bytes | None:
-    """None where the request has no credentials."""
+    """Return the token, or None if the request has no credentials. Raises Problem 401 for any other scheme."""
     found = None
     for name, value in scope["headers"]:
         if name == b"authorization":
             scheme, _, token = value.partition(b" ")
             if found is not None or scheme.lower() != b"bearer":
-                raise _refused("The token must be a bearer token, and sent once.", INVALID_TOKEN)
+                raise _unauthorized("The token must be a bearer token, and sent once.", INVALID_TOKEN)
             found = bytes(token.strip())
     return found
 
 
-def _refused(detail: str, challenge: str, status: HTTPStatus = HTTPStatus.UNAUTHORIZED) -> Problem:
+def _unauthorized(detail: str, challenge: str, status: HTTPStatus = HTTPStatus.UNAUTHORIZED) -> Problem:
     return Problem(status, detail, headers={"WWW-Authenticate": challenge})

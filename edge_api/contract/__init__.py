@@ -1,7 +1,7 @@
-"""The published event, on which edge and consumer agree: schema, parsing, ids, headers, tokens, receipt URLs.
+"""The contract between edge and consumer: the published event, ids, headers, tokens, and URLs of the API.
 
-Imports pydantic and the standard library only, so that either side can be replaced without the other. What makes a
-token valid is in `tokens`, which imports PyJWT too.
+It imports pydantic and the standard library only, so that either side can be replaced without the other. The exception
+is `tokens`, which imports PyJWT too.
 """
 
 from edge_api.contract.events import (

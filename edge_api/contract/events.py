@@ -1,9 +1,9 @@
 """The event `TodoCreated`, version 1: the value of every record in the topic, as JSON in UTF-8.
 
-Readers ignore fields that they do not know, so an optional field keeps the version if losing it does no harm. A field
-that is to be kept, though it is optional, needs the next version, as any other change does. A reader takes every
-version up to its own, and leaves a newer one in the log for a newer reader: it neither stores a part of it nor calls it
-invalid. For that, every version keeps the fields of `Envelope`. Golden examples: examples/todo-created/.
+Readers ignore fields that they do not know. A new optional field needs no new version, unless losing it does harm; any
+other change needs one. A reader accepts every version up to its own. It leaves a newer one in the log for a newer
+reader, and neither stores a part of it nor calls it invalid. For that, every version keeps the fields of `Envelope`.
+Golden examples: examples/todo-created/.
 """
 
 import json
@@ -14,25 +14,25 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import from_json, to_json
 
-VERSION = 1  # the newest that is read here, and the one that is written
+VERSION = 1  # the newest version that is read, and the one that is written
 TITLE_MAX = 255
 DESCRIPTION_MAX = 10_000
 OWNER_MAX = 255
-MAX_BODY_BYTES = 65_536  # of a request: 10,000 characters fit, each written as \u and four digits
-MAX_BATCH_TODOS, MAX_BATCH_BYTES = 1_000, 1_048_576  # of a request with many todos
+MAX_BODY_BYTES = 65_536  # of a request: room for 10,000 characters, each escaped as \u and four digits
+MAX_BATCH_TODOS, MAX_BATCH_BYTES = 1_000, 1_048_576  # of a request to add many todos
 # Wide enough for any honest clock, narrow enough that no time zone can push a value out of range.
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class FieldError(NamedTuple):
-    """`field` is a dotted path, or "body" when the whole payload is unreadable."""
+    """What is wrong with a field: a dotted path, or "body" when the whole payload is unreadable."""
 
     field: str
     message: str
 
 
 class InvalidPayload(ValueError):
-    """The bytes are not a valid payload; `errors` names each field at fault."""
+    """The payload is not valid; `errors` names each field at fault."""
 
     def __init__(self, errors: list[FieldError]) -> None:
         self.errors = errors
@@ -40,7 +40,7 @@ class InvalidPayload(ValueError):
 
 
 class UnreadablePayload(InvalidPayload):
-    """The bytes are not JSON in UTF-8 at all."""
+    """The payload is not JSON in UTF-8."""
 
     def __init__(self, message: str) -> None:
         super().__init__([FieldError("body", message)])
@@ -58,9 +58,9 @@ def _not_nil(value: UUID) -> UUID:
     return value
 
 
-_Storable = AfterValidator(_no_nul)  # PostgreSQL's text holds no U+0000
+_Storable = AfterValidator(_no_nul)  # PostgreSQL cannot store U+0000 in a text
 _NO_NUL_SCHEMA = {"pattern": r"^[^\u0000]*$"}
-_WHITE_SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # what trimming takes away
+_WHITE_SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # what strip_whitespace removes
 _NOT_BLANK_SCHEMA = {"pattern": rf"^[^\u0000]*[^\u0000{_WHITE_SPACE}][^\u0000]*$"}
 
 Title = Annotated[
@@ -84,7 +84,7 @@ CreatedAt = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 
 
 class TodoFields(BaseModel):
-    """What a person says of a new todo."""
+    """The fields that a client sends of a new todo."""
 
     model_config = ConfigDict(strict=True)
 
@@ -93,7 +93,10 @@ class TodoFields(BaseModel):
 
 
 class TodoCreated(TodoFields):
-    """A todo was accepted. The edge sets every field, `owner` of who signed in; others may send only a title."""
+    """A todo was accepted.
+
+    The edge sets every field; `owner` is the subject of the client's token. Other producers may send only a title.
+    """
 
     type: Literal["TodoCreated"] = "TodoCreated"
     version: Literal[1] = 1
@@ -106,7 +109,7 @@ class TodoCreated(TodoFields):
 
 
 class Envelope(BaseModel):
-    """What the edge writes in every version: by it an old reader tells a newer event from a foreign producer's slip."""
+    """The fields of every version, by which an old reader tells a newer event from a foreign producer's mistake."""
 
     model_config = ConfigDict(strict=True)
 
@@ -117,9 +120,9 @@ class Envelope(BaseModel):
 
 
 def encode_created(todo: TodoFields, todo_id: str, created_at: str, owner: str = "") -> bytes:
-    """The bytes of TodoCreated(...).to_json() for a todo that has been validated, at a tenth of the cost.
+    """Return TodoCreated(...).to_json() of a todo that has been validated, at a tenth of the cost.
 
-    `created_at` is in ISO 8601 and UTC; an empty owner is none.
+    `created_at` is in ISO 8601 and UTC. An empty `owner` means that the todo has none.
     """
     event = b'%b,"type":"TodoCreated","version":1,"id":"%b"%b,"created_at":"%b"}'
     whose = b',"owner":%b' % to_json(owner) if owner else b""
@@ -130,7 +133,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def newer_version(payload: bytes) -> int | None:
-    """The version of an event that a newer release wrote; None for everything else."""
+    """Return the version of an event that a newer release wrote, or None for everything else."""
     try:
         version = parse_json(Envelope, payload).version
     except InvalidPayload:
@@ -139,18 +142,18 @@ def newer_version(payload: bytes) -> int | None:
 
 
 def parse_json(model: type[Model], payload: bytes) -> Model:
-    """Read JSON bytes as `model`. Raises InvalidPayload or its subclass and nothing else, whatever the bytes are."""
+    """Read JSON bytes as `model`. Raises InvalidPayload or its subclass, and nothing else, for any bytes."""
     try:
         event: Model = model.__pydantic_validator__.validate_json(payload)  # model_validate_json, a quarter faster
     except ValidationError as exc:
-        # The fast parser stops at a lone surrogate without naming its field; the standard library's reads on.
+        # The fast parser stops at a lone surrogate without naming its field; the standard library's parser does not.
         unreadable = exc.errors(include_url=False)[0]["type"] == "json_invalid"
         raise (_reread(model, payload) if unreadable else InvalidPayload(_field_errors(exc))) from None
     return event
 
 
 def validate(model: type[Model], value: object) -> Model:
-    """As `parse_json`, for JSON that has been read already."""
+    """Validate `value`, which load_json has read. Raises InvalidPayload."""
     try:
         return model.model_validate(value)
     except ValidationError as exc:
@@ -158,7 +161,7 @@ def validate(model: type[Model], value: object) -> Model:
 
 
 def load_json(payload: bytes) -> Any:
-    """Raises UnreadablePayload and nothing else; lone surrogates are left for `validate` to name their field."""
+    """Read JSON bytes, but leave lone surrogates for `validate`, which names their field. Raises UnreadablePayload."""
     try:
         return from_json(payload)
     except ValueError:
@@ -197,10 +200,10 @@ def _field_errors(exc: ValidationError) -> list[FieldError]:
 
 
 def record_key(todo_id: UUID | str) -> bytes:
-    """The record's key: the todo's id."""
+    """Return the key of a todo's record: its id."""
     return str(todo_id).encode()
 
 
 def id_from_position(topic: str, partition: int, offset: int) -> UUID:
-    """The id of a todo whose producer sent none: the same record read again gets the same id."""
+    """Return the id of a todo whose producer sent none; the same record always gets the same id."""
     return uuid5(NAMESPACE_URL, f"kafka:{topic}/{partition}/{offset}")

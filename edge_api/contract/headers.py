@@ -1,6 +1,6 @@
 """Names and grammar of the headers that clients, the edge and the consumer exchange.
 
-HTTP header names are as clients see them; names of Kafka record headers are lower case.
+HTTP header names are spelled as in documents; names of Kafka record headers are lower case.
 """
 
 import re

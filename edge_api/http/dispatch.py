@@ -1,19 +1,17 @@
-"""FastAPI with a short cut: the busy routes are answered before its middleware and router.
+"""FastAPI that calls the endpoints of POSTs itself, by their exact path, ahead of its own middleware and router.
 
-Those cost several times what the routes themselves do. Everything else, and these routes' documentation, is FastAPI's.
+Those cost several times what the endpoints do. They serve all other requests, and document these endpoints too.
 """
 
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uuid_utils import uuid7
 
 from edge_api.contract.headers import IDEMPOTENCY_KEY, X_REQUEST_ID
-from edge_api.http.request_id import HTTP_HEADER, asked_id
+from edge_api.http.headers import REQUEST_ID_HEADER, client_request_id, new_id
 from edge_api.observability.metrics import Metrics
 from edge_api.problems import Problem, unexpected
 
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
 Endpoint = Callable[[Scope, Receive], Awaitable[Response]]
 
 
-class Answer(Response):
-    """A response whose headers are bytes already."""
+class JsonResponse(Response):
+    """A response whose body and headers are encoded already."""
 
     def __init__(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
         self.status_code, self.body, self.background = status, body, None
@@ -35,27 +33,33 @@ class Answer(Response):
         ]
 
 
-class FastPath(FastAPI):
-    def __init__(self, metrics: Metrics, tracing: "Tracing | None" = None, **options: Any) -> None:
+class PostDispatcher(FastAPI):
+    """Count, trace and answer each POST to an endpoint of `add_post`; leave every other request to FastAPI."""
+
+    def __init__(self, metrics: Metrics, tracing: "Tracing | None", **options: Any) -> None:
         super().__init__(**options)
         self._metrics, self._tracing = metrics, tracing
-        self._entry: ASGIApp = self._serve
-        self._busy: dict[str, tuple[str, Endpoint]] = {}
+        self._entry: ASGIApp = self._dispatch
+        self._endpoints: dict[str, tuple[str, Endpoint]] = {}  # by exact path, with the route's name in metrics
 
     def add_post(self, path: str, endpoint: Endpoint, **documentation: Any) -> None:
-        """POST to exactly this path; the router serves it too, under a root path, say."""
+        """Serve POST to `path`, which ends in a slash, and to the same path without it.
+
+        `documentation` is passed to FastAPI's add_api_route. FastAPI's router serves the endpoint below a root path.
+        """
 
         async def create(request: Request) -> Response:
             return await endpoint(request.scope, request.receive)
 
-        description = inspect.getdoc(endpoint)
-        self.add_api_route(path, create, methods=["POST"], description=description, **documentation)
-        self._busy[path] = path.rstrip("/") + "/", endpoint
+        bare_path = path.rstrip("/")
+        self.add_api_route(path, create, methods=["POST"], **documentation)
+        self.add_api_route(bare_path, create, methods=["POST"], include_in_schema=False)
+        self._endpoints[path] = self._endpoints[bare_path] = path, endpoint
 
     def allow_origins(self, origins: list[str]) -> None:
-        """CORS around everything, the busy routes too; without it they pay for one more call."""
+        """Let pages of these origins use every path; without any, requests do not pay for CORS."""
         self._entry = CORSMiddleware(
-            self._serve,
+            self._dispatch,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", IDEMPOTENCY_KEY, X_REQUEST_ID],
@@ -65,9 +69,9 @@ class FastPath(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._entry(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._busy:
-            await self._answer(*self._busy[scope["path"]], scope, receive, send)
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._endpoints:
+            await self._answer(*self._endpoints[scope["path"]], scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -78,7 +82,7 @@ class FastPath(FastAPI):
             response = await endpoint(scope, receive)
         except Problem as exc:
             response = _with_request_id(exc.response(), scope)
-        except Exception as exc:  # noqa: BLE001 - it is raised again behind the answer
+        except Exception as exc:  # noqa: BLE001 - raised again after the response
             fault, response = exc, _with_request_id(unexpected().response(), scope)
         self._metrics.requests[route, response.status_code] += 1
         if self._tracing and span:
@@ -89,6 +93,6 @@ class FastPath(FastAPI):
 
 
 def _with_request_id(response: Response, scope: Scope) -> Response:
-    """A success has one already."""
-    response.raw_headers.append((HTTP_HEADER, asked_id(scope) or str(uuid7()).encode()))
+    """Add the header that a successful response has already."""
+    response.raw_headers.append((REQUEST_ID_HEADER, client_request_id(scope) or new_id().encode()))
     return response

@@ -1,4 +1,4 @@
-"""What the edge takes and answers, as it stands in the OpenAPI document."""
+"""The bodies of requests and responses, as the OpenAPI document describes them."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ class NewTodo(TodoFields):
 class Acknowledged(BaseModel):
     """Kafka has the todo on all its in-sync replicas; it appears at `url` as soon as a worker has stored it."""
 
-    id: Annotated[UUID, Field(description="The todo's id: a UUIDv7, or under an Idempotency-Key one made of it.")]
+    id: Annotated[UUID, Field(description="The todo's id: a UUIDv7, or derived from the Idempotency-Key.")]
     url: Annotated[
         str,
         Field(
@@ -32,7 +32,7 @@ class Acknowledged(BaseModel):
     receipt: Annotated[
         str,
         Field(
-            description="Tells what became of this very request: `?wait=10` waits until it is known, for 10 s at most.",
+            description="Tells the outcome of this request: `?wait=10` waits until it is known, for 10 s at most.",
             examples=["http://localhost:7008/api/receipts/019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b/2-1234/"],
         ),
     ]
@@ -59,14 +59,14 @@ class AcceptedOfBatch(Acknowledged):
 
 
 class RejectedOfBatch(BaseModel):
-    """Send it again only when it is mended; `line 3` instead of a field is that line of NDJSON, which is no JSON."""
+    """Fix the todo before sending it again. A field named `line 3` is that line of NDJSON, which is not JSON."""
 
     status: Literal[400, 422]
     errors: list[FieldProblem]
 
 
 class UnconfirmedOfBatch(BaseModel):
-    """`detail` says whether it may be stored none the less."""
+    """`detail` says whether the todo may still be stored."""
 
     status: Literal[503]
     detail: str
@@ -92,5 +92,5 @@ class ProblemDetails(BaseModel):
     errors: list[FieldProblem]
     results: Annotated[
         list[RejectedOfBatch] | None,
-        Field(description="Of a batch whose todos are all rejected: why, in their order. Otherwise it is left out."),
+        Field(description="Only if all todos of a batch are rejected: the reasons, in the order of the todos."),
     ] = None

@@ -1,4 +1,4 @@
-"""POST /new/: one todo in, one Kafka record out, 202 once it is acknowledged."""
+"""POST /new/: validate one todo, publish it to Kafka, and respond once Kafka has acknowledged it."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,10 +16,16 @@ from edge_api.contract import (
     parse_json,
     record_key,
 )
+from edge_api.contract.urls import todo_urls
 from edge_api.http.body import JSON, read_body
-from edge_api.http.dispatch import Answer, Endpoint
-from edge_api.http.idempotency import asked_key, new_id
-from edge_api.http.request_id import HTTP_HEADER, asked_id, record_headers
+from edge_api.http.dispatch import Endpoint, JsonResponse
+from edge_api.http.headers import (
+    REQUEST_ID_HEADER,
+    client_request_id,
+    new_todo_id,
+    parse_idempotency_key,
+    record_headers,
+)
 from edge_api.http.schemas import NewTodo
 from edge_api.limits.rate_limit import RateLimits
 from edge_api.observability.metrics import Metrics
@@ -29,26 +35,22 @@ from edge_api.publishing.in_flight import Unavailable
 from edge_api.settings import Settings
 
 
-def new_todo(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metrics, limits: RateLimits) -> Endpoint:
+def new_todo(settings: Settings, auth: Auth, publisher: Publisher, limits: RateLimits, metrics: Metrics) -> Endpoint:
     api_url, topic = f"{settings.edge.public_api_url}/api", settings.kafka.topic
 
     async def create(scope: Scope, receive: Receive) -> Response:
-        """Answers only when Kafka has acknowledged the todo, or at the latest when the ack time-out is over.
-
-        Sent again with the same Idempotency-Key, it is the same todo; another content under that key is not stored, and
-        its receipt says so. The todo's id serves as the id of the request, unless the client sends its own as
-        X-Request-ID."""
-        limits.of_address(scope)
+        """Add a todo. Raises Problem when it is not accepted, or not confirmed by Kafka within the ack time-out."""
+        limits.check_address(scope)
         owner = await auth.owner_of(scope)
-        limits.of_owner(owner)
+        limits.check_owner(owner)
         try:
-            idempotency_key = asked_key(scope)
+            idempotency_key = parse_idempotency_key(scope)
             _, body = await read_body(scope, receive, MAX_BODY_BYTES, JSON)
-            todo, todo_id, created_at = _todo_from(body), new_id(owner, idempotency_key), now()
+            todo, todo_id, created_at = _parse_todo(body), new_todo_id(owner, idempotency_key), now()
         except Problem:
             metrics.rejected += 1
             raise
-        key, request_id = record_key(todo_id), asked_id(scope)
+        key, request_id = record_key(todo_id), client_request_id(scope)
         headers = record_headers(scope, request_id, fingerprint(todo) if idempotency_key else "")
         try:
             event = encode_created(todo, todo_id, created_at, owner)
@@ -57,23 +59,24 @@ def new_todo(settings: Settings, auth: Auth, publisher: Publisher, metrics: Metr
             metrics.unconfirmed += 1
             raise RetryLater(str(exc)) from exc
         metrics.accepted += 1
-        receipt = f"{api_url}/receipts/{todo_id}/{partition}-{offset}/"
-        answer = (
-            f'{{"id":"{todo_id}","url":"{api_url}/todos/{todo_id}/","receipt":"{receipt}",'
+        url, receipt = todo_urls(api_url, todo_id, partition, offset)
+        # Formatted, not serialized, at a tenth of the cost: none of the values needs escaping.
+        content = (
+            f'{{"id":"{todo_id}","url":"{url}","receipt":"{receipt}",'
             f'"created_at":"{created_at}","topic":"{topic}","partition":{partition},"offset":{offset}}}'
         )
-        return Answer(
-            HTTPStatus.ACCEPTED, answer.encode(), (b"location", receipt.encode()), (HTTP_HEADER, request_id or key)
-        )
+        headers_sent = (b"location", receipt.encode()), (REQUEST_ID_HEADER, request_id or key)
+        return JsonResponse(HTTPStatus.ACCEPTED, content.encode(), *headers_sent)
 
     return create
 
 
 def now() -> str:
+    """Return the time in ISO 8601 and UTC, as encode_created takes it."""
     return f"{datetime.now(UTC).isoformat()[:-6]}Z"
 
 
-def _todo_from(body: bytes) -> NewTodo:
+def _parse_todo(body: bytes) -> NewTodo:
     try:
         return parse_json(NewTodo, body)
     except UnreadablePayload as exc:

@@ -1,16 +1,14 @@
-"""Rate limits over several edge processes: what each let in is added up in Redis.
+"""Rate limits over several edge processes: Redis adds up what each process accepts.
 
-A request is judged by what this process knows, and never waits for Redis. What other processes let in within
-EXCHANGE_SECONDS comes on top; it counts, so it has to be waited for afterwards. While Redis is away each process keeps
-to the limits by itself, and does not tell afterwards, or a client would wait for what it was rightly allowed.
+A request is judged by what this process knows, and never waits for Redis. Todos that other processes accept within
+EXCHANGE_SECONDS come on top; they are counted, so clients wait for them afterwards. While Redis is down each process
+applies the limits by itself. It does not report those todos later, or clients would wait for what they were allowed.
 """
 
 import asyncio
-import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 
 from redis.asyncio import Redis
@@ -24,10 +22,10 @@ log = logging.getLogger(__name__)
 EXCHANGE_SECONDS = 0.1
 TIMEOUT_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-KEYS_AT_ONCE = 500  # one step of Redis, in which nobody else is served
+MAX_KEYS_PER_CALL = 500  # while the script runs, Redis serves no other client
 
-# As Limit does it, on Redis' clock, in microseconds: adds to when each bucket is full, and says how long until then.
-ADD_UP = """
+# GCRA as in Limit, on Redis' clock, in microseconds: charges each key, and returns the time until its whole burst.
+CHARGE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local waits = {}
@@ -40,15 +38,19 @@ return waits
 """
 
 
-class SharedLimits:
-    """Goes on in a task of the running loop until `stop`."""
+def connect(url: str) -> Redis:
+    """Return a client; it connects when it is first used."""
+    return Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
 
-    def __init__(self, url: str, limits: list[Limit], metrics: Metrics) -> None:
-        self._limits, self._metrics = limits, metrics
-        self._redis = Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
-        self._add_up = self._redis.register_script(ADD_UP)
+
+class SharedLimits:
+    """Exchange what `limits` accept with other processes, in a task of the running loop, until `stop`."""
+
+    def __init__(self, redis: Redis, limits: list[Limit], metrics: Metrics) -> None:
+        self._redis, self._limits, self._metrics = redis, limits, metrics
+        self._charge = redis.register_script(CHARGE)
         for limit in limits:
-            limit.untold = Counter()
+            limit.pending = Counter()
         metrics.limits_shared = True
         self._task = asyncio.create_task(self._run())
 
@@ -64,38 +66,33 @@ class SharedLimits:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     await self._exchange()
             except (RedisError, OSError, TimeoutError) as exc:
-                self._note(is_shared=False, why=str(exc) or type(exc).__name__)
+                self._set_shared(False, reason=str(exc) or type(exc).__name__)
                 await self._redis.connection_pool.disconnect()
                 await asyncio.sleep(RETRY_SECONDS)
                 for limit in self._limits:
-                    limit.untold = Counter()
+                    limit.pending = Counter()
             else:
-                self._note(is_shared=True)
+                self._set_shared(True)
                 await asyncio.sleep(EXCHANGE_SECONDS)
 
     async def _exchange(self) -> None:
         for limit in self._limits:
-            untold, limit.untold = limit.untold or Counter(), Counter()
-            for some in _in_parts(untold):
-                await self._tell(limit, some)
+            sent, limit.pending = list((limit.pending or {}).items()), Counter()
+            for start in range(0, len(sent), MAX_KEYS_PER_CALL):
+                await self._send(limit, sent[start : start + MAX_KEYS_PER_CALL])
         if not self._metrics.limits_shared:
-            await self._redis.ping()  # there may be nothing to tell
+            await self._redis.ping()  # there may have been nothing to send
 
-    async def _tell(self, limit: Limit, counts: list[tuple[str, int]]) -> None:
-        keys = [f"todo:limit:{limit.who}:{key}" for key, _ in counts]
+    async def _send(self, limit: Limit, counts: list[tuple[str, int]]) -> None:
+        keys = [f"todo:limit:{limit.kind}:{key}" for key, _ in counts]
+        microseconds = [round(count * limit.emission_interval * 1e6) for _, count in counts]
         now = time.monotonic()
-        waits = await self._add_up(keys=keys, args=[round(count * limit.seconds_each * 1e6) for _, count in counts])
+        waits = await self._charge(keys=keys, args=microseconds)
         for (key, _), wait in zip(counts, waits, strict=True):
-            since = limit.untold[key] if limit.untold else 0  # let in while Redis reckoned
-            limit.raise_to(key, now + wait / 1e6 + since * limit.seconds_each)
+            meanwhile = limit.pending[key] if limit.pending else 0  # accepted during the call
+            limit.delay(key, now + wait / 1e6 + meanwhile * limit.emission_interval)
 
-    def _note(self, *, is_shared: bool, why: str = "") -> None:
+    def _set_shared(self, is_shared: bool, reason: str = "") -> None:
         if is_shared != self._metrics.limits_shared:
-            log.warning("Rate limits: %s", "shared again" if is_shared else f"each process by itself: {why}")
+            log.warning("Rate limits: %s", "shared again" if is_shared else f"each process by itself: {reason}")
         self._metrics.limits_shared = is_shared
-
-
-def _in_parts(untold: Counter[str]) -> Iterator[list[tuple[str, int]]]:
-    items = iter(untold.items())
-    while some := list(itertools.islice(items, KEYS_AT_ONCE)):
-        yield some

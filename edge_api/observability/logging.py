@@ -1,4 +1,4 @@
-"""Logging to stderr, lines for people or JSON for machines; repeated lines of libraries are thinned out."""
+"""Logging to stderr, as lines or JSON; repeated messages about one outage are dropped."""
 
 import logging
 import time
@@ -9,8 +9,8 @@ from edge_api.shared.hints import ADVICE_FILTERS, ADVICE_LOGGERS
 REPEAT_AFTER_SECONDS = 30.0
 
 
-class OncePerWhile(logging.Filter):
-    """Lets each message template pass once per REPEAT_AFTER_SECONDS, so that an outage does not flood the log."""
+class RepeatFilter(logging.Filter):
+    """Pass each message template once in REPEAT_AFTER_SECONDS, so that an outage does not flood the log."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class OncePerWhile(logging.Filter):
 
 
 def configure_logging(level: str, format_name: str) -> None:
-    """`format_name` is line or json."""
+    """Configure the root logger; `format_name` is line or json."""
     dictConfig(
         {
             "version": 1,
@@ -39,18 +39,18 @@ def configure_logging(level: str, format_name: str) -> None:
                     "timestamp": "time",
                 },
             },
-            "filters": {"once_per_while": {"()": OncePerWhile}, **ADVICE_FILTERS},
+            "filters": {"repeats": {"()": RepeatFilter}, **ADVICE_FILTERS},
             "handlers": {
                 "all": {"class": "logging.StreamHandler", "formatter": format_name},
-                "thinned": {"class": "logging.StreamHandler", "formatter": format_name, "filters": ["once_per_while"]},
+                "without_repeats": {"class": "logging.StreamHandler", "formatter": format_name, "filters": ["repeats"]},
             },
             "root": {"level": level, "handlers": ["all"]},
             "loggers": {
                 **ADVICE_LOGGERS,
-                # kafka-python repeats itself on every reconnect, and at INFO it tells its inner life.
-                "kafka": {"level": "WARNING", "handlers": ["thinned"], "propagate": False},
-                "edge_api.publishing.in_flight": {"handlers": ["thinned"], "propagate": False},
-                "uvicorn.error": {"handlers": ["thinned"], "propagate": False},
+                # kafka-python logs every reconnect, and at INFO much more.
+                "kafka": {"level": "WARNING", "handlers": ["without_repeats"], "propagate": False},
+                "edge_api.publishing.in_flight": {"handlers": ["without_repeats"], "propagate": False},
+                "uvicorn.error": {"handlers": ["without_repeats"], "propagate": False},
             },
         }
     )

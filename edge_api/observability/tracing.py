@@ -1,7 +1,7 @@
 """One span for each request to add todos. Imported only with EDGE_TRACING: OpenTelemetry's packages are optional.
 
-The span's context goes into the records of the request, so that what the consumer does is part of the same trace.
-Where spans are sent and how many of them, is told by OpenTelemetry's own OTEL_* variables.
+The records of the request carry the span's context, so the consumer's spans are part of the same trace. OpenTelemetry's
+own OTEL_* variables configure the exporter and the sampling.
 """
 
 from http import HTTPStatus
@@ -31,7 +31,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer("edge_api")
 
     def start(self, route: str, scope: Scope) -> Span:
-        """A child of the client's span, where the request names one. Leaves its context in the scope."""
+        """Start a span, the child of the client's if the request names one. Stores its context in `scope`."""
         attributes = {"http.request.method": "POST", "http.route": route, "url.path": scope["path"]}
         span = self._tracer.start_span(f"POST {route}", _parent(scope), SpanKind.SERVER, attributes)
         carrier: dict[str, str] = {}
@@ -42,6 +42,7 @@ class Tracing:
 
     @staticmethod
     def end(span: Span, response: Response) -> None:
+        """End the span with the status and the request id of the response."""
         status = response.status_code
         span.set_attribute("http.response.status_code", status)
         span.set_attribute("todo.request_id", dict(response.raw_headers)[X_REQUEST_ID.lower().encode()].decode())
@@ -50,13 +51,13 @@ class Tracing:
         span.end()
 
     def stop(self) -> None:
-        """Sends what waits, and blocks for STOP_SECONDS at most: the collector may be away."""
+        """Send the spans that are left. Blocks for STOP_SECONDS at most, for the collector may be unavailable."""
         sending = Thread(target=self._provider.shutdown, daemon=True)
         sending.start()
         sending.join(STOP_SECONDS)
 
 
 def _parent(scope: Scope) -> Context:
-    """Empty where the client's header is missing, comes twice or makes no sense: the trace begins here."""
+    """Return the client's context; an empty one, so a new trace, if its header is missing, repeated or invalid."""
     found = [value.decode("latin-1") for name, value in scope["headers"] if name == TRACEPARENT.encode()]
     return _W3C.extract({TRACEPARENT: found[0]}) if len(found) == 1 else Context()

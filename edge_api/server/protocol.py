@@ -1,6 +1,7 @@
-"""uvicorn's HTTP/1.1 with bounds: on headers, on the time that a request's parts may take, and on connections.
+"""uvicorn's HTTP/1.1 with bounds on headers, on the time that the parts of a request take, and on connections.
 
-A request that comes in one piece, as nearly all do, starts no timer.
+It overrides internals of uvicorn, so requirements/edge.in pins it exactly and edge_api.server.self_check runs at start.
+A request that arrives in one piece, as nearly all do, starts no timer.
 """
 
 import asyncio
@@ -17,21 +18,23 @@ MAX_HEADERS, MAX_HEADER_BYTES = 100, 16 * 1024  # the bytes of names, values and
 HEADERS_SECONDS = 10.0
 # In chunks of one byte a body is six times as long.
 MAX_REQUEST_BYTES = 8 * MAX_BATCH_BYTES
-LAST_WORDS_SECONDS = 1.0
+CLOSE_SECONDS = 1.0
 
 
-class TooLarge(Exception):
+class HeadersTooLarge(Exception):
     """Raised into the parser, which then stops."""
 
 
-class Connection(HttpToolsProtocol):
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. Beyond a bound it sends a problem in place of a response, and closes the connection."""
+
     max_connections: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._awaits_headers = True  # of the next request
-        self._is_too_large = self._is_refused = False
-        self._piece = self._received = 0  # bytes of what came last, and of the request so far
+        self._headers_too_large = self._is_refused = False
+        self._last_piece = self._received = 0  # bytes: of the latest data, and of the current request so far
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -47,24 +50,27 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
-        self._piece = len(data)
-        self._received += self._piece
+        self._last_piece = len(data)
+        self._received += self._last_piece
         super().data_received(data)
         allowed = MAX_HEADER_BYTES if self._awaits_headers else MAX_REQUEST_BYTES
-        if self._received > allowed or len(self.headers or ()) > MAX_HEADERS:  # also of those that trail a body
+        # Trailers of a chunked body are appended to its headers.
+        if self._received > allowed or len(self.headers or ()) > MAX_HEADERS:
             self._refuse(_TOO_LARGE)
         elif self._awaits_headers and not self._deadline:
             self._set_deadline(HEADERS_SECONDS)
 
     def on_message_begin(self) -> None:
-        self._received = self._piece if self._awaits_headers else 0  # else it began in the midst of the piece
+        # Without an open request before it, all of this piece belongs to the new one; else an unknown part of it.
+        self._received = self._last_piece if self._awaits_headers else 0
         self._awaits_headers = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        if len(self.headers) > MAX_HEADERS or (self._piece + self._received > MAX_HEADER_BYTES and self._is_over()):
-            self._is_too_large = True
-            raise TooLarge
+        may_be_too_large = self._last_piece + self._received > MAX_HEADER_BYTES
+        if len(self.headers) > MAX_HEADERS or (may_be_too_large and self._header_bytes() > MAX_HEADER_BYTES):
+            self._headers_too_large = True
+            raise HeadersTooLarge
         self._awaits_headers = False
         self._clear_deadline()
         super().on_headers_complete()
@@ -76,41 +82,41 @@ class Connection(HttpToolsProtocol):
             return
         if self._is_refused:
             self.transport.close()
-        elif self.cycle.more_body:  # answered early; the rest is read and thrown away
+        elif self.cycle.more_body:  # the response came early; the rest of the body is read and dropped
             self._set_deadline(BODY_TIMEOUT_SECONDS)
         else:
             self._awaits_headers, self._received = True, 0
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(_TOO_LARGE if self._is_too_large else _UNREADABLE)
+        self._refuse(_TOO_LARGE if self._headers_too_large else _NOT_HTTP)
 
     def _refuse(self, problem: Problem) -> None:
-        """Listens no more, and closes the connection as soon as the requests before are answered."""
+        """Read no more, and close the connection as soon as the earlier requests have their responses."""
         if self._is_refused:
             return
         self._is_refused = True
         self._clear_deadline()
         cycle = self.cycle
         if cycle and cycle.response_complete and cycle.more_body:
-            self.transport.close()  # it has its answer
+            self.transport.close()  # the request at fault has its response
         elif cycle is None or cycle.response_complete:
-            self._say(problem)
+            self._send_and_close(problem)
         elif cycle.more_body and self.pipeline:
-            self.pipeline.popleft()  # the request at fault, before it began
+            self.pipeline.popleft()  # the request at fault, before the app gets it
         elif cycle.more_body:
             cycle.disconnected = True
             cycle.message_event.set()
-            self._say(problem)
+            self._send_and_close(problem)
 
-    def _say(self, problem: Problem) -> None:
-        """A connection that is closed at once takes its answer with it, where the client is still sending."""
+    def _send_and_close(self, problem: Problem) -> None:
+        """Close only after CLOSE_SECONDS: a client that is still sending would lose the response otherwise."""
         if not self.transport.is_closing():
-            self.transport.write(_to_bytes(problem))
+            self.transport.write(_encode(problem))
             self.transport.write_eof()
-            self._set_deadline(LAST_WORDS_SECONDS)
+            self._set_deadline(CLOSE_SECONDS)
 
-    def _is_over(self) -> bool:
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES
+    def _header_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _set_deadline(self, seconds: float) -> None:
         self._clear_deadline()
@@ -129,21 +135,20 @@ class Connection(HttpToolsProtocol):
             self._refuse(_TOO_SLOW)
 
 
-def bounded(max_connections: int) -> type[Connection]:
-    return type("BoundedConnection", (Connection,), {"max_connections": max_connections})
+def bounded(max_connections: int) -> type[BoundedProtocol]:
+    """Return the protocol class with that bound, as uvicorn takes it."""
+    return type("Protocol", (BoundedProtocol,), {"max_connections": max_connections})
 
 
-def _to_bytes(problem: Problem) -> bytes:
-    answer = problem.response()
-    headers = [*answer.raw_headers, (b"connection", b"close")]
-    return b"".join(
-        [STATUS_LINE[answer.status_code], *[b"%s: %s\r\n" % header for header in headers], b"\r\n", answer.body]
-    )
+def _encode(problem: Problem) -> bytes:
+    response = problem.response()
+    headers = b"".join(b"%s: %s\r\n" % header for header in [*response.raw_headers, (b"connection", b"close")])
+    return b"".join([STATUS_LINE[response.status_code], headers, b"\r\n", response.body])
 
 
-_UNREADABLE = Problem(HTTPStatus.BAD_REQUEST, "This is not HTTP/1.1.")
-_TOO_SLOW = Problem(HTTPStatus.REQUEST_TIMEOUT, f"No request came within {HEADERS_SECONDS:g} s.")
+_NOT_HTTP = Problem(HTTPStatus.BAD_REQUEST, "The request is not valid HTTP/1.1.")
+_TOO_SLOW = Problem(HTTPStatus.REQUEST_TIMEOUT, f"No request arrived within {HEADERS_SECONDS:g} s.")
 _TOO_LARGE = Problem(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    f"URL and headers must be at most {MAX_HEADER_BYTES:,} bytes, and {MAX_HEADERS} headers.",
+    f"The URL and the headers must be at most {MAX_HEADER_BYTES:,} bytes and {MAX_HEADERS} headers.",
 )

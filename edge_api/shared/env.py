@@ -1,7 +1,9 @@
-"""Typed settings from environment variables, with the variable's name in every error."""
+"""Typed settings from environment variables, with the variable's name in every error.
+
+Not pydantic-settings: its models read os.environ whenever they are constructed, and cannot read another mapping.
+"""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,7 +13,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class ConfigError(ValueError):
-    """One or more environment variables are missing or wrong; one line each, never with a value."""
+    """Environment variables are missing or invalid: one line for each, which never contains its value."""
 
 
 def read_env(model: type[Model], prefix: str, environ: Mapping[str, str]) -> Model:
@@ -24,14 +26,6 @@ def read_env(model: type[Model], prefix: str, environ: Mapping[str, str]) -> Mod
         return model.model_validate({field: value for field, value in values.items() if value.strip()})
     except ValidationError as exc:
         raise ConfigError("\n".join(_explain(prefix, error) for error in exc.errors())) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Only this machine reaches it."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _explain(prefix: str, error: ErrorDetails) -> str:

@@ -1,9 +1,9 @@
-"""Which variable to look at when Kafka refuses a connection: kafka-python tells why in its log, and nowhere else."""
+"""The variable to correct when Kafka refuses a connection; kafka-python names the cause only in its log."""
 
 import logging
 from typing import Any, ClassVar
 
-# What stands in the errors of kafka-python and OpenSSL.
+# By words in the errors of kafka-python and OpenSSL.
 _ADVICE = {
     "SaslAuthenticationFailed": "KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD: Kafka refuses them",
     "UnsupportedSaslMechanism": "KAFKA_SASL_MECHANISM: Kafka does not offer it",
@@ -14,23 +14,23 @@ _ADVICE = {
     "certificate has expired": "Kafka's certificate has expired",
     "WRONG_VERSION_NUMBER": "KAFKA_SECURITY_PROTOCOL: Kafka does not speak TLS at this address",
 }
-# What Kafka does to whom it refuses, without a word.
+# Kafka refuses some credentials by closing the connection, without an error.
 _CLOSED = "KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD: Kafka closed the connection"
 
 
 class KafkaAdvice(logging.Filter):
-    """Adds it to the line in the log, and keeps it for those who have to say why Kafka is not reachable."""
+    """Add the advice to the log record, and keep it for messages which say that Kafka is not reachable."""
 
-    latest: ClassVar[str] = ""  # empty where the last failure was about something else
+    latest: ClassVar[str] = ""  # empty if the last failure has no advice
 
     def filter(self, record: logging.LogRecord) -> bool:
         args = record.args if isinstance(record.args, tuple) else ()
         if args and isinstance(error := args[-1], Exception):
-            said = f"{type(error).__name__}: {error}"
-            advice = next((advice for words, advice in _ADVICE.items() if words in said), "")
-            if "disconnected" in said and "SASL" in _protocol(args[0]):
+            text = f"{type(error).__name__}: {error}"
+            advice = next((advice for words, advice in _ADVICE.items() if words in text), "")
+            if "disconnected" in text and "SASL" in _protocol(args[0]):
                 advice = _CLOSED
-            if "Timeout" not in said and "TimedOut" not in said:  # they say nothing of why
+            if "Timeout" not in text and "TimedOut" not in text:  # a time-out does not tell the cause
                 KafkaAdvice.latest = advice
             record.msg = with_advice(record.msg)
         return True
@@ -48,4 +48,5 @@ ADVICE_LOGGERS: dict[str, Any] = {
 
 
 def with_advice(problem: str) -> str:
+    """Append the latest advice, if there is any."""
     return f"{problem} ({KafkaAdvice.latest})" if KafkaAdvice.latest else problem

@@ -1,4 +1,4 @@
-"""How both sides reach Kafka: names, addresses and credentials, from KAFKA_* variables."""
+"""The KAFKA_* variables of both sides: names, addresses and credentials."""
 
 import ssl
 from pathlib import Path
@@ -11,7 +11,7 @@ NAME_PATTERN = r"^[a-zA-Z0-9._-]{1,249}$"
 
 
 class KafkaSettings(BaseModel):
-    """Fields are the KAFKA_* variables: `bootstrap_servers` is KAFKA_BOOTSTRAP_SERVERS, and so on."""
+    """The KAFKA_* variables: the field `topic` is KAFKA_TOPIC, and so on."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -28,7 +28,7 @@ class KafkaSettings(BaseModel):
 
     @field_validator("topic")
     @classmethod
-    def _is_no_folder(cls, value: str) -> str:
+    def _is_not_a_directory(cls, value: str) -> str:
         if value in {".", ".."}:
             raise ValueError("Kafka forbids the names . and ..")
         return value
@@ -39,7 +39,7 @@ class KafkaSettings(BaseModel):
         for server in value.split(","):
             host, _, port = server.strip().rpartition(":")
             if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-                raise ValueError("expected host:port, several separated by commas")
+                raise ValueError("must be host:port, several separated by commas")
         return value
 
     @field_validator("ssl_cafile", "ssl_certfile", "ssl_keyfile")
@@ -56,7 +56,7 @@ class KafkaSettings(BaseModel):
             try:
                 ssl.create_default_context(cafile=value)
             except (ssl.SSLError, UnicodeDecodeError):
-                raise ValueError("holds no certificate in PEM") from None
+                raise ValueError("must contain a certificate in PEM") from None
         return value
 
     @model_validator(mode="after")
@@ -70,10 +70,10 @@ class KafkaSettings(BaseModel):
         return self
 
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments shared by every kafka-python client of either side."""
+        """Return the keyword arguments that all clients of kafka-python share."""
         options: dict[str, Any] = {
             "bootstrap_servers": [server.strip() for server in self.bootstrap_servers.split(",")],
-            # Named, because the probe for it blocks the constructor while the broker is down.
+            # Without it the constructor asks the broker, and blocks while that is down.
             "api_version": (4, 0),
             "reconnect_backoff_max_ms": 2000,
             "security_protocol": self.security_protocol,

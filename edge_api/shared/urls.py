@@ -1,9 +1,9 @@
-"""Addresses in the environment, judged before a client parses them: its error may show a piece of the password."""
+"""Check URLs of the environment before a client parses them: its error might show a part of the password."""
 
 import re
 from urllib.parse import urlsplit
 
-ESCAPES = "is no URL; in a user or password write / as %2F, ? as %3F, # as %23, [ as %5B and ] as %5D"
+ESCAPES = "is not a URL; in a user or password write / as %2F, ? as %3F, # as %23, [ as %5B and ] as %5D"
 _HOST = r"(?:[a-z0-9_][a-z0-9_.-]*|\[[0-9a-f:.]+\])"
 _SERVER = re.compile(rf"{_HOST}(?::(?P<port>\d{{1,5}}))?", re.IGNORECASE)
 _ORIGIN = re.compile(rf"(?P<scheme>https?)://(?P<any>\*\.)?{_HOST}(?::(?P<port>\d{{1,5}}))?")
@@ -11,14 +11,17 @@ _PORTS = {"http": "80", "https": "443"}
 
 
 def check_url(url: str, *schemes: str) -> None:
-    """Raises ValueError. Several hosts may be separated by commas; a path of two slashes is a socket."""
+    """Raise ValueError if `url` has none of the schemes or no valid hosts.
+
+    Several hosts may be separated by commas. A path that begins with two slashes names a socket.
+    """
     try:
         parts = urlsplit(url)
-    except ValueError:  # a [ that no ] follows
+    except ValueError:  # a [ without a ]
         raise ValueError(ESCAPES) from None
     if parts.scheme not in schemes:
         raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-    if "@" in parts.path + parts.query + parts.fragment:  # what is before it was not the whole password
+    if "@" in parts.path + parts.query + parts.fragment:  # the password contained a / or another delimiter
         raise ValueError(ESCAPES)
     servers = parts.netloc.rpartition("@")[2]
     if not parts.path.startswith("//") and not all(map(_is_server, servers.split(","))):
@@ -26,14 +29,17 @@ def check_url(url: str, *schemes: str) -> None:
 
 
 def check_redis_url(url: str) -> None:
-    """Raises ValueError."""
+    """Raise ValueError if `url` is not a URL of Redis."""
     check_url(url, "redis", "rediss")
     if not re.fullmatch(r"/?\d{0,5}", urlsplit(url).path):
-        raise ValueError("must end in the number of a database, as in redis://host:6379/0, or in none")
+        raise ValueError("must end in the number of a database, as in redis://host:6379/0, or without one")
 
 
 def is_origin(text: str, *, wildcard: bool = False) -> bool:
-    """As a browser sends it: small letters, no path, no port that goes without saying. `wildcard`: or *. before it."""
+    """Return whether `text` is an origin as browsers send it: lower case, no path, no default port.
+
+    With `wildcard`, the host may begin with *.
+    """
     found = _ORIGIN.fullmatch(text)
     if not found or (found["any"] and not wildcard):
         return False

@@ -31,7 +31,7 @@ def jwks(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "SHORTEST_SECONDS", 0.05)
+    monkeypatch.setattr(keys, "MIN_RELOAD_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -56,20 +56,30 @@ def run_auth(jwks: Path | str, scenario: Callable[[Auth], Awaitable[None]]) -> N
     asyncio.run(main())
 
 
-def test_what_is_remembered_is_the_token_not_what_stands_around_it(jwks: Path) -> None:
-    async def main() -> None:
-        door = Auth(EdgeSettings(auth="token", jwks=str(jwks)))
-        await door.start()
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens whose signatures were checked, in order."""
+    tokens: list[str] = []
+
+    def verify_and_note(token: str, key: Key | None) -> Token:
+        tokens.append(token)
+        return verify(token, key)
+
+    monkeypatch.setattr(auth, "verify", verify_and_note)
+    return tokens
+
+
+def test_what_is_remembered_is_the_token_not_what_stands_around_it(jwks: Path, verified: list[str]) -> None:
+    async def scenario(door: Auth) -> None:
         token = ONE.token("7").encode()
         for header in (b"Bearer " + token, b"bearer   " + token + b" ", b"BEARER \t" + token):
             assert "7" == await door.owner_of({"headers": [(b"authorization", header)]})
-        assert 1 == len(door._remembered)
+        assert [token.decode()] == verified
         twice = {"headers": [(b"authorization", b"Bearer " + token)] * 2}
         with pytest.raises(Problem, match="sent once"):
             await door.owner_of(twice)
-        await door.stop()
 
-    asyncio.run(main())
+    run_auth(jwks, scenario)
 
 
 async def outcome(door: Auth, token: str) -> str | int:
@@ -124,16 +134,9 @@ def test_an_open_edge_takes_nobodys_todos_but_no_bad_token(jwks: Path) -> None:
 
 
 def test_a_token_is_verified_once_and_remembered_no_longer_than_it_is_good(
-    jwks: Path, monkeypatch: pytest.MonkeyPatch
+    jwks: Path, verified: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "MAX_REMEMBERED", 2)
-    verified: list[str] = []
-
-    def counting(token: str, key: Key | None) -> Token:
-        verified.append(token)
-        return verify(token, key)
-
-    monkeypatch.setattr(auth, "verify", counting)
+    monkeypatch.setattr(auth, "MAX_CACHED_TOKENS", 2)
     first, second, third = (ONE.token(owner) for owner in "123")
 
     async def scenario(door: Auth) -> None:
@@ -182,7 +185,7 @@ def test_while_keys_cannot_be_read_known_ones_are_good_and_of_others_nobody_can_
         assert "7" == await outcome(door, ONE.token())
         jwks.write_bytes(b"{")
         assert ["7", 503, None] == [
-            await outcome(door, ONE.token()), await outcome(door, Signer("two").token()), door.problem
+            await outcome(door, ONE.token()), await outcome(door, Signer("two").token()), door.unavailable_reason
         ]  # fmt: skip
 
     run_auth(jwks, scenario)
@@ -191,7 +194,7 @@ def test_while_keys_cannot_be_read_known_ones_are_good_and_of_others_nobody_can_
 def test_an_edge_without_keys_is_not_ready(settings: Settings, run: Callable[..., None]) -> None:
     edge = EdgeSettings(auth="token", jwks="http://127.0.0.1:9/jwks.json", ack_timeout_seconds=0.2)
     door = Auth(edge)
-    assert "the keys of tokens are not known yet" == door.problem
+    assert "the keys of tokens are not known yet" == door.unavailable_reason
 
     async def scenario(client: httpx.AsyncClient) -> None:
         answer = await client.post("/new/", json={"title": "x"}, headers=bearer(ONE.token()))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_api.limits import rate_limit
-from edge_api.limits.rate_limit import Limit, RateLimits, network_of
+from edge_api.limits.rate_limit import Limit, RateLimits, address_key
 from edge_api.main import create_app
 from edge_api.observability.metrics import Metrics
 from edge_api.problems import Problem
@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def retry_after(limit: Limit, key: str, count: int = 1) -> int:
     """0 where it is let in."""
     try:
-        limit.take(key, count)
+        limit.acquire(key, count)
     except Problem as problem:
         return int((problem.headers or {})["Retry-After"])
     return 0
@@ -82,11 +82,11 @@ def test_in_the_long_run_no_more_than_the_rate_and_the_last_batch(steps: list[tu
 
 
 def test_memory_is_bounded_and_who_was_away_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "MAX_BUCKETS", 3)
+    monkeypatch.setattr(rate_limit, "MAX_KEYS", 3)
     limit = Limit("address", 1, 10, Metrics())
     for key in ("a", "b", "c", "a", "d"):
-        limit.take(key)
-    assert ["c", "a", "d"] == list(limit.full_at)
+        limit.acquire(key)
+    assert ["c", "a", "d"] == list(limit.arrivals)
 
 
 @pytest.mark.parametrize(
@@ -99,20 +99,29 @@ def test_memory_is_bounded_and_who_was_away_longest_is_forgotten(monkeypatch: py
     ],
 )
 def test_one_network_is_one_client(host: str, network: str) -> None:
-    assert network == network_of(host)
+    assert network == address_key(host)
 
 
 @given(st.ip_addresses())
 def test_every_address_has_a_bucket(address: object) -> None:
-    assert ip_address(network_of(str(address)).partition("/")[0])
+    assert ip_address(address_key(str(address)).partition("/")[0])
+
+
+def test_batches_that_were_let_in_at_once_are_no_way_around_the_limit(clock: Clock) -> None:
+    limits = RateLimits(EdgeSettings(auth="open", rate_limit_per_owner=1, rate_limit_burst_seconds=10), Metrics())
+    for _ in range(2):
+        limits.check_owner("ann")
+    limits.check_batch({"client": None}, "ann", 1000)
+    with pytest.raises(Problem, match="try again in 991 s"):  # 1,001 were charged, of which 10 may come at once
+        limits.check_batch({"client": None}, "ann", 1000)
 
 
 def test_what_is_off_limits_nobody() -> None:
     limits = RateLimits(EdgeSettings(auth="open"), Metrics())
-    assert [] == limits.switched_on
+    assert [] == limits.active
     for _ in range(1000):
-        limits.of_address({"client": ("192.0.2.7", 1)})
-        limits.of_owner("ann")
+        limits.check_address({"client": ("192.0.2.7", 1)})
+        limits.check_owner("ann")
 
 
 def test_the_edge_answers_429_with_retry_after_and_counts_each_todo(

@@ -1,7 +1,6 @@
 """No Kafka: the edge is alive, not ready, bounded in memory, and answers 503 in bounded time."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 import httpx
@@ -10,7 +9,6 @@ from fastapi import FastAPI
 
 from edge_api.http import batches as new_batch
 from edge_api.main import create_app
-from edge_api.observability.logging import OncePerWhile
 from edge_api.settings import Settings
 from tests.support.waiting import Stopwatch
 
@@ -95,7 +93,7 @@ def test_a_batch_has_room_for_all_of_its_todos_or_takes_none(settings: Settings,
 def test_batches_being_read_are_bounded(
     settings: Settings, run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(new_batch, "MAX_AT_ONCE", 2)
+    monkeypatch.setattr(new_batch, "MAX_CONCURRENT_BATCHES", 2)
 
     async def scenario(client: httpx.AsyncClient) -> None:
         responses = await asyncio.gather(*(client.post("/new/batch/", json=[{"title": "x"}]) for _ in range(3)))
@@ -118,11 +116,3 @@ def test_the_loop_answers_while_todos_wait(settings: Settings, run: Callable[...
             assert_retry_later(response, says="Kafka is not reachable")
 
     run(create_app(Settings(patient, settings.kafka)), scenario)
-
-
-def test_an_outage_does_not_flood_the_log() -> None:
-    thinned = OncePerWhile()
-    records = [logging.makeLogRecord({"name": "kafka", "msg": "Connection %s lost", "args": (n,)}) for n in range(100)]
-    other = logging.makeLogRecord({"name": "kafka", "msg": "Something else"})
-    assert sum(thinned.filter(record) for record in records) == 1
-    assert thinned.filter(other)
