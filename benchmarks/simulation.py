@@ -13,7 +13,7 @@ from functools import partial
 
 from benchmarks.simulated import Child, Partition, Sample, Setting
 from todos.ingest.consumer import REFRESH_SECONDS
-from todos.ingest.prefetch import WORTH_READING_AHEAD
+from todos.ingest.prefetch import PREFETCH_MIN_RECORDS
 from todos.ledger.leases import HEARTBEAT_SECONDS
 
 SHORTEST = 1e-6  # wait, so that rounding stops nobody's clock
@@ -138,7 +138,7 @@ class Simulation:
         work = number * setting.database_row / setting.database_cores
         self.database_free[child.shard] = max(self.database_free[child.shard], self.now) + work
         self.database_busy += work
-        alone = max(setting.row, setting.database_row) if number >= WORTH_READING_AHEAD else setting.row
+        alone = max(setting.row, setting.database_row) if number >= PREFETCH_MIN_RECORDS else setting.row
         done = max(self.database_free[child.shard], self.now + number * alone) + setting.small
         child.busy += done - self.now
         child.storing = batch

@@ -54,14 +54,14 @@ class Undecodable(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-class Span(NamedTuple):
+class OffsetRange(NamedTuple):
     """The offsets a partition holds: `first` included, `end` not."""
 
     first: int
     end: int
 
 
-class Position(NamedTuple):
+class RecordPosition(NamedTuple):
     """Where the log keeps a record."""
 
     partition: int
@@ -71,7 +71,9 @@ class Position(NamedTuple):
 class Sender(Protocol):
     """Puts records into the log, one at a time."""
 
-    def send(self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]) -> Position:
+    def send(
+        self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]
+    ) -> RecordPosition:
         """Returns when every in-sync replica has the record.
 
         Raises RecordRefused, or within 5 seconds LogUnavailable: then it may be in the log or not.
@@ -95,7 +97,7 @@ class Log(Protocol):
     def identity(self) -> UUID | None:
         """Another one after the topic was deleted and made anew under its name; None where the log does not tell."""
 
-    def spans(self, partitions: Iterable[int]) -> dict[int, Span]: ...
+    def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]: ...
 
     def retention(self) -> Retention: ...
 

@@ -11,12 +11,12 @@ from typing import Any
 from celery import current_task, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import InvalidOptions, PollOptions, TrimOptions
 from todos.ingest.tracing import stop_tracing
 from todos.kafka.consumer import close_process_log, process_log
 from todos.ledger.batch_history import trim
-from todos.ledger.poll_runs import Summary, trim_runs
+from todos.ledger.poll_runs import PollSummary, trim_runs
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def _close(**_: Any) -> None:
 def poll_todos(**kwargs: Any) -> None:
     """Long-poll the topic and store todos in bulk; kwargs are the fields of PollOptions."""
     task_id = (current_task and current_task.request.id) or ""
-    poll = Poll(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping)
+    poll = ConsumerRun(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping)
     _log_summary(poll.run(), task_id)
 
 
@@ -101,6 +101,6 @@ def _options(kwargs: dict[str, Any]) -> PollOptions:
         return defaults
 
 
-def _log_summary(summary: Summary, task_id: str) -> None:
+def _log_summary(summary: PollSummary, task_id: str) -> None:
     if summary.records or summary.failures or summary.lost:
         logger.info("poll_todos: %s", summary, extra=asdict(summary) | {"task_id": task_id})

@@ -9,13 +9,13 @@ from uuid import uuid4
 from django.db import connection, transaction
 
 from todos.ingest.dead_letter_limit import TooManyDeadLetters
-from todos.ingest.errors import Failure, SystemicFailure, sort_failure, sqlstate
+from todos.ingest.errors import ErrorKind, SystemicFailure, classify_error, sqlstate
 from todos.ingest.parsing import TodoRow
 
 Insert = Callable[[Sequence[TodoRow]], Counter[int]]
 
 
-class Rejected(NamedTuple):
+class RejectedTodo(NamedTuple):
     """The todo at this place of the batch, from 0, can never be stored."""
 
     place: int
@@ -26,10 +26,10 @@ class Isolated(NamedTuple):
     """How many todos were new, by partition, and which were refused."""
 
     inserted: Counter[int]
-    rejected: list[Rejected]
+    rejected: list[RejectedTodo]
 
 
-def insert_isolating(insert: Insert, todos: Sequence[TodoRow], at_most: int) -> Isolated:
+def insert_bisecting(insert: Insert, todos: Sequence[TodoRow], at_most: int) -> Isolated:
     """Insert what can be inserted, in about 2 log2(n) statements for each record that cannot.
 
     Raises SystemicFailure when the fault is not in the records: a todo that is good for sure is refused too, or
@@ -38,21 +38,21 @@ def insert_isolating(insert: Insert, todos: Sequence[TodoRow], at_most: int) -> 
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a refusal at COMMIT would name no record
     _require_canary(insert)
-    rejected: list[Rejected] = []
+    rejected: list[RejectedTodo] = []
     return Isolated(_insert_half(insert, todos, 0, rejected, at_most), rejected)
 
 
 def _insert_half(
-    insert: Insert, todos: Sequence[TodoRow], start: int, rejected: list[Rejected], at_most: int
+    insert: Insert, todos: Sequence[TodoRow], start: int, rejected: list[RejectedTodo], at_most: int
 ) -> Counter[int]:
     try:
         with transaction.atomic():
             return insert(todos)
     except Exception as exc:
-        if sort_failure(exc) is not Failure.DATA:
+        if classify_error(exc) is not ErrorKind.DATA:
             raise
         if len(todos) == 1:
-            rejected.append(Rejected(start, describe(exc)))
+            rejected.append(RejectedTodo(start, describe(exc)))
             if len(rejected) > at_most:
                 raise TooManyDeadLetters(f"more than {at_most} records of a batch", describe(exc)) from exc
             return Counter()
@@ -70,7 +70,7 @@ def _require_canary(insert: Insert) -> None:
             insert([canary])
             transaction.set_rollback(True)
     except Exception as exc:
-        if sort_failure(exc) is not Failure.DATA:
+        if classify_error(exc) is not ErrorKind.DATA:
             raise
         raise SystemicFailure(f"the database refuses every todo: {describe(exc)}") from exc
 

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from django.db import connection
 from pydantic_core import to_json
 
-from todos.ingest.parsing import Sorted, dead_letter
+from todos.ingest.parsing import ParsedBatch, dead_letter
 from todos.models import DeadLetter
 
 # A todo without a fingerprint was not made by the key, and tells nothing.
@@ -19,7 +19,7 @@ FIND = """
 """
 
 
-def find_conflicts(topic: str, batch: Sorted, *, without: AbstractSet[int]) -> list[DeadLetter]:
+def find_conflicts(topic: str, batch: ParsedBatch, *, without: AbstractSet[int]) -> list[DeadLetter]:
     """A dead letter for each, discarded from the start: nobody needs to mend it, and its receipt tells.
 
     Call it in the transaction that has inserted the batch, so that the first of two in one batch wins too. `without`
@@ -37,7 +37,7 @@ def find_conflicts(topic: str, batch: Sorted, *, without: AbstractSet[int]) -> l
         return [_letter(topic, batch, place) for (place,) in cursor.fetchall()]
 
 
-def _letter(topic: str, batch: Sorted, place: int) -> DeadLetter:
+def _letter(topic: str, batch: ParsedBatch, place: int) -> DeadLetter:
     detail = f"todo {batch.todos[place].id} came first, with another content under the same Idempotency-Key"
     letter = dead_letter(topic, batch.sources[place], DeadLetter.Reason.CONFLICT, detail)
     letter.status = DeadLetter.Status.DISCARDED

@@ -16,15 +16,15 @@ from django.utils import timezone
 
 from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
 from todos.ingest.dead_letter_limit import TooManyDeadLetters
-from todos.ingest.errors import STATEMENT_CANCELLED, Failure, SystemicFailure, sort_failure, sqlstate
+from todos.ingest.errors import STATEMENT_CANCELLED, ErrorKind, SystemicFailure, classify_error, sqlstate
 from todos.ingest.options import PollOptions
-from todos.ingest.parsing import Sorted, TooNew
-from todos.ingest.prefetch import Batch, ReadAhead
+from todos.ingest.parsing import ParsedBatch, UnsupportedVersion
+from todos.ingest.prefetch import FetchedBatch, Prefetcher
 from todos.ingest.store import LeaseLost, record_loss, store
 from todos.ingest.tracing import trace_batch
-from todos.ledger.batch_history import ChainBroken, Origin, broken_chains
-from todos.ledger.leases import Leases, ensure_ledger, made_anew, raise_alarm
-from todos.ledger.poll_runs import Summary, record_run
+from todos.ledger.batch_history import ChainBroken, WriterInfo, broken_chains
+from todos.ledger.leases import Leases, ensure_ledger, recreated_partitions, set_halt_reason
+from todos.ledger.poll_runs import PollSummary, record_run
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ SEE_REWIND = "Not reading this partition; see manage.py rewind"
 
 
 @dataclass
-class Poll:
+class ConsumerRun:
     """The state of one poll. Give it a log, and call `run`."""
 
     log: Log
@@ -46,12 +46,12 @@ class Poll:
     worker: str
     task_id: str = ""
     should_stop: Callable[[], bool] = lambda: False
-    on_batch: Callable[[Summary], None] = lambda summary: None
-    summary: Summary = field(default_factory=Summary)
+    on_batch: Callable[[PollSummary], None] = lambda summary: None
+    summary: PollSummary = field(default_factory=PollSummary)
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.log.topic, self.worker)
-        self.origin = Origin(self.worker, self.task_id)
+        self.origin = WriterInfo(self.worker, self.task_id)
         self.partitions: list[int] = []
         self._left: set[int] = set()
         self._is_too_old = self._has_given_up = False
@@ -60,11 +60,11 @@ class Poll:
         self._next_discovery = self._next_refresh = self._next_publish = 0.0
         self._consecutive_failures = 0
 
-    def run(self) -> Summary:
+    def run(self) -> PollSummary:
         started_at, started = timezone.now(), time.monotonic()
         deadline = started + self.options.time_budget_seconds
         idle_until = started + self.options.timeout_ms / 1000
-        with ReadAhead(self.log, self.options.max_records) as self._reader, self.leases:
+        with Prefetcher(self.log, self.options.max_records) as self._reader, self.leases:
             while not self._is_over() and (now := time.monotonic()) < min(deadline, idle_until):
                 if self._step(min(deadline, idle_until) - now):
                     idle_until = time.monotonic() + self.options.timeout_ms / 1000
@@ -111,7 +111,7 @@ class Poll:
     def _leave_what_was_made_anew(self) -> None:
         """The new topic may be longer than the ledger by now: nothing would be out of range."""
         readable = set(self.partitions) - self._left
-        for partition in made_anew(self.log.topic, self.log.identity(), readable):
+        for partition in recreated_partitions(self.log.topic, self.log.identity(), readable):
             text = "was made anew, and its ledger counts the offsets of the topic before it"
             self._leave(partition, f"{text}. {SEE_REWIND}")
             self._start_over()
@@ -125,7 +125,7 @@ class Poll:
             batch = self._reader.read(wait_seconds)
             if batch.ranges:
                 self._store(batch)
-            for partition, record in batch.records.too_new.items():
+            for partition, record in batch.records.unsupported.items():
                 self._leave_too_new(partition, record)
         except OffsetOutOfRange:
             self._record_losses()
@@ -136,32 +136,32 @@ class Poll:
         except ChainBroken as exc:
             self._leave_broken_chains(exc)
             return False
-        if not self._left.isdisjoint(batch.ranges.keys() | batch.records.too_new):
+        if not self._left.isdisjoint(batch.ranges.keys() | batch.records.unsupported):
             self._start_over()
         self._publish()
         return len(batch.records) > 0
 
-    def _store(self, batch: Batch, *, is_suspect: bool = False) -> None:
+    def _store(self, batch: FetchedBatch, *, strict: bool = False) -> None:
         """At once; where that fails for what is in the batch, in parts, each of which stands or falls alone."""
         try:
-            self._store_at_once(batch, is_suspect=is_suspect)
+            self._store_at_once(batch, strict=strict)
         except TooManyDeadLetters as exc:
-            if is_suspect:
+            if strict:
                 self._fail(exc)
                 self._leave(next(iter(batch.ranges)), str(exc))
             else:
                 for part in batch.by_partition():
-                    self._store(part, is_suspect=True)
+                    self._store(part, strict=True)
         except DatabaseFailure as exc:
             parts = batch.smaller()
             if sqlstate(exc) != STATEMENT_CANCELLED or len(parts) < 2:
                 raise
             logger.warning("%s: storing %d records took too long, storing fewer", self.worker, len(batch.records))
             for part in parts:
-                self._store(part, is_suspect=is_suspect)
+                self._store(part, strict=strict)
 
-    def _store_at_once(self, batch: Batch, *, is_suspect: bool) -> None:
-        self.leases.stay_alive()
+    def _store_at_once(self, batch: FetchedBatch, *, strict: bool) -> None:
+        self.leases.heartbeat()
         self._being_stored, started_ns = list(batch.ranges), time.time_ns()
         for partition, (first, _) in batch.ranges.items():
             if partition not in self.leases.held or self.leases.held[partition].next_offset != first:
@@ -173,7 +173,7 @@ class Poll:
             batch.records,
             next_offsets,
             dead_letter_percent=self.options.dead_letter_percent,
-            is_suspect=is_suspect,
+            strict=strict,
             origin=self.origin,
         )
         trace_batch(self.log.topic, batch.records, result, self.origin, started_ns)
@@ -193,7 +193,7 @@ class Poll:
 
     def _record_losses(self) -> None:
         """A position outside the log: behind it, Kafka deleted records; ahead of it, the topic was made anew."""
-        for partition, span in self.log.spans(self.leases.held).items():
+        for partition, span in self.log.offset_ranges(self.leases.held).items():
             next_offset = self.leases.held[partition].next_offset
             if next_offset < span.first:
                 loss = record_loss(self.log.topic, self.leases.held, partition, span.first, origin=self.origin)
@@ -225,7 +225,7 @@ class Poll:
         self._leave(exc.partition, f"{exc}. If Kafka has no replica to mend it from, {advice}, or over more offsets")
         self._start_over()
 
-    def _leave_too_new(self, partition: int, record: TooNew) -> None:
+    def _leave_too_new(self, partition: int, record: UnsupportedVersion) -> None:
         """While old and new workers run side by side, a new one takes the partition over at once."""
         advice = f"manage.py rewind --partition {partition} --offset {record.offset + 1} --skip would give it up"
         self._leave(partition, f"waits for a newer worker: {record}. {advice}")
@@ -235,7 +235,7 @@ class Poll:
     def _leave(self, partition: int, text: str) -> None:
         """This poll goes on without the partition; the next one tries again."""
         logger.error("%s/%d %s", self.log.topic, partition, text)
-        raise_alarm(self.log.topic, [partition], text)
+        set_halt_reason(self.log.topic, [partition], text)
         self._left.add(partition)
 
     def _start_over(self) -> None:
@@ -250,12 +250,12 @@ class Poll:
         self._consecutive_failures += 1
         self._fail(exc)
         if self._consecutive_failures == 1:
-            alarm = not isinstance(exc, LogUnavailable) and sort_failure(exc) is not Failure.TRANSIENT
+            alarm = not isinstance(exc, LogUnavailable) and classify_error(exc) is not ErrorKind.TRANSIENT
             level = logging.ERROR if alarm else logging.WARNING
             logger.log(level, "%s: holding the offsets, will try again: %s", self.worker, self.summary.last_error)
             if alarm:
                 with suppress(DatabaseFailure):
-                    raise_alarm(self.log.topic, self._being_stored, self.summary.last_error)
+                    set_halt_reason(self.log.topic, self._being_stored, self.summary.last_error)
         connection.close()
         self._start_over()
         time.sleep(min(0.1 * 2**self._consecutive_failures, MAX_BACKOFF_SECONDS, max(seconds_left, 0)))
@@ -272,7 +272,7 @@ class Poll:
         self._next_publish = time.monotonic() + PUBLISH_SECONDS
 
 
-def _log_batch(records: Sorted, next_offsets: dict[int, int], origin: Origin) -> None:
+def _log_batch(records: ParsedBatch, next_offsets: dict[int, int], origin: WriterInfo) -> None:
     """Which requests' todos are in it: their ids are in the rows too, and the batch's range and task in the history."""
     ids = [todo.request_id for todo in records.todos if todo.request_id]
     fields = {"request_ids": ids, "next_offsets": next_offsets, **origin._asdict()}

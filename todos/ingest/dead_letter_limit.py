@@ -24,30 +24,30 @@ class TooManyDeadLetters(SystemicFailure):
         )
 
 
-def most_dead_letters(records: int, percent: int, min_records: int = MIN_RECORDS) -> int:
+def max_dead_letters(records: int, percent: int, min_records: int = MIN_RECORDS) -> int:
     """A few bad records in a row are no sign of a general fault; most of many are."""
     return records if records < min_records else records * percent // 100
 
 
-def require_few(
+def enforce_limit(
     topic: str,
     generations: Mapping[int, int],
     records: Counter[int],
     letters: Sequence[DeadLetter],
     percent: int,
     *,
-    is_suspect: bool,
+    strict: bool,
 ) -> None:
     """Before a dead letter is written. `records` are counted by partition. Raises TooManyDeadLetters.
 
     A suspect partition is judged by however few records it has.
     """
-    if len(letters) > most_dead_letters(records.total(), percent):
+    if len(letters) > max_dead_letters(records.total(), percent):
         raise TooManyDeadLetters(f"{len(letters)} of the last {records.total()} records", letters[-1].detail)
     for partition in sorted({letter.partition for letter in letters}):
         of_it = [letter for letter in letters if letter.partition == partition]
         dead, all_records = _with_those_before(topic, partition, generations[partition], len(of_it), records[partition])
-        if dead > most_dead_letters(all_records, percent, 1 if is_suspect else MIN_RECORDS):
+        if dead > max_dead_letters(all_records, percent, 1 if strict else MIN_RECORDS):
             raise TooManyDeadLetters(f"{dead} of the last {all_records} records", of_it[-1].detail)
 
 

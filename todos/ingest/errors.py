@@ -9,7 +9,7 @@ from django.db import Error as DatabaseFailure
 from django.db import InterfaceError, OperationalError
 
 
-class Failure(Enum):
+class ErrorKind(Enum):
     """What to do about it."""
 
     TRANSIENT = "hold the offsets and try again: the database is away, busy, full or read-only"
@@ -39,16 +39,16 @@ TRANSIENT_STATES = {
 }
 
 
-def sort_failure(exc: BaseException) -> Failure:
+def classify_error(exc: BaseException) -> ErrorKind:
     """Anything that is not a failure to store is systemic."""
     state = sqlstate(exc)
     if state is None:
         return _sort_without_state(exc)
     if state in DATA_STATES or state[:2] in DATA_CLASSES:
-        return Failure.DATA
+        return ErrorKind.DATA
     if state in TRANSIENT_STATES or state[:2] in TRANSIENT_CLASSES:
-        return Failure.TRANSIENT
-    return Failure.SYSTEMIC
+        return ErrorKind.TRANSIENT
+    return ErrorKind.SYSTEMIC
 
 
 def sqlstate(exc: BaseException) -> str | None:
@@ -56,9 +56,9 @@ def sqlstate(exc: BaseException) -> str | None:
     return getattr(exc.__cause__ if isinstance(exc, DatabaseFailure) else exc, "pgcode", None)
 
 
-def _sort_without_state(exc: BaseException) -> Failure:
+def _sort_without_state(exc: BaseException) -> ErrorKind:
     if isinstance(exc, OperationalError | InterfaceError):
-        return Failure.TRANSIENT  # the connection broke, or never came about
+        return ErrorKind.TRANSIENT  # the connection broke, or never came about
     if isinstance(exc, ValueError):
-        return Failure.DATA  # psycopg2 cannot even write it down: U+0000, a lone surrogate
-    return Failure.SYSTEMIC
+        return ErrorKind.DATA  # psycopg2 cannot even write it down: U+0000, a lone surrogate
+    return ErrorKind.SYSTEMIC

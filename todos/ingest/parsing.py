@@ -38,7 +38,7 @@ class TodoRow(NamedTuple):
     owner: str = ""
 
 
-class TooNew(NamedTuple):
+class UnsupportedVersion(NamedTuple):
     """A newer release wrote it, and a newer worker will read all of it."""
 
     offset: int
@@ -49,16 +49,16 @@ class TooNew(NamedTuple):
 
 
 @dataclass
-class Sorted:
+class ParsedBatch:
     """A batch of records, each of them either a todo or a dead letter. `sources` are the todos' records, in order.
 
-    Of a partition in `too_new`, the record there and all behind it are left out.
+    Of a partition in `unsupported`, the record there and all behind it are left out.
     """
 
     todos: list[TodoRow] = field(default_factory=list)
     sources: list[Record] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    too_new: dict[int, TooNew] = field(default_factory=dict)
+    unsupported: dict[int, UnsupportedVersion] = field(default_factory=dict)
     bytes: Counter[int] = field(default_factory=Counter)  # of the values, by partition
 
     def __len__(self) -> int:
@@ -68,8 +68,10 @@ class Sorted:
         """How many records."""
         return Counter([todo.source_partition for todo in self.todos] + [each.partition for each in self.dead_letters])
 
-    def within(self, partition: int, offsets: range) -> "Sorted":
-        part = Sorted(dead_letters=[e for e in self.dead_letters if e.partition == partition and e.offset in offsets])
+    def within(self, partition: int, offsets: range) -> "ParsedBatch":
+        part = ParsedBatch(
+            dead_letters=[e for e in self.dead_letters if e.partition == partition and e.offset in offsets]
+        )
         for todo, source in zip(self.todos, self.sources, strict=True):
             if todo.source_partition == partition and todo.source_offset in offsets:
                 part.todos.append(todo)
@@ -79,11 +81,11 @@ class Sorted:
         return part
 
 
-def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
-    batch = Sorted()
+def parse_records(topic: str, records: Iterable[Record]) -> ParsedBatch:
+    batch = ParsedBatch()
     for record in records:
         value, partition = record.value or b"", record.partition
-        if batch.too_new and partition in batch.too_new:
+        if batch.unsupported and partition in batch.unsupported:
             continue
         batch.bytes[partition] += len(value)
         if isinstance(record, Undecodable):
@@ -93,7 +95,7 @@ def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
             event = parse_json(TodoCreated, value)
         except InvalidPayload as exc:
             if (version := newer_version(value)) is not None:
-                batch.too_new[partition] = TooNew(record.offset, version)
+                batch.unsupported[partition] = UnsupportedVersion(record.offset, version)
                 batch.bytes[partition] -= len(value)
                 continue
             reason = DeadLetter.Reason.INVALID if value else DeadLetter.Reason.EMPTY

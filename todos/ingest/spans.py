@@ -18,8 +18,8 @@ from opentelemetry.trace import SpanKind, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from edge_api.contract.headers import TRACEPARENT
-from todos.ingest.parsing import Sorted, TodoRow
-from todos.ledger.batch_history import Origin
+from todos.ingest.parsing import ParsedBatch, TodoRow
+from todos.ledger.batch_history import WriterInfo
 
 # Of one batch. The processor keeps 2,048 by default (OTEL_BSP_MAX_QUEUE_SIZE), and drops what comes beyond.
 MAX_SPANS = 1_000
@@ -38,7 +38,7 @@ def _provider() -> TracerProvider:
     return provider
 
 
-def record(topic: str, batch: Sorted, origin: Origin, started_ns: int, ended_ns: int) -> None:
+def record(topic: str, batch: ParsedBatch, origin: WriterInfo, started_ns: int, ended_ns: int) -> None:
     """Each span lasts as long as the batch did: its todos were stored together."""
     tracer = _provider().get_tracer("todos")
     shared: dict[str, str | int] = {
@@ -68,7 +68,7 @@ def stop() -> None:
         sending.join(STOP_SECONDS)
 
 
-def _traced(batch: Sorted) -> Iterator[tuple[TodoRow, Context]]:
+def _traced(batch: ParsedBatch) -> Iterator[tuple[TodoRow, Context]]:
     for todo, source in zip(batch.todos, batch.sources, strict=True):
         if source.headers and (parent := _parent(source.headers)):
             yield todo, parent

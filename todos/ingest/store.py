@@ -10,12 +10,12 @@ from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 from pydantic_core import to_json
 
-from todos.ingest.bisect import Isolated, insert_isolating
+from todos.ingest.bisect import Isolated, insert_bisecting
 from todos.ingest.conflicts import find_conflicts
-from todos.ingest.dead_letter_limit import most_dead_letters, require_few
-from todos.ingest.errors import Failure, sort_failure
-from todos.ingest.parsing import Sorted, TodoRow, dead_letter
-from todos.ledger.batch_history import NOBODY, Counts, Origin, append, record_batches
+from todos.ingest.dead_letter_limit import enforce_limit, max_dead_letters
+from todos.ingest.errors import ErrorKind, classify_error
+from todos.ingest.parsing import ParsedBatch, TodoRow, dead_letter
+from todos.ledger.batch_history import UNKNOWN_WRITER, BatchCounts, WriterInfo, append_batches, record_batches
 from todos.ledger.leases import Lease
 from todos.models import Batch, DeadLetter, OffsetLoss
 
@@ -56,7 +56,7 @@ class LeaseLost(Exception):
     """Another worker took a partition over, or an operator moved it. Nothing was stored."""
 
 
-class Stored(NamedTuple):
+class StoreResult(NamedTuple):
     """How many todos were new, how many were there before, and how many records are dead letters, with conflicts."""
 
     todos: int
@@ -67,29 +67,29 @@ class Stored(NamedTuple):
 def store(
     topic: str,
     held: Mapping[int, Lease],
-    batch: Sorted,
+    batch: ParsedBatch,
     next_offsets: Mapping[int, int],
     *,
     dead_letter_percent: int = 50,
-    is_suspect: bool = False,
-    origin: Origin = NOBODY,
-) -> Stored:
+    strict: bool = False,
+    origin: WriterInfo = UNKNOWN_WRITER,
+) -> StoreResult:
     """Store a batch and move the ledger of its partitions to `next_offsets`.
 
     A record that the database refuses becomes a dead letter; when more than `dead_letter_percent` would become dead
     letters, none does: see dead_letter_limit. Clients that use an Idempotency-Key twice make conflicts, which do not
     count there. Raises LeaseLost, ChainBroken, SystemicFailure or a DatabaseError; then nothing has happened.
     """
-    breaker = partial(require_few, topic, percent=dead_letter_percent, is_suspect=is_suspect)
+    breaker = partial(enforce_limit, topic, percent=dead_letter_percent, strict=strict)
     try:
         return _store(
             topic, held, batch, next_offsets, origin, breaker, lambda todos: Isolated(insert_todos(todos), [])
         )
     except (DatabaseFailure, ValueError) as exc:
-        if sort_failure(exc) is not Failure.DATA:
+        if classify_error(exc) is not ErrorKind.DATA:
             raise
-    at_most = most_dead_letters(len(batch), dead_letter_percent)
-    isolate = partial(insert_isolating, insert_todos, at_most=at_most)
+    at_most = max_dead_letters(len(batch), dead_letter_percent)
+    isolate = partial(insert_bisecting, insert_todos, at_most=at_most)
     return _store(topic, held, batch, next_offsets, origin, breaker, isolate)
 
 
@@ -97,14 +97,14 @@ def store(
 def _store(
     topic: str,
     held: Mapping[int, Lease],
-    batch: Sorted,
+    batch: ParsedBatch,
     next_offsets: Mapping[int, int],
-    origin: Origin,
+    origin: WriterInfo,
     breaker: Breaker,
     insert: Callable[[Sequence[TodoRow]], Isolated],
-) -> Stored:
+) -> StoreResult:
     started = time.monotonic()
-    generations = move_ledger(topic, held, next_offsets)
+    generations = advance_ledger(topic, held, next_offsets)
     inserted, rejected = insert(batch.todos)
     letters = batch.dead_letters + [
         dead_letter(topic, batch.sources[place], DeadLetter.Reason.REJECTED, why) for place, why in rejected
@@ -126,11 +126,11 @@ def _store(
         topic,
         generations,
         {partition: (held[partition].next_offset, end) for partition, end in next_offsets.items()},
-        Counts(inserted, duplicates, dead, batch.bytes),
+        BatchCounts(inserted, duplicates, dead, batch.bytes),
         origin=origin,
         seconds=time.monotonic() - started,
     )
-    return Stored(inserted.total(), duplicates.total(), dead.total())
+    return StoreResult(inserted.total(), duplicates.total(), dead.total())
 
 
 def _by_statement(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
@@ -151,10 +151,10 @@ def _by_statement(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
 
 @transaction.atomic(durable=True)
 def record_loss(
-    topic: str, held: Mapping[int, Lease], partition: int, first_available: int, *, origin: Origin = NOBODY
+    topic: str, held: Mapping[int, Lease], partition: int, first_available: int, *, origin: WriterInfo = UNKNOWN_WRITER
 ) -> OffsetLoss:
     """Kafka deleted what was not read yet: say so where operators look, and go on behind the gap."""
-    generations = move_ledger(topic, held, {partition: first_available})
+    generations = advance_ledger(topic, held, {partition: first_available})
     return write_loss(
         OffsetLoss(
             topic=topic, partition=partition, first_offset=held[partition].next_offset, next_offset=first_available
@@ -164,22 +164,24 @@ def record_loss(
     )
 
 
-def write_loss(loss: OffsetLoss, generation: int, origin: Origin) -> OffsetLoss:
+def write_loss(loss: OffsetLoss, generation: int, origin: WriterInfo) -> OffsetLoss:
     """In the caller's transaction: the loss, which stays, and its place in the chain of batches."""
     where = {name: getattr(loss, name) for name in ("topic", "partition", "first_offset", "next_offset")}
-    append([Batch(**where, generation=generation, lost=loss.next_offset - loss.first_offset, **origin._asdict())])
+    append_batches(
+        [Batch(**where, generation=generation, lost=loss.next_offset - loss.first_offset, **origin._asdict())]
+    )
     loss.save()
     return loss
 
 
-def move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> dict[int, int]:
+def advance_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> dict[int, int]:
     """Compare and swap. It comes first, so that a poll that lost its lease fails before it writes anything.
 
     Returns the generation of each partition.
     """
     partitions = sorted(next_offsets)  # one order for all, against deadlocks
     with connection.cursor() as cursor:
-        limit_waiting()
+        set_transaction_timeouts()
         cursor.execute(
             MOVE_LEDGER,
             [
@@ -195,7 +197,7 @@ def move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int
         return dict(cursor.fetchall())
 
 
-def limit_waiting() -> None:
+def set_transaction_timeouts() -> None:
     """For the rest of this transaction."""
     with connection.cursor() as cursor:
         cursor.execute(

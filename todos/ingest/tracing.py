@@ -5,14 +5,14 @@ import time
 
 from django.conf import settings
 
-from todos.ingest.parsing import Sorted
-from todos.ingest.store import Stored
-from todos.ledger.batch_history import Origin
+from todos.ingest.parsing import ParsedBatch
+from todos.ingest.store import StoreResult
+from todos.ledger.batch_history import WriterInfo
 
 logger = logging.getLogger(__name__)
 
 
-def trace_batch(topic: str, batch: Sorted, stored: Stored, origin: Origin, started_ns: int) -> None:
+def trace_batch(topic: str, batch: ParsedBatch, stored: StoreResult, origin: WriterInfo, started_ns: int) -> None:
     """Call it when the batch is stored; `started_ns` is Unix time."""
     if not settings.TRACING or stored.dead_letters > len(batch.dead_letters):
         return  # some of the todos were refused, and nothing says here which of them

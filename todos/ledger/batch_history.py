@@ -47,17 +47,17 @@ class ChainBroken(Exception):
     """The ledger of a partition does not stand where its batches end. Nothing was stored."""
 
 
-class Origin(NamedTuple):
+class WriterInfo(NamedTuple):
     """Who stores: host and process, and the Celery task, where there is one."""
 
     worker: str = ""
     task_id: str = ""
 
 
-NOBODY = Origin()
+UNKNOWN_WRITER = WriterInfo()
 
 
-class Counts(NamedTuple):
+class BatchCounts(NamedTuple):
     """What one transaction did, by partition."""
 
     stored: Counter[int]
@@ -70,13 +70,13 @@ def record_batches(
     topic: str,
     generations: Mapping[int, int],
     ranges: Mapping[int, tuple[int, int]],
-    counts: Counts,
+    counts: BatchCounts,
     *,
-    origin: Origin,
+    origin: WriterInfo,
     seconds: float,
 ) -> None:
     """One batch per partition, in the caller's transaction. Raises ChainBroken."""
-    append(
+    append_batches(
         Batch(
             topic=topic,
             partition=partition,
@@ -91,7 +91,7 @@ def record_batches(
     )
 
 
-def append(batches: Iterable[Batch]) -> None:
+def append_batches(batches: Iterable[Batch]) -> None:
     """And add to the ledger's totals, which outlive the history. Raises ChainBroken, which names the partition."""
     try:
         appended = Batch.objects.bulk_create(batches)

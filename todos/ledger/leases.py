@@ -105,7 +105,7 @@ class Leases:
     def refresh(self, partitions: Iterable[int]) -> bool:
         """Stay alive, and move towards the fair share of `partitions`. True when what is held has changed."""
         before = {partition: lease.epoch for partition, lease in self.held.items()}
-        self.stay_alive()
+        self.heartbeat()
         survey = self._run(SURVEY, known=list(partitions))
         mine = {partition: epoch for partition, epoch, is_mine, _, _ in survey if is_mine}
         self.held = {p: lease for p, lease in self.held.items() if mine.get(p) == lease.epoch}
@@ -124,7 +124,7 @@ class Leases:
         self.held.clear()
         self._next_heartbeat = 0.0
 
-    def stay_alive(self) -> None:
+    def heartbeat(self) -> None:
         """Costs nothing as long as no heartbeat is due."""
         if time.monotonic() >= self._next_heartbeat:
             self._run(REGISTER, worker=self.worker, ttl=LEASE_SECONDS)
@@ -153,7 +153,7 @@ def ensure_ledger(topic: str, partitions: Iterable[int]) -> None:
         cursor.execute(ENSURE_LEDGER, {"topic": topic, "partitions": list(partitions)})
 
 
-def made_anew(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> list[int]:
+def recreated_partitions(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> list[int]:
     """Those whose ledger counts the offsets of an older topic under the same name; a new ledger adopts this one."""
     if topic_id is None:
         return []
@@ -163,6 +163,6 @@ def made_anew(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> l
     return list(others.values_list("partition", flat=True))
 
 
-def raise_alarm(topic: str, partitions: Iterable[int], text: str) -> None:
+def set_halt_reason(topic: str, partitions: Iterable[int], text: str) -> None:
     """Show operators why these partitions stand still. The move of a ledger takes it back."""
     PartitionLedger.objects.filter(topic=topic, partition__in=list(partitions)).update(alarm=text)

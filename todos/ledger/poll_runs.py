@@ -8,7 +8,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 from django.utils import timezone
 
-from todos.ledger.batch_history import Origin
+from todos.ledger.batch_history import WriterInfo
 from todos.models import PollRun
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ TRIM_ROWS = 10_000
 
 
 @dataclass
-class Summary:
+class PollSummary:
     """What one poll did; counts of records, seconds of time."""
 
     stored: int = 0
@@ -40,7 +40,7 @@ class Summary:
         return f"{text}; {self.failures} failures, the last one: {self.last_error}" if self.failures else text
 
 
-def record_run(topic: str, origin: Origin, started_at: datetime, summary: Summary) -> None:
+def record_run(topic: str, origin: WriterInfo, started_at: datetime, summary: PollSummary) -> None:
     """After the poll has given everything back: without a database it is merely not told."""
     counts = ("batches", "stored", "duplicates", "dead_letters", "lost", "failures", "last_error")
     try:

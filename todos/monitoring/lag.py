@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Now
 
-from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, Retention, Span
+from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, OffsetRange, Retention
 from todos.models import OffsetLoss, PartitionLedger, Poller
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class PipelineStatus:
 class LogView:
     """What the log says, of nothing when it does not answer."""
 
-    spans: Mapping[int, Span] = field(default_factory=dict)
+    spans: Mapping[int, OffsetRange] = field(default_factory=dict)
     retention: Retention | None = None
     oldest_unread_ms: Mapping[int, int] = field(default_factory=dict)  # milliseconds since 1970; below 0: unknown
 
@@ -98,7 +98,7 @@ def _offsets(losses: "QuerySet[OffsetLoss]") -> Subquery:
 
 def view_log(log: Log, positions: Mapping[int, int]) -> LogView:
     """`positions` are the next offsets of the ledger. Asks no database. Raises LogUnavailable."""
-    spans, retention = log.spans(log.partitions()), log.retention()
+    spans, retention = log.offset_ranges(log.partitions()), log.retention()
     unread = {p: max(positions.get(p, 0), span.first) for p, span in spans.items() if positions.get(p, 0) < span.end}
     try:
         oldest = log.timestamps({p: offset for p, offset in unread.items() if offset < spans[p].end})

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from django.utils import timezone
 
-from todos.event_log import Span
+from todos.event_log import OffsetRange
 from todos.kafka.consumer import KafkaLog
 from todos.monitoring.queries import DAY, HOUR, Series, periods_before
 
@@ -22,7 +22,7 @@ class AcceptedOverTime:
     def __init__(self) -> None:
         self._known: dict[datetime, Offsets] = {}
 
-    def series(self, log: KafkaLog, spans: Mapping[int, Span]) -> tuple[Series | None, Series | None]:
+    def series(self, log: KafkaLog, spans: Mapping[int, OffsetRange]) -> tuple[Series | None, Series | None]:
         """Of the last hour and the last day; None until all is known. Raises LogUnavailable."""
         now, ends = timezone.now(), {partition: span.end for partition, span in spans.items()}
         hour, day = periods_before(now, *HOUR), periods_before(now, *DAY)

@@ -17,8 +17,8 @@ from enum import StrEnum
 
 from django.db import connection
 
-from todos.event_log import Log, LogUnavailable, Record, Span
-from todos.ingest.parsing import TooNew, sort_records
+from todos.event_log import Log, LogUnavailable, OffsetRange, Record
+from todos.ingest.parsing import UnsupportedVersion, parse_records
 from todos.ledger.batch_history import broken_chains
 from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Todo
 
@@ -37,7 +37,7 @@ GAPS = """
 class TooNewToJudge(Exception):
     """A newer worker stored it."""
 
-    def __init__(self, partition: int, record: TooNew) -> None:
+    def __init__(self, partition: int, record: UnsupportedVersion) -> None:
         super().__init__(f"partition {partition}: {record}")
 
 
@@ -91,7 +91,7 @@ class Audit:
         Raises LogUnavailable, OffsetOutOfRange, TooNewToJudge.
         """
         ledger = PartitionLedger.objects.filter(**self._where).values_list("next_offset", flat=True).first() or 0
-        span = self.log.spans([self.partition])[self.partition]  # after the ledger, so never behind it
+        span = self.log.offset_ranges([self.partition])[self.partition]  # after the ledger, so never behind it
         self._losses = list(OffsetLoss.objects.filter(**self._where).values_list("first_offset", "next_offset"))
         first, end = span.first if first is None else first, span.end if end is None else min(end, span.end)
         self.result = PartitionAudit(self.partition, first, max(first, end))
@@ -103,7 +103,7 @@ class Audit:
         self.result.offenders.sort()
         return self.result
 
-    def _check_ledger(self, ledger: int, span: Span) -> None:
+    def _check_ledger(self, ledger: int, span: OffsetRange) -> None:
         problems = self.result.problems
         if ledger > span.end:
             problems.append(f"the ledger is at {ledger}, ahead of the log, which ends at {span.end}")
@@ -116,10 +116,10 @@ class Audit:
             for generation, offset in cursor.fetchall():
                 problems.append(f"no batch of generation {generation} ends where one begins, at {offset}")
 
-    def _count_unreadable(self, span: Span, ledger: int) -> None:
+    def _count_unreadable(self, span: OffsetRange, ledger: int) -> None:
         first, end, kinds = self.result.first, self.result.end, self.result.kinds
         kinds[Kind.PENDING] = max(end - max(first, ledger, span.first), 0)
-        gone = Span(first, max(first, min(span.first, end)))
+        gone = OffsetRange(first, max(first, min(span.first, end)))
         kinds[Kind.LOST] = sum(end - first for first, end in self._losses_in(gone))
         kinds[Kind.GONE] = gone.end - gone.first - kinds[Kind.LOST]
 
@@ -153,9 +153,9 @@ class Audit:
                 raise LogUnavailable(f"no answer for {SILENCE_SECONDS:g} s at offset {position} of {self.partition}")
 
     def _sort(self, records: Sequence[Record]) -> None:
-        batch = sort_records(self.log.topic, records)
-        if batch.too_new:
-            raise TooNewToJudge(self.partition, batch.too_new[self.partition])
+        batch = parse_records(self.log.topic, records)
+        if batch.unsupported:
+            raise TooNewToJudge(self.partition, batch.unsupported[self.partition])
         todos = Todo.objects.filter(id__in=[todo.id for todo in batch.todos])
         places = {id_: place for id_, *place in todos.values_list("id", "source_partition", "source_offset")}
         letters = dict(
@@ -188,7 +188,7 @@ class Audit:
         batches = Batch.objects.filter(**self._where, first_offset__gte=first, next_offset__lte=end, lost=0)
         deleted: set[int] = set()
         for batch in batches.order_by().iterator():
-            span = Span(batch.first_offset or 0, batch.next_offset)  # no anchor is among them
+            span = OffsetRange(batch.first_offset or 0, batch.next_offset)  # no anchor is among them
             records, todos = _within(self._records, span), _within(self._todos, span)
             if records > batch.stored + batch.duplicates + batch.dead_letters:
                 self.result.problems.append(f"offsets {batch}: Kafka has {records:,} records, more than were counted")
@@ -204,17 +204,17 @@ class Audit:
         if kind in {Kind.DELETED, Kind.MISSING, Kind.TWICE}:
             self.result.offenders.append((offset, kind))
 
-    def _losses_in(self, span: Span) -> Iterator[Span]:
+    def _losses_in(self, span: OffsetRange) -> Iterator[OffsetRange]:
         """Without overlap, though a range may have been lost twice: read again, and given up again."""
         reached = span.first
         for first, end in sorted(self._losses):
             if max(first, reached) < min(end, span.end):
-                yield Span(max(first, reached), min(end, span.end))
+                yield OffsetRange(max(first, reached), min(end, span.end))
                 reached = min(end, span.end)
 
     def _is_lost(self, offset: int) -> bool:
         return any(first <= offset < end for first, end in self._losses)
 
 
-def _within(offsets: "array[int]", span: Span) -> int:
+def _within(offsets: "array[int]", span: OffsetRange) -> int:
     return bisect_left(offsets, span.end) - bisect_left(offsets, span.first)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
-from todos.ingest.store import limit_waiting, write_loss
-from todos.ledger.batch_history import NOBODY, Origin, append, broken_chains
+from todos.ingest.store import set_transaction_timeouts, write_loss
+from todos.ledger.batch_history import UNKNOWN_WRITER, WriterInfo, append_batches, broken_chains
 from todos.models import Batch, OffsetLoss, PartitionLedger
 
 
@@ -32,7 +32,13 @@ class Move:
 
 @transaction.atomic(durable=True)
 def rewind(
-    topic: str, partition: int, target: int, *, skip: bool = False, dry_run: bool = False, origin: Origin = NOBODY
+    topic: str,
+    partition: int,
+    target: int,
+    *,
+    skip: bool = False,
+    dry_run: bool = False,
+    origin: WriterInfo = UNKNOWN_WRITER,
 ) -> Move:
     """Void the lease of whoever reads the partition, and let the next poll begin at `target`.
 
@@ -41,7 +47,7 @@ def rewind(
 
     Raises WouldSkip, PartitionLedger.DoesNotExist, or a DatabaseError; either way nothing has happened.
     """
-    limit_waiting()
+    set_transaction_timeouts()
     ledger = PartitionLedger.objects.select_for_update().get(topic=topic, partition=partition)
     end, has_chain = _chain_end(ledger)
     move = Move(end, target)
@@ -52,7 +58,7 @@ def rewind(
     if move.again or not has_chain:
         ledger.generation += 1
         start = min(end, target)
-        append([Batch(topic=topic, partition=partition, generation=ledger.generation, next_offset=start)])
+        append_batches([Batch(topic=topic, partition=partition, generation=ledger.generation, next_offset=start)])
     if move.skipped:
         loss = OffsetLoss(topic=topic, partition=partition, first_offset=end, next_offset=target)
         loss.cause = OffsetLoss.Cause.SKIPPED

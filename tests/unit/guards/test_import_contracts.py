@@ -93,7 +93,8 @@ FORBIDDEN = {
         for name in ("tests", "benchmarks", "devstack")
     ],
     "baselines-stand-alone": [
-        ("benchmarks.baselines.naive_consumer", name) for name in ("edge_api.settings", "todos.ingest.store", "todos.tasks")
+        ("benchmarks.baselines.naive_consumer", name)
+        for name in ("edge_api.settings", "todos.ingest.store", "todos.tasks")
     ],
     "light-load-client": [("benchmarks.client", name) for name in ("pydantic", "devstack", "benchmarks.world")],
 }

@@ -71,7 +71,7 @@ def _audit(log: Log, partition: int | None, first: int | None, end: int | None) 
     if partition is not None and partition not in known:
         raise CommandError(f"--partition: {log.topic} has {known[0]} to {known[-1]}", returncode=IMPOSSIBLE)
     wanted = known if partition is None else [partition]
-    spans = log.spans(wanted).values()
+    spans = log.offset_ranges(wanted).values()
     if first is not None and first > (last := max(span.end for span in spans)):
         raise CommandError(f"--from: Kafka has offsets below {last} of {log.topic}", returncode=IMPOSSIBLE)
     total = sum(max(min(span.end, span.end if end is None else end) - max(span.first, first or 0), 0) for span in spans)

@@ -8,9 +8,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from todos.cli.arguments import add_examples
 from todos.cli.kafka import opened_log
 from todos.event_log import Log, LogUnavailable
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import InvalidOptions, PollOptions
-from todos.ledger.poll_runs import Summary
+from todos.ledger.poll_runs import PollSummary
 from todos.models import PartitionLedger
 from todos.tasks import worker_name
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
             raise CommandError(str(summary))
         self.stdout.write(str(summary))
 
-    def _run(self, log: Log, options: PollOptions) -> Summary:
+    def _run(self, log: Log, options: PollOptions) -> PollSummary:
         with Progress(
             TextColumn("polling"),
             BarColumn(),
@@ -62,14 +62,16 @@ class Command(BaseCommand):
             transient=True,
         ) as progress:
             bar = progress.add_task("", total=_lag(log))
-            poll = Poll(log, options, worker_name(), on_batch=lambda done: progress.update(bar, completed=done.records))
+            poll = ConsumerRun(
+                log, options, worker_name(), on_batch=lambda done: progress.update(bar, completed=done.records)
+            )
             return poll.run()
 
 
 def _lag(log: Log) -> int | None:
     """Records not stored yet; None, a bar without an end, while Kafka does not answer."""
     try:
-        spans = log.spans(log.partitions())
+        spans = log.offset_ranges(log.partitions())
     except LogUnavailable:
         return None
     ledger = dict(PartitionLedger.objects.filter(topic=log.topic).values_list("partition", "next_offset"))

@@ -17,7 +17,7 @@ Poison = Callable[..., DeadLetter]
 def sent(topic: Topic) -> int:
     """How many records the topic holds."""
     log = topic.log()
-    return sum(span.end for span in log.spans(log.partitions()).values())
+    return sum(span.end for span in log.offset_ranges(log.partitions()).values())
 
 
 def history(letter: DeadLetter) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from tests.support.topic import Topic
 @pytest.fixture(autouse=True)
 def always_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """However small a batch is: whatever goes wrong here shall find something that was read ahead."""
-    monkeypatch.setattr("todos.ingest.prefetch.WORTH_READING_AHEAD", 1)
+    monkeypatch.setattr("todos.ingest.prefetch.PREFETCH_MIN_RECORDS", 1)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from devstack import Kafka
 from tests.support.batches import rot
 from tests.support.topic import Topic, event
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.dead_letter_limit import MIN_RECORDS
 from todos.ingest.options import PollOptions
 from todos.models import DeadLetter
@@ -79,7 +79,7 @@ def test_a_batch_whose_length_rotted_stops_its_partition_with_an_alarm_until_it_
     rot(kafka, topic, b"rotten", lambda batch: batch[:8] + bytearray(field) + batch[12:])
     options, log = PollOptions(timeout_ms=60_000, time_budget_seconds=60), topic.log()
 
-    poll = Poll(
+    poll = ConsumerRun(
         log, options, "a test", should_stop=lambda: bool(poll.summary.last_error) and "rewind" in alarms(topic)[0]
     )
     poll.run()

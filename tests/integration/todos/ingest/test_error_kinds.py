@@ -12,7 +12,7 @@ from tests.support.todos import constraint
 from tests.support.topic import Topic, event
 from todos.ingest import consumer as ingest
 from todos.ingest.dead_letter_limit import MIN_RECORDS
-from todos.ingest.parsing import Sorted, sort_records
+from todos.ingest.parsing import ParsedBatch, parse_records
 from todos.ingest.store import store
 from todos.ledger.leases import Lease, ensure_ledger
 from todos.models import Batch, DeadLetter, Todo
@@ -199,5 +199,5 @@ class Fake:
         self.value = event(title=title.decode())
 
 
-def fake_batch(records: list[Fake]) -> Sorted:
-    return sort_records("t", records)
+def fake_batch(records: list[Fake]) -> ParsedBatch:
+    return parse_records("t", records)

@@ -12,10 +12,10 @@ from tests.support.threads import in_thread, in_threads
 from tests.support.topic import Topic
 from todos.event_log import Record
 from todos.ingest import consumer as ingest
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
-from todos.ingest.parsing import sort_records
-from todos.ingest.store import LeaseLost, insert_todos, move_ledger, store
+from todos.ingest.parsing import parse_records
+from todos.ingest.store import LeaseLost, advance_ledger, insert_todos, store
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.leases import Lease, Leases, ensure_ledger
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
@@ -50,7 +50,7 @@ def test_many_workers_that_store_the_same_batch_store_it_once(make_topic: MakeTo
 
     def force() -> None:
         try:
-            result = store(topic.kafka.topic, {0: Lease(0, 0)}, sort_records(topic.kafka.topic, records), {0: 200})
+            result = store(topic.kafka.topic, {0: Lease(0, 0)}, parse_records(topic.kafka.topic, records), {0: 200})
             outcomes.append(f"stored {result.todos}")
         except LeaseLost:
             outcomes.append("refused")
@@ -72,9 +72,9 @@ def test_a_worker_whose_lease_was_taken_stores_nothing(make_topic: MakeTopic) ->
         with Leases(topic.kafka.topic, "quick") as quick:
             assert quick.refresh([0])
             with pytest.raises(LeaseLost):
-                store(topic.kafka.topic, slow.held, sort_records(topic.kafka.topic, records), {0: 3})
+                store(topic.kafka.topic, slow.held, parse_records(topic.kafka.topic, records), {0: 3})
             assert (Todo.objects.count(), topic.ledger()) == (0, {0: 0})
-            store(topic.kafka.topic, quick.held, sort_records(topic.kafka.topic, records), {0: 3})
+            store(topic.kafka.topic, quick.held, parse_records(topic.kafka.topic, records), {0: 3})
     assert Todo.objects.count() == 3
 
 
@@ -144,7 +144,7 @@ def test_a_connection_that_is_cut_again_and_again_loses_nothing(make_topic: Make
     ids = [todo_id for partition in range(3) for todo_id in topic.send_todos(400, partition)]
     ends, over = dict.fromkeys(range(3), 400), threading.Event()
     options = PollOptions(timeout_ms=60_000, max_records=20, time_budget_seconds=60)
-    poll = Poll(topic.log(), options, "cut", should_stop=over.is_set)
+    poll = ConsumerRun(topic.log(), options, "cut", should_stop=over.is_set)
     thread = in_thread(poll.run)
 
     cuts = 0
@@ -170,7 +170,7 @@ def test_a_locked_table_is_waited_for(make_topic: MakeTopic, monkeypatch: pytest
     monkeypatch.setattr("todos.ingest.store.LOCK_TIMEOUT", "50ms")
     topic = make_topic()
     topic.send_todos(5)
-    poll = Poll(topic.log(), PollOptions(timeout_ms=3000), "patient")
+    poll = ConsumerRun(topic.log(), PollOptions(timeout_ms=3000), "patient")
     locked, release = threading.Event(), threading.Event()
 
     def lock() -> None:
@@ -207,10 +207,10 @@ def test_a_worker_frozen_in_its_transaction_loses_it_and_another_goes_on(make_to
             cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")  # so that the test need not wait 30 s
         try:
             with transaction.atomic():
-                move_ledger(topic.kafka.topic, {0: Lease(0, 0)}, {0: 3})
+                advance_ledger(topic.kafka.topic, {0: Lease(0, 0)}, {0: 3})
                 frozen.set()
                 thaw.wait(30)
-                insert_todos(sort_records(topic.kafka.topic, records).todos)
+                insert_todos(parse_records(topic.kafka.topic, records).todos)
         except DatabaseError as exc:
             outcome.append(type(exc).__name__)
 

@@ -12,7 +12,7 @@ from devstack.kafka import tool_command
 from tests.support.threads import in_thread, in_threads
 from tests.support.topic import Topic
 from todos.ingest import consumer as ingest
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
 from todos.ledger.leases import Leases, ensure_ledger
 from todos.models import Poller, Todo
@@ -95,7 +95,7 @@ def test_a_dead_polls_partitions_are_free_after_its_lease(monkeypatch: pytest.Mo
 def test_polls_at_the_same_time_store_everything_once(make_topic: MakeTopic) -> None:
     topic = make_topic(partitions=6)
     ids = {todo_id for partition in range(6) for todo_id in topic.send_todos(500, partition)}
-    polls = [Poll(topic.log(), PollOptions(timeout_ms=1500, max_records=50), f"worker {n}") for n in range(4)]
+    polls = [ConsumerRun(topic.log(), PollOptions(timeout_ms=1500, max_records=50), f"worker {n}") for n in range(4)]
     in_threads(*(poll.run for poll in polls))
 
     assert {str(todo.id) for todo in Todo.objects.all()} == ids
@@ -107,7 +107,9 @@ def test_polls_at_the_same_time_store_everything_once(make_topic: MakeTopic) -> 
 def test_a_partition_added_while_running_is_read(make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "DISCOVERY_SECONDS", 0.2)
     topic = make_topic(partitions=1)
-    poll = Poll(topic.log(), PollOptions(timeout_ms=5000), "running", should_stop=lambda: poll.summary.stored >= 2)
+    poll = ConsumerRun(
+        topic.log(), PollOptions(timeout_ms=5000), "running", should_stop=lambda: poll.summary.stored >= 2
+    )
     topic.send_todos(1)
     thread = in_thread(poll.run)
     topic.log().add_partitions(2)

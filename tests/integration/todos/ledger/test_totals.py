@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from tests.support.topic import Topic, event
 from todos import tasks
-from todos.ingest.parsing import Sorted
+from todos.ingest.parsing import ParsedBatch
 from todos.ingest.store import LeaseLost, store
-from todos.ledger.batch_history import NOBODY
+from todos.ledger.batch_history import UNKNOWN_WRITER
 from todos.ledger.leases import Lease
-from todos.ledger.poll_runs import Summary, last_end, record_run, trim_runs
+from todos.ledger.poll_runs import PollSummary, last_end, record_run, trim_runs
 from todos.models import Batch, PartitionLedger, PollRun
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -53,7 +53,7 @@ def test_a_store_that_fails_adds_nothing(make_topic: MakeTopic) -> None:
     before = totals(topic)
 
     with pytest.raises(LeaseLost):
-        store(topic.kafka.topic, {0: Lease(next_offset=1, epoch=0)}, Sorted(), {0: 9})
+        store(topic.kafka.topic, {0: Lease(next_offset=1, epoch=0)}, ParsedBatch(), {0: 9})
 
     assert before == totals(topic)
 
@@ -91,7 +91,7 @@ def test_a_poll_without_a_database_ends_all_the_same(settings: Any, caplog: pyte
     nowhere = {**connection.settings_dict, "PORT": "1"}
     original, connection.settings_dict = connection.settings_dict, nowhere
     try:
-        record_run("t", NOBODY, timezone.now(), Summary())
+        record_run("t", UNKNOWN_WRITER, timezone.now(), PollSummary())
     finally:
         connection.settings_dict = original
 
@@ -101,7 +101,7 @@ def test_a_poll_without_a_database_ends_all_the_same(settings: Any, caplog: pyte
 
 def test_old_polls_are_forgotten() -> None:
     for _ in range(3):
-        record_run("t", NOBODY, timezone.now(), Summary())
+        record_run("t", UNKNOWN_WRITER, timezone.now(), PollSummary())
     old = PollRun.objects.order_by("id").first()
     assert old is not None
     PollRun.objects.filter(pk=old.pk).update(ended_at=timezone.now() - timedelta(days=8))

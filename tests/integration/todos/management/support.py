@@ -67,4 +67,4 @@ def manage(*arguments: object, stdin: str = "", env: dict[str, str] | None = Non
 def records_in(topic: Topic) -> int:
     """How many the topic holds."""
     log = topic.log()
-    return sum(span.end for span in log.spans(log.partitions()).values())
+    return sum(span.end for span in log.offset_ranges(log.partitions()).values())
