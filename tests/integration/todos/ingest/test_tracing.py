@@ -10,7 +10,7 @@ from pytest_django import Settings
 from tests.support.collector import Collector, running_collector
 from tests.support.todos import constraint
 from tests.support.topic import Topic, event
-from todos.ingest import spans, tracing
+from todos.ingest import tracing
 from todos.models import Batch, Todo
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,7 +63,7 @@ def test_a_huge_batch_does_not_drown_the_collector(
     make_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.TRACING, topic = True, make_topic()
-    monkeypatch.setattr(spans, "MAX_SPANS", 10)
+    monkeypatch.setattr(tracing, "MAX_SPANS", 10)
     topic.send(*(event() for _ in range(50)), headers=[TRACED])
     with collecting(monkeypatch) as collector:
         topic.poll()
@@ -127,4 +127,4 @@ def test_a_collector_that_is_away_or_misconfigured_holds_up_nothing(
     assert (1, 0) == (summary.stored, summary.failures)
     started = time.monotonic()
     tracing.stop_tracing()
-    assert time.monotonic() - started < spans.STOP_SECONDS + 5
+    assert time.monotonic() - started < tracing.STOP_SECONDS + 5
