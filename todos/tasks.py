@@ -1,4 +1,4 @@
-"""Celery's door to the ingest. The schedule, its interval and these kwargs live in the database."""
+"""Celery tasks that run the ingest. Schedules and kwargs are in the database; queue and time limits in settings.py."""
 
 import gc
 import logging
@@ -23,20 +23,20 @@ logger = logging.getLogger(__name__)
 # Above the largest time budget, 60 s, with room for the last transaction. A container's stop grace is above both.
 SOFT_LIMIT_SECONDS, HARD_LIMIT_SECONDS = 75, 90
 
-# Made before the worker forks, so that its children see it: a long poll must not hold up a shutdown.
-# Not an Event: its lock, held by a child at the moment of a SIGKILL, would stop all others for ever.
+# Created before the worker forks, so that its children see it: a long poll must not delay a shutdown.
+# Not an Event: if a child is killed while it holds the Event's lock, all others wait for that lock forever.
 _stopping = multiprocessing.RawValue("b", 0)
 
 
 @worker_process_init.connect
 def _leave_the_parents_group(**_: Any) -> None:
-    """A SIGTERM to the whole group, as process managers send it, is for the parent: it lets polls end in order."""
+    """Leave the process group: a SIGTERM to the whole group is for the parent, which lets polls end in order."""
     os.setpgrp()
 
 
 @worker_process_init.connect
 def _keep_garbage_collection_short(**_: Any) -> None:
-    """What is there from the start need not be looked through again and again."""
+    """Exempt the objects that exist at start from garbage collection, which would search them again and again."""
     gc.freeze()
 
 
@@ -63,10 +63,10 @@ def _close(**_: Any) -> None:
     time_limit=HARD_LIMIT_SECONDS,
 )
 def poll_todos(**kwargs: Any) -> None:
-    """Long-poll the topic and store todos in bulk; kwargs are the fields of PollOptions."""
+    """Long-poll the topic and store todos in bulk. kwargs are the fields of PollOptions; invalid ones give defaults."""
     task_id = (current_task and current_task.request.id) or ""
-    poll = ConsumerRun(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping)
-    _log_summary(poll.run(), task_id)
+    run = ConsumerRun(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping)
+    _log_summary(run.run(), task_id)
 
 
 @shared_task(
@@ -77,7 +77,7 @@ def poll_todos(**kwargs: Any) -> None:
     time_limit=HARD_LIMIT_SECONDS,
 )
 def trim_batches(**kwargs: Any) -> None:
-    """Forget old batches; kwargs are the fields of TrimOptions. Nonsense in them deletes nothing."""
+    """Delete old batches and poll runs. kwargs are the fields of TrimOptions; invalid ones delete nothing."""
     try:
         options = TrimOptions.parse(kwargs)
     except InvalidOptions as exc:
@@ -85,10 +85,13 @@ def trim_batches(**kwargs: Any) -> None:
         return
     batches, runs = trim(options.keep_days), trim_runs(options.keep_days)
     if batches or runs:
-        logger.info("trim_batches: forgot %d batches and %d polls older than %d days", batches, runs, options.keep_days)
+        logger.info(
+            "trim_batches: deleted %d batches and %d polls older than %d days", batches, runs, options.keep_days
+        )
 
 
 def worker_name() -> str:
+    """Return the name of this process to operators: host and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
