@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.simulated import Child, Partition, Sample, Setting
-from todos.ingest.consumer import REFRESH_SECONDS
+from todos.ingest.assignment import REFRESH_SECONDS
 from todos.ingest.prefetch import PREFETCH_MIN_RECORDS
 from todos.ledger.leases import HEARTBEAT_SECONDS
 
@@ -138,7 +138,11 @@ class Simulation:
         work = number * setting.database_row / setting.database_cores
         self.database_free[child.shard] = max(self.database_free[child.shard], self.now) + work
         self.database_busy += work
-        alone = max(setting.row, setting.database_row) if number >= PREFETCH_MIN_RECORDS else setting.row
+        alone = (
+            max(setting.row, setting.database_row)
+            if number >= min(PREFETCH_MIN_RECORDS, setting.max_records)
+            else setting.row
+        )
         done = max(self.database_free[child.shard], self.now + number * alone) + setting.small
         child.busy += done - self.now
         child.storing = batch

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
-from todos.ingest.store import set_transaction_timeouts, write_loss
-from todos.ledger.batch_history import UNKNOWN_WRITER, WriterInfo, append_batches, broken_chains
+from todos.ingest.store import set_transaction_timeouts
+from todos.ledger.batch_history import UNKNOWN_WRITER, WriterInfo, append_batches, append_loss, broken_chains
 from todos.models import Batch, OffsetLoss, PartitionLedger
 
 
@@ -62,7 +62,7 @@ def rewind(
     if move.skipped:
         loss = OffsetLoss(topic=topic, partition=partition, first_offset=end, next_offset=target)
         loss.cause = OffsetLoss.Cause.SKIPPED
-        write_loss(loss, ledger.generation, origin)
+        append_loss(loss, ledger.generation, origin)
     ledger.next_offset, ledger.moved_at = target, timezone.now()
     ledger.topic_id = None  # whichever bears the name now: the next poll finds out
     ledger.epoch, ledger.holder, ledger.alarm = ledger.epoch + 1, None, ""

@@ -1,4 +1,4 @@
-"""Throwaway topics, and polls that always read ahead."""
+"""Throwaway topics, and polls that always prefetch."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ from tests.support.topic import Topic
 
 
 @pytest.fixture(autouse=True)
-def always_read_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However small a batch is: whatever goes wrong here shall find something that was read ahead."""
+def always_prefetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefetch after a batch of any size, so that each failure here meets prefetched records."""
     monkeypatch.setattr("todos.ingest.prefetch.PREFETCH_MIN_RECORDS", 1)
 
 

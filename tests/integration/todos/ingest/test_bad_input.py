@@ -17,6 +17,7 @@ from tests.support.batches import CODECS, rot
 from tests.support.hostile import Draft, assert_kept, drafts
 from tests.support.topic import Topic, event
 from todos.ingest.consumer import ConsumerRun
+from todos.ingest.dead_letter_limit import DeadLetterLimit
 from todos.ingest.options import PollOptions
 from todos.ingest.parsing import ParsedBatch, parse_records
 from todos.ingest.store import store
@@ -57,16 +58,14 @@ def offsets() -> "itertools.count[int]":
 @SHARED
 @given(st.lists(drafts(), min_size=1, max_size=5))
 @example([NUL_IN_THE_REASON, HOSTILE_HEADER])
-def test_postgresql_takes_whatever_the_sorting_lets_through(
-    offsets: "itertools.count[int]", records: list[Draft]
-) -> None:
+def test_postgresql_stores_every_record_that_is_parsed(offsets: "itertools.count[int]", records: list[Draft]) -> None:
     ensure_ledger("any", [0])
     records = [replace(record, offset=next(offsets)) for record in records]
     lease, end = Lease(records[0].offset, 0), records[-1].offset + 1
 
     batch = parse_records("any", records)
 
-    stored = store("any", {0: lease}, batch, {0: end}, dead_letter_percent=100)
+    stored = store("any", {0: lease}, batch, {0: end}, limit=DeadLetterLimit(percent=100))
 
     assert sum(stored) == len(records)
     assert_stored("any", batch, records)

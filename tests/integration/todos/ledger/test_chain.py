@@ -181,7 +181,7 @@ def test_a_store_on_a_broken_chain_stores_nothing() -> None:
     PartitionLedger.objects.update(next_offset=5)
 
     with pytest.raises(ChainBroken, match="todos_batch_follows"):
-        store(TOPIC, {0: Lease(5, 0)}, ParsedBatch(), {0: 7}, origin=WriterInfo("w"))
+        store(TOPIC, {0: Lease(5, 0)}, ParsedBatch(), {0: 7}, writer=WriterInfo("w"))
 
     assert (PartitionLedger.objects.get().next_offset, chain()) == (5, [(None, 0)])
 
