@@ -87,34 +87,44 @@ def parse_records(topic: str, records: Iterable[Record]) -> ParsedBatch:
     """Parse records of any partitions, those of one partition in the order of their offsets. Raises nothing."""
     batch = ParsedBatch()
     for record in records:
-        value, partition = record.value or b"", record.partition
-        if batch.unsupported and partition in batch.unsupported:
+        if batch.unsupported and record.partition in batch.unsupported:
             continue
-        batch.bytes[partition] += len(value)
-        if isinstance(record, Undecodable):
-            batch.dead_letters.append(build_dead_letter(topic, record, DeadLetter.Reason.UNDECODABLE, record.why))
+        parsed = _parse(topic, record)
+        if isinstance(parsed, UnsupportedVersion):
+            batch.unsupported[record.partition] = parsed
             continue
-        try:
-            event = parse_json(TodoCreated, value)
-        except InvalidPayload as exc:
-            if (version := newer_version(value)) is not None:
-                batch.unsupported[partition] = UnsupportedVersion(record.offset, version)
-                batch.bytes[partition] -= len(value)
-                continue
-            reason = DeadLetter.Reason.INVALID if value else DeadLetter.Reason.EMPTY
-            batch.dead_letters.append(build_dead_letter(topic, record, reason, str(exc) if value else "body: no value"))
-            continue
-        todo_id = event.id or id_from_position(topic, partition, record.offset)
-        created_at = _in_utc(event.created_at) if event.created_at else time_of(record.timestamp)
-        request_id, fingerprint = _edge_headers(record.headers) if record.headers else ("", "")
-        batch.todos.append(
-            TodoRow(
-                todo_id, event.title, event.description or "", created_at, partition, record.offset,
-                request_id, fingerprint, event.owner or "",
-            )
-        )  # fmt: skip
-        batch.sources.append(record)
+        if isinstance(parsed, DeadLetter):
+            batch.dead_letters.append(parsed)
+        else:
+            batch.todos.append(parsed)
+            batch.sources.append(record)
+        batch.bytes[record.partition] += len(record.value or b"")
     return batch
+
+
+def _parse(topic: str, record: Record) -> TodoRow | DeadLetter | UnsupportedVersion:
+    if isinstance(record, Undecodable):
+        return build_dead_letter(topic, record, DeadLetter.Reason.UNDECODABLE, record.why)
+    if not record.value:
+        return build_dead_letter(topic, record, DeadLetter.Reason.EMPTY, "body: no value")
+    try:
+        event = parse_json(TodoCreated, record.value)
+    except InvalidPayload as exc:
+        if (version := newer_version(record.value)) is not None:
+            return UnsupportedVersion(record.offset, version)
+        return build_dead_letter(topic, record, DeadLetter.Reason.INVALID, str(exc))
+    request_id, fingerprint = _edge_headers(record.headers) if record.headers else ("", "")
+    return TodoRow(
+        event.id or id_from_position(topic, record.partition, record.offset),
+        event.title,
+        event.description or "",
+        _in_utc(event.created_at) if event.created_at else time_of(record.timestamp),
+        record.partition,
+        record.offset,
+        request_id,
+        fingerprint,
+        event.owner or "",
+    )
 
 
 def _edge_headers(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, str]:
