@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings
 
 from devstack import Kafka
+from tests.support.memory_topic import MemoryTopic
 from tests.support.topic import Topic
 
 
@@ -32,3 +33,12 @@ def make_topic(kafka: Kafka) -> Iterator[Callable[..., Topic]]:
         topic.producer.close()
         for log in topic.logs:
             log.close()
+
+
+@pytest.fixture
+def make_memory_topic() -> Callable[..., MemoryTopic]:
+    def make(partitions: int = 1) -> MemoryTopic:
+        name = f"memory-{uuid.uuid4().hex[:8]}"
+        return MemoryTopic(settings.KAFKA.model_copy(update={"topic": name, "group": name}), partitions=partitions)
+
+    return make

@@ -23,8 +23,8 @@ def alarms(topic: Topic) -> dict[int, str]:
     return {partition.partition: partition.alarm for partition in pipeline_status(topic.log()).partitions}
 
 
-def test_a_partition_of_nothing_but_poison_holds_up_no_other(make_topic: MakeTopic) -> None:
-    topic = make_topic(partitions=3)
+def test_a_partition_of_nothing_but_poison_holds_up_no_other(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic(partitions=3)
     topic.send(*[POISON] * MIN_RECORDS)
     topic.send_todos(50, partition=1)
     topic.send(POISON, partition=2)
@@ -39,8 +39,10 @@ def test_a_partition_of_nothing_but_poison_holds_up_no_other(make_topic: MakeTop
     assert ["", ""] == others
 
 
-def test_poison_that_trickles_in_trips_the_breaker_and_good_records_behind_it_release_it(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_poison_that_trickles_in_halts_a_partition_until_good_records_follow(
+    make_memory_topic: MakeTopic,
+) -> None:
+    topic = make_memory_topic()
     topic.send(*[POISON] * (MIN_RECORDS + 10))
 
     stopped = topic.poll(max_records=10)
@@ -56,8 +58,8 @@ def test_poison_that_trickles_in_trips_the_breaker_and_good_records_behind_it_re
     assert {0: ""} == alarms(topic)
 
 
-def test_a_bad_record_now_and_then_never_trips_the_breaker(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_bad_record_now_and_then_never_halts_a_partition(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     for _ in range(MIN_RECORDS // 2):
         topic.send(POISON)
         topic.send_todos(1)

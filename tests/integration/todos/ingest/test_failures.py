@@ -41,8 +41,8 @@ def read_everything(topic: Topic, records: int) -> dict[int, list[Record]]:
     return read
 
 
-def test_many_workers_that_store_the_same_batch_store_it_once(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_many_workers_that_store_the_same_batch_store_it_once(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(200)
     (records,) = read_everything(topic, 200).values()
     ensure_ledger(topic.kafka.topic, [0])
@@ -61,8 +61,8 @@ def test_many_workers_that_store_the_same_batch_store_it_once(make_topic: MakeTo
     assert topic.ledger() == {0: 200}
 
 
-def test_a_worker_whose_lease_was_taken_stores_nothing(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_worker_whose_lease_was_taken_stores_nothing(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(3)
     (records,) = read_everything(topic, 3).values()
     ensure_ledger(topic.kafka.topic, [0])
@@ -79,9 +79,9 @@ def test_a_worker_whose_lease_was_taken_stores_nothing(make_topic: MakeTopic) ->
 
 
 def test_a_lease_stolen_in_the_middle_of_a_poll_costs_only_time(
-    make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+    make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = make_topic()
+    topic = make_memory_topic()
     ids = topic.send_todos(30)
     thefts = iter(range(2))
 
@@ -116,8 +116,10 @@ def test_a_lease_stolen_in_the_middle_of_a_poll_costs_only_time(
     ],
     ids=["missing table", "constraint", "history", "read-only server"],
 )
-def test_an_error_of_the_database_dead_letters_nothing(make_topic: MakeTopic, breakage: str, repair: str) -> None:
-    topic = make_topic()
+def test_an_error_of_the_database_dead_letters_nothing(
+    make_memory_topic: MakeTopic, breakage: str, repair: str
+) -> None:
+    topic = make_memory_topic()
     ids = topic.send_todos(5)
     topic.send(b"poison")
     ensure_ledger(topic.kafka.topic, [0])
@@ -139,8 +141,10 @@ def test_an_error_of_the_database_dead_letters_nothing(make_topic: MakeTopic, br
     assert {str(todo.id) for todo in Todo.objects.all()} == set(ids)
 
 
-def test_a_connection_that_is_cut_again_and_again_loses_nothing(make_topic: MakeTopic, postgres: Postgres) -> None:
-    topic = make_topic(partitions=3)
+def test_a_connection_that_is_cut_again_and_again_loses_nothing(
+    make_memory_topic: MakeTopic, postgres: Postgres
+) -> None:
+    topic = make_memory_topic(partitions=3)
     ids = [todo_id for partition in range(3) for todo_id in topic.send_todos(400, partition)]
     ends, over = dict.fromkeys(range(3), 400), threading.Event()
     options = PollOptions(timeout_ms=60_000, max_records=20, time_budget_seconds=60)
@@ -166,9 +170,9 @@ def test_a_connection_that_is_cut_again_and_again_loses_nothing(make_topic: Make
     assert {str(todo.id) for todo in Todo.objects.all()} == set(ids)
 
 
-def test_a_locked_table_is_waited_for(make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_table_is_waited_for(make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("todos.ingest.store.LOCK_TIMEOUT", "50ms")
-    topic = make_topic()
+    topic = make_memory_topic()
     topic.send_todos(5)
     poll = ConsumerRun(topic.log(), PollOptions(timeout_ms=3000), "patient")
     locked, release = threading.Event(), threading.Event()
@@ -192,8 +196,8 @@ def test_a_locked_table_is_waited_for(make_topic: MakeTopic, monkeypatch: pytest
     assert (poll.summary.stored, DeadLetter.objects.count()) == (5, 0)
 
 
-def test_a_worker_frozen_in_its_transaction_loses_it_and_another_goes_on(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_worker_frozen_in_its_transaction_loses_it_and_another_goes_on(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(3)
     (records,) = read_everything(topic, 3).values()
     ensure_ledger(topic.kafka.topic, [0])
@@ -248,8 +252,8 @@ def test_a_missing_topic_says_how_to_make_it(make_topic: MakeTopic) -> None:
     assert "topic not-there does not exist; manage.py create_topics makes it" in summary.last_error
 
 
-def test_offsets_that_kafka_deleted_become_a_recorded_loss(make_topic: MakeTopic) -> None:
-    topic = make_topic(partitions=2)
+def test_offsets_that_kafka_deleted_become_a_recorded_loss(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic(partitions=2)
     topic.send_todos(10, partition=0)
     others = topic.send_todos(3, partition=1)
     topic.delete_records(0, before=4)
@@ -265,9 +269,9 @@ def test_offsets_that_kafka_deleted_become_a_recorded_loss(make_topic: MakeTopic
 
 
 def test_a_ledger_ahead_of_the_log_stops_that_partition_only(
-    make_topic: MakeTopic, caplog: pytest.LogCaptureFixture
+    make_memory_topic: MakeTopic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    topic = make_topic(partitions=2)
+    topic = make_memory_topic(partitions=2)
     topic.send_todos(2, partition=0)
     topic.send_todos(3, partition=1)
     ensure_ledger(topic.kafka.topic, [0, 1])
@@ -279,8 +283,8 @@ def test_a_ledger_ahead_of_the_log_stops_that_partition_only(
     assert f"{topic.kafka.topic}/0 ends at 2, but the ledger is at 50" in caplog.text
 
 
-def test_a_database_that_is_away_is_an_operational_error_not_a_crash(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_database_that_is_away_is_an_operational_error_not_a_crash(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(1)
     right = connection.settings_dict["PORT"]
     connection.close()

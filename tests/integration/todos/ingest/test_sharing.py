@@ -82,7 +82,7 @@ def test_a_poll_that_forgot_its_leases_keeps_none_beyond_its_share() -> None:
     assert [0, 1, 2, 3, 4, 5] == sorted([*forgetful.held, *other.held])
 
 
-def test_what_a_poll_leaves_is_taken_over(make_topic: MakeTopic) -> None:
+def test_what_a_poll_leaves_is_taken_over(make_memory_topic: MakeTopic) -> None:
     ensure_ledger(TOPIC, range(6))
     stays = Leases(TOPIC, "stays")
     with Leases(TOPIC, "leaves") as leaves:
@@ -112,8 +112,8 @@ def test_a_dead_polls_partitions_are_free_after_its_lease(monkeypatch: pytest.Mo
     assert [heir.held[partition].epoch > dead.held[partition].epoch for partition in (0, 1)] == [True, True]
 
 
-def test_polls_at_the_same_time_store_everything_once(make_topic: MakeTopic) -> None:
-    topic = make_topic(partitions=6)
+def test_polls_at_the_same_time_store_everything_once(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic(partitions=6)
     ids = {todo_id for partition in range(6) for todo_id in topic.send_todos(500, partition)}
     polls = [ConsumerRun(topic.log(), PollOptions(timeout_ms=1500, max_records=50), f"worker {n}") for n in range(4)]
     in_threads(*(poll.run for poll in polls))

@@ -92,8 +92,8 @@ def test_the_database_refuses_to_lose_a_batch_in_the_middle() -> None:
     assert len(chain()) == 3
 
 
-def test_every_stored_range_is_a_batch_with_its_counts(make_topic: MakeTopic) -> None:
-    topic = make_topic(partitions=2)
+def test_every_stored_range_is_a_batch_with_its_counts(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic(partitions=2)
     good = event(title="once", id="0198c0de-0000-7000-8000-000000000001")
     topic.send(good, good, b"poison", partition=0)
     topic.send_todos(2, partition=1)
@@ -121,10 +121,10 @@ def test_a_batch_of_several_partitions_counts_each_of_them() -> None:
 
 
 def test_the_chain_is_whole_after_polls_at_the_same_time(
-    make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+    make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Leases are stolen all the while."""
-    topic = make_topic(partitions=4)
+    topic = make_memory_topic(partitions=4)
     for partition in range(4):
         topic.send_todos(300, partition)
     calls = iter(range(10**6))
@@ -149,8 +149,8 @@ def test_the_chain_is_whole_after_polls_at_the_same_time(
     assert sum(Batch.objects.values_list("stored", flat=True)) == 1200
 
 
-def test_a_loss_is_a_part_of_the_chain(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_loss_is_a_part_of_the_chain(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(10)
     topic.delete_records(0, before=4)
     topic.poll()
@@ -161,9 +161,9 @@ def test_a_loss_is_a_part_of_the_chain(make_topic: MakeTopic) -> None:
 
 
 def test_a_ledger_moved_by_hand_stops_its_partition_only(
-    make_topic: MakeTopic, caplog: pytest.LogCaptureFixture
+    make_memory_topic: MakeTopic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    topic = make_topic(partitions=2)
+    topic = make_memory_topic(partitions=2)
     topic.send_todos(10, partition=0)
     topic.poll()
     topic.send_todos(10, partition=0)

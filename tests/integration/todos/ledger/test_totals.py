@@ -28,8 +28,8 @@ def totals(topic: Topic) -> dict[str, int]:
     return {name: getattr(ledger, f"{name}_total") for name in names}
 
 
-def test_each_batch_adds_to_the_totals_and_a_trim_takes_nothing_away(make_topic: MakeTopic) -> None:
-    topic, todo, bad = make_topic(), event(), b"not JSON"
+def test_each_batch_adds_to_the_totals_and_a_trim_takes_nothing_away(make_memory_topic: MakeTopic) -> None:
+    topic, todo, bad = make_memory_topic(), event(), b"not JSON"
     topic.send(event(id="019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b"), todo, bad)
     topic.poll()
     topic.send(event(id="019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b"), todo, todo)
@@ -46,8 +46,8 @@ def test_each_batch_adds_to_the_totals_and_a_trim_takes_nothing_away(make_topic:
     assert expected == totals(topic)
 
 
-def test_a_store_that_fails_adds_nothing(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_store_that_fails_adds_nothing(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(2)
     topic.poll()
     before = totals(topic)
@@ -58,8 +58,8 @@ def test_a_store_that_fails_adds_nothing(make_topic: MakeTopic) -> None:
     assert before == totals(topic)
 
 
-def test_a_database_from_before_starts_with_what_its_history_tells(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_database_from_before_starts_with_what_its_history_tells(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(3)
     topic.poll()
     expected = totals(topic)
@@ -72,8 +72,8 @@ def test_a_database_from_before_starts_with_what_its_history_tells(make_topic: M
     assert expected == totals(topic)
 
 
-def test_every_poll_that_ends_is_told_idle_or_not(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_every_poll_that_ends_is_told_idle_or_not(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     assert not PollRun.objects.filter(topic=topic.kafka.topic).exists()
     topic.poll(timeout_ms=200)
     topic.send(event(), b"bad")
