@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from edge_api.contract.headers import REQUEST_ID_PATTERN, X_REQUEST_ID
 from todoproject.logs import request_id
 from todos.api.problems import problem
-from todos.ingest.errors import Failure, sort_failure
+from todos.ingest.errors import ErrorKind, classify_error
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class DatabaseAway:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
-        if not isinstance(exc, DatabaseFailure) or sort_failure(exc) is not Failure.TRANSIENT:
+        if not isinstance(exc, DatabaseFailure) or classify_error(exc) is not ErrorKind.TRANSIENT:
             return None
         logger.warning("the database does not answer: %s", " ".join(str(exc).split()))
         connection.close()

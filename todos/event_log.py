@@ -1,4 +1,4 @@
-"""What the ingest needs of a partitioned log. todos.kafka implements it; the ingest never sees Kafka itself."""
+"""Define what the ingest, the audit and the monitors need of a partitioned log. todos.kafka implements it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -6,11 +6,11 @@ from uuid import UUID
 
 
 class LogUnavailable(Exception):
-    """The log cannot be reached now; try again later."""
+    """The log cannot be reached now. Try again later."""
 
 
 class PartitionUnreadable(LogUnavailable):
-    """Asked again and again, the log does not tell what stands at this offset; other partitions may be fine."""
+    """The log repeatedly failed to return the record at this offset. Other partitions may be readable."""
 
     def __init__(self, partition: int, offset: int, why: str) -> None:
         super().__init__(f"offset {offset} of partition {partition} cannot be read: {why}")
@@ -18,15 +18,18 @@ class PartitionUnreadable(LogUnavailable):
 
 
 class OffsetOutOfRange(Exception):
-    """Some assigned position is not in the log any more, or not yet."""
+    """An assigned position is before the start of its partition or after its end."""
 
 
 class RecordRefused(Exception):
-    """The log will never take this record as it is; it is not in the log."""
+    """The log will never accept this record as it is, and has not stored it."""
 
 
 class Record(Protocol):
-    """`timestamp` is in milliseconds since 1970, or -1; bytes of a header's name that are not UTF-8 are escaped."""
+    """A record as read from the log.
+
+    `timestamp` is in milliseconds since 1970, or -1. Bytes of a header's name that are not UTF-8 are escaped.
+    """
 
     @property
     def partition(self) -> int: ...
@@ -43,7 +46,7 @@ class Record(Protocol):
 
 
 class Undecodable(NamedTuple):
-    """A Record whose bytes the log itself cannot explain: `value` is what stands in its place."""
+    """A Record whose bytes the log cannot decode. `value` has the raw bytes, `why` the reason."""
 
     partition: int
     offset: int
@@ -54,15 +57,15 @@ class Undecodable(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-class Span(NamedTuple):
-    """The offsets a partition holds: `first` included, `end` not."""
+class OffsetRange(NamedTuple):
+    """A range of offsets of one partition: `first` included, `end` not."""
 
     first: int
     end: int
 
 
-class Position(NamedTuple):
-    """Where the log keeps a record."""
+class RecordPosition(NamedTuple):
+    """The partition and offset at which the log stored a record."""
 
     partition: int
     offset: int
@@ -71,48 +74,54 @@ class Position(NamedTuple):
 class Sender(Protocol):
     """Puts records into the log, one at a time."""
 
-    def send(self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]) -> Position:
-        """Returns when every in-sync replica has the record.
+    def send(
+        self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]
+    ) -> RecordPosition:
+        """Send a record and return when every in-sync replica has stored it.
 
-        Raises RecordRefused, or within 5 seconds LogUnavailable: then it may be in the log or not.
+        Raises RecordRefused, or LogUnavailable within 5 seconds: then the log may have stored the record or not.
         """
 
 
 class Retention(NamedTuple):
-    """When the log deletes records: by age, by the size of a partition; None is never."""
+    """When the log deletes records: by age in seconds, and by size of a partition in bytes; None is never."""
 
     seconds: float | None
     bytes: int | None
 
 
 class Log(Protocol):
-    """One topic. Every method ends in bounded time and raises LogUnavailable when the log does not answer."""
+    """One topic. Every method ends in bounded time and raises LogUnavailable if the log does not answer."""
 
     topic: str
 
-    def partitions(self) -> list[int]: ...
+    def partitions(self) -> list[int]:
+        """Return the numbers of the topic's partitions."""
 
     def identity(self) -> UUID | None:
-        """Another one after the topic was deleted and made anew under its name; None where the log does not tell."""
+        """Return the topic's id, which changes when the topic is recreated; None for a log without ids."""
 
-    def spans(self, partitions: Iterable[int]) -> dict[int, Span]: ...
+    def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
+        """Return the offsets that each partition holds."""
 
-    def retention(self) -> Retention: ...
+    def retention(self) -> Retention:
+        """Return when the log deletes records of the topic."""
 
     def timestamps(self, positions: Mapping[int, int]) -> dict[int, int]:
-        """Of the first record at or after each position, milliseconds since 1970; forgets what is assigned.
+        """Return the time of the first record at or after each position, in milliseconds since 1970.
 
-        Partitions whose record does not come in time are left out. Raises OffsetOutOfRange.
+        It replaces the current assignment. Partitions whose record does not arrive in time are left out. Raises
+        OffsetOutOfRange.
         """
 
     def assign(self, positions: Mapping[int, int]) -> None:
-        """Read these partitions from these offsets on; forget whatever was read ahead."""
+        """Read these partitions from these offsets on, and discard what was fetched before."""
 
     def poll(self, *, timeout_ms: int, max_records: int) -> dict[int, Sequence[Record]]:
-        """The next records of each assigned partition, in order. Raises OffsetOutOfRange."""
+        """Return the next records of each assigned partition, in order. Raises OffsetOutOfRange."""
 
     def positions(self) -> dict[int, int]:
-        """The next offset of each assigned partition, behind what was polled and what the log holds no record of."""
+        """Return the next offset of each assigned partition, behind the polled records and offsets without a record."""
 
     def publish(self, positions: Mapping[int, int]) -> None:
-        """Tell the log's own tools how far each partition is stored. Advisory."""
+        """Tell the log's own tools up to which offset each partition is stored. This is advisory."""

@@ -11,30 +11,30 @@ from typing import Any
 from celery import current_task, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import InvalidOptions, PollOptions, TrimOptions
 from todos.ingest.tracing import stop_tracing
 from todos.kafka.consumer import close_process_log, process_log
 from todos.ledger.batch_history import trim
-from todos.ledger.poll_runs import Summary, trim_runs
+from todos.ledger.poll_runs import PollSummary, trim_runs
 from todos.operations.schedules import POLL_TASK, TRIM_TASK
 
 logger = logging.getLogger(__name__)
 
-# Made before the worker forks, so that its children see it: a long poll must not hold up a shutdown.
-# Not an Event: its lock, held by a child at the moment of a SIGKILL, would stop all others for ever.
+# Created before the worker forks, so that its children see it: a long poll must not delay a shutdown.
+# Not an Event: if a child is killed while it holds the Event's lock, all others wait for that lock forever.
 _stopping = multiprocessing.RawValue("b", 0)
 
 
 @worker_process_init.connect
 def _leave_the_parents_group(**_: Any) -> None:
-    """A SIGTERM to the whole group, as process managers send it, is for the parent: it lets polls end in order."""
+    """Leave the process group: a SIGTERM to the whole group is for the parent, which lets polls end in order."""
     os.setpgrp()
 
 
 @worker_process_init.connect
 def _keep_garbage_collection_short(**_: Any) -> None:
-    """What is there from the start need not be looked through again and again."""
+    """Exempt the objects that exist at start from garbage collection, which would search them again and again."""
     gc.freeze()
 
 
@@ -55,15 +55,15 @@ def _close(**_: Any) -> None:
 
 @shared_task(name=POLL_TASK)
 def poll_todos(**kwargs: Any) -> None:
-    """Long-poll the topic and store todos in bulk; kwargs are the fields of PollOptions."""
+    """Long-poll the topic and store todos in bulk. kwargs are the fields of PollOptions; invalid ones give defaults."""
     task_id = (current_task and current_task.request.id) or ""
-    poll = Poll(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping)
-    _log_summary(poll.run(), task_id)
+    run = ConsumerRun(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping)
+    _log_summary(run.run(), task_id)
 
 
 @shared_task(name=TRIM_TASK)
 def trim_batches(**kwargs: Any) -> None:
-    """Forget old batches; kwargs are the fields of TrimOptions. Nonsense in them deletes nothing."""
+    """Delete old batches and poll runs. kwargs are the fields of TrimOptions; invalid ones delete nothing."""
     try:
         options = TrimOptions.parse(kwargs)
     except InvalidOptions as exc:
@@ -71,10 +71,13 @@ def trim_batches(**kwargs: Any) -> None:
         return
     batches, runs = trim(options.keep_days), trim_runs(options.keep_days)
     if batches or runs:
-        logger.info("trim_batches: forgot %d batches and %d polls older than %d days", batches, runs, options.keep_days)
+        logger.info(
+            "trim_batches: deleted %d batches and %d polls older than %d days", batches, runs, options.keep_days
+        )
 
 
 def worker_name() -> str:
+    """Return the name of this process to operators: host and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -87,6 +90,6 @@ def _options(kwargs: dict[str, Any]) -> PollOptions:
         return defaults
 
 
-def _log_summary(summary: Summary, task_id: str) -> None:
+def _log_summary(summary: PollSummary, task_id: str) -> None:
     if summary.records or summary.failures or summary.lost:
         logger.info("poll_todos: %s", summary, extra=asdict(summary) | {"task_id": task_id})

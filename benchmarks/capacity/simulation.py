@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
-from todos.ingest.consumer import REFRESH_SECONDS
+from todos.ingest.assignment import REFRESH_SECONDS
 from todos.ingest.options import PollOptions
-from todos.ingest.prefetch import WORTH_READING_AHEAD
+from todos.ingest.prefetch import PREFETCH_MIN_RECORDS
 from todos.ledger.leases import HEARTBEAT_SECONDS, LEASE_SECONDS
 
 SHORTEST_WAIT = 1e-6  # so that time advances in spite of rounding
@@ -216,7 +216,11 @@ class Simulation:
         work = number * setting.database_row / setting.database_cores
         self.database_free[child.shard] = max(self.database_free[child.shard], self.now) + work
         self.database_busy += work
-        alone = max(setting.row, setting.database_row) if number >= WORTH_READING_AHEAD else setting.row
+        alone = (
+            max(setting.row, setting.database_row)
+            if number >= min(PREFETCH_MIN_RECORDS, setting.max_records)
+            else setting.row
+        )
         done = max(self.database_free[child.shard], self.now + number * alone) + setting.small
         child.busy += done - self.now
         child.storing = batch

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.support.hostile import Draft
 from tests.support.topic import event, event_of_version
-from todos.event_log import Record, Retention, Span
+from todos.event_log import OffsetRange, Record, Retention
 
 
 @dataclass
@@ -14,13 +14,13 @@ class MemoryLog:
     """A todos.event_log.Log. Of `errors`, by offset, each is raised once, by the poll that begins there.
 
     `polls` counts: acquire it to wait for the next one. Two calls at the same time are refused. The events at the
-    offsets `too_new` are of version 2.
+    offsets `unsupported` are of version 2.
     """
 
     ends: dict[int, int]
     holes: frozenset[int] = frozenset()
     errors: dict[int, Exception] = field(default_factory=dict)
-    too_new: frozenset[int] = frozenset()
+    unsupported: frozenset[int] = frozenset()
     topic: str = "memory"
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class MemoryLog:
                 self._positions[partition] = max(start, self.ends[partition])
 
     def _value(self, offset: int) -> bytes:
-        return event_of_version(2) if offset in self.too_new else event()
+        return event_of_version(2) if offset in self.unsupported else event()
 
     def _alone(self) -> threading.Lock:
         assert not self._busy.locked(), "two threads use the log at once"
@@ -67,8 +67,8 @@ class MemoryLog:
     def partitions(self) -> list[int]:
         return sorted(self.ends)
 
-    def spans(self, partitions: Iterable[int]) -> dict[int, Span]:
-        return {partition: Span(0, self.ends[partition]) for partition in partitions}
+    def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
+        return {partition: OffsetRange(0, self.ends[partition]) for partition in partitions}
 
     def retention(self) -> Retention:
         return Retention(None, None)

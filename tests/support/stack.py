@@ -32,7 +32,7 @@ from devstack.ports import free_port
 from devstack.process import Process
 from edge_api.contract.tokens import SCOPES
 from tests.support.waiting import eventually
-from todos.event_log import LogUnavailable, Span
+from todos.event_log import LogUnavailable, OffsetRange
 from todos.kafka.consumer import KafkaLog
 from todos.operations.schedules import POLL_SCHEDULE
 from todos.tokens.issue import access_token
@@ -237,10 +237,10 @@ class Stack:
         spans = eventually(self._spans, seconds=START_SECONDS, what="Kafka to tell its offsets")
         return {partition: span.end for partition, span in spans.items()}
 
-    def _spans(self) -> dict[int, Span]:
+    def _spans(self) -> dict[int, OffsetRange]:
         """Empty while Kafka does not answer, as just after its restart."""
         try:
-            return self._log.spans(self._log.partitions())
+            return self._log.offset_ranges(self._log.partitions())
         except LogUnavailable:
             return {}
 

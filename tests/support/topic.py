@@ -13,10 +13,10 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
 from todos.kafka.consumer import KafkaLog
-from todos.ledger.poll_runs import Summary
+from todos.ledger.poll_runs import PollSummary
 from todos.models import PartitionLedger
 
 
@@ -67,7 +67,7 @@ class Topic:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.kafka.topic, values)])
         admin.close()
 
-    def poll(self, log: KafkaLog | None = None, *, timeout_ms: int = 3000, **options: Any) -> Summary:
+    def poll(self, log: KafkaLog | None = None, *, timeout_ms: int = 3000, **options: Any) -> PollSummary:
         """One whole poll: it ends when all that is there by now is stored, or when nothing comes for `timeout_ms`."""
         ends = self.ends()
 
@@ -76,7 +76,7 @@ class Topic:
             return bool(ends) and all(part in held and held[part].next_offset == end for part, end in ends.items())
 
         limits = PollOptions(timeout_ms=timeout_ms, **options)
-        poll = Poll(log or self.log(), limits, "a test", should_stop=is_drained)
+        poll = ConsumerRun(log or self.log(), limits, "a test", should_stop=is_drained)
         return poll.run()
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Topic:
     def ends(self) -> dict[int, int]:
         """The end of each partition; empty where Kafka does not tell."""
         try:
-            spans = self._own_log.spans(self._own_log.partitions())
+            spans = self._own_log.offset_ranges(self._own_log.partitions())
         except LogUnavailable:
             return {}
         return {partition: span.end for partition, span in spans.items()}

@@ -1,7 +1,8 @@
-"""Finds the few records that the database refuses among many it takes, by halves under savepoints."""
+"""Find the few todos that the database refuses among many that it accepts, by halves under savepoints."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import uuid4
@@ -9,74 +10,75 @@ from uuid import uuid4
 from django.db import connection, transaction
 
 from todos.ingest.dead_letter_limit import TooManyDeadLetters
-from todos.ingest.errors import Failure, SystemicFailure, sort_failure, sqlstate
+from todos.ingest.errors import ErrorKind, SystemicFailure, classify_error, sqlstate
 from todos.ingest.parsing import TodoRow
 
 Insert = Callable[[Sequence[TodoRow]], Counter[int]]
 
 
-class Rejected(NamedTuple):
-    """The todo at this place of the batch, from 0, can never be stored."""
+@dataclass(frozen=True)
+class RejectedTodo:
+    """A todo that can never be stored; `index` is its place in the batch, from 0."""
 
-    place: int
-    why: str
+    index: int
+    reason: str
 
 
-class Isolated(NamedTuple):
-    """How many todos were new, by partition, and which were refused."""
+class InsertResult(NamedTuple):
+    """How many todos were new, by partition, and which the database refused."""
 
     inserted: Counter[int]
-    rejected: list[Rejected]
+    rejected: list[RejectedTodo]
 
 
-def insert_isolating(insert: Insert, todos: Sequence[TodoRow], at_most: int) -> Isolated:
-    """Insert what can be inserted, in about 2 log2(n) statements for each record that cannot.
+def insert_bisecting(insert: Insert, todos: Sequence[TodoRow], max_rejected: int) -> InsertResult:
+    """Insert every todo that can be inserted, in about 2 log2(n) statements for each one that cannot.
 
-    Raises SystemicFailure when the fault is not in the records: a todo that is good for sure is refused too, or
-    more than `at_most` are. Needs a transaction around it.
+    The caller must be in a transaction. Raises SystemicFailure if the todos are not at fault: if the database refuses
+    a todo that is valid for sure, or more than `max_rejected` of these.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a refusal at COMMIT would name no record
-    _require_canary(insert)
-    rejected: list[Rejected] = []
-    return Isolated(_insert_half(insert, todos, 0, rejected, at_most), rejected)
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a refusal at COMMIT would name no todo
+    _insert_canary(insert)
+    rejected: list[RejectedTodo] = []
+    return InsertResult(_insert_half(insert, todos, 0, rejected, max_rejected), rejected)
+
+
+def describe(exc: Exception) -> str:
+    """Describe a refusal in one line, without the record's own bytes: the dead letter keeps those."""
+    diagnosis = getattr(exc.__cause__, "diag", None)
+    message = diagnosis.message_primary if diagnosis else str(exc).splitlines()[0]
+    return f"{sqlstate(exc) or type(exc).__name__}: {message}".replace("\0", "")
 
 
 def _insert_half(
-    insert: Insert, todos: Sequence[TodoRow], start: int, rejected: list[Rejected], at_most: int
+    insert: Insert, todos: Sequence[TodoRow], start: int, rejected: list[RejectedTodo], max_rejected: int
 ) -> Counter[int]:
     try:
         with transaction.atomic():
             return insert(todos)
     except Exception as exc:
-        if sort_failure(exc) is not Failure.DATA:
+        if classify_error(exc) is not ErrorKind.DATA:
             raise
         if len(todos) == 1:
-            rejected.append(Rejected(start, describe(exc)))
-            if len(rejected) > at_most:
-                raise TooManyDeadLetters(f"more than {at_most} records of a batch", describe(exc)) from exc
+            rejected.append(RejectedTodo(start, describe(exc)))
+            if len(rejected) > max_rejected:
+                raise TooManyDeadLetters(f"more than {max_rejected} records of a batch", describe(exc)) from exc
             return Counter()
     middle = len(todos) // 2
-    return _insert_half(insert, todos[:middle], start, rejected, at_most) + _insert_half(
-        insert, todos[middle:], start + middle, rejected, at_most
+    return _insert_half(insert, todos[:middle], start, rejected, max_rejected) + _insert_half(
+        insert, todos[middle:], start + middle, rejected, max_rejected
     )
 
 
-def _require_canary(insert: Insert) -> None:
-    """A todo that must fit is tried and taken back. Without it, a broken table would dead-letter all that comes."""
+def _insert_canary(insert: Insert) -> None:
+    """Insert a valid todo and roll it back. Without this check, a broken table would dead-letter every record."""
     canary = TodoRow(uuid4(), "canary", "", datetime.now(UTC), 0, 0)
     try:
         with transaction.atomic():
             insert([canary])
             transaction.set_rollback(True)
     except Exception as exc:
-        if sort_failure(exc) is not Failure.DATA:
+        if classify_error(exc) is not ErrorKind.DATA:
             raise
         raise SystemicFailure(f"the database refuses every todo: {describe(exc)}") from exc
-
-
-def describe(exc: Exception) -> str:
-    """One line without the record's own bytes, which the dead letter keeps beside it."""
-    diagnosis = getattr(exc.__cause__, "diag", None)
-    message = diagnosis.message_primary if diagnosis else str(exc).splitlines()[0]
-    return f"{sqlstate(exc) or type(exc).__name__}: {message}".replace("\0", "")

@@ -1,12 +1,13 @@
-"""The breaker: where most of what comes could only become dead letters, the fault is hardly in the records.
+"""Stop storing when too many records would become dead letters: then the records are hardly the cause.
 
-A batch is judged as a whole, and each partition by its last MIN_RECORDS records or more: those of the batch and,
-while they are too few, those of the batches before it. So poison that trickles in trips it too; and as soon as enough
-good records wait behind the bad ones, the partition goes on by itself.
+The limit applies to a batch as a whole, and to each partition's last MIN_RECORDS records or more. Where a batch has
+fewer of a partition, the batches before it count too, so bad records that trickle in reach the limit as well. A
+halted partition continues by itself once enough good records follow the bad ones.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from todos.ingest.errors import SystemicFailure
 from todos.models import Batch, DeadLetter
@@ -15,7 +16,7 @@ MIN_RECORDS = 100
 
 
 class TooManyDeadLetters(SystemicFailure):
-    """Of a batch, or of a partition: others may be fine."""
+    """A batch, or one partition of it, exceeds the limit. Other partitions may be fine."""
 
     def __init__(self, how_many: str, last: str) -> None:
         super().__init__(
@@ -24,34 +25,42 @@ class TooManyDeadLetters(SystemicFailure):
         )
 
 
-def most_dead_letters(records: int, percent: int, min_records: int = MIN_RECORDS) -> int:
-    """A few bad records in a row are no sign of a general fault; most of many are."""
-    return records if records < min_records else records * percent // 100
+@dataclass(frozen=True)
+class DeadLetterLimit:
+    """How many of the last records may be dead letters, in percent.
 
-
-def require_few(
-    topic: str,
-    generations: Mapping[int, int],
-    records: Counter[int],
-    letters: Sequence[DeadLetter],
-    percent: int,
-    *,
-    is_suspect: bool,
-) -> None:
-    """Before a dead letter is written. `records` are counted by partition. Raises TooManyDeadLetters.
-
-    A suspect partition is judged by however few records it has.
+    Fewer than MIN_RECORDS records never exceed the limit, because a few bad records in a row mean little. A `strict`
+    limit applies to any number of records of a partition.
     """
-    if len(letters) > most_dead_letters(records.total(), percent):
-        raise TooManyDeadLetters(f"{len(letters)} of the last {records.total()} records", letters[-1].detail)
-    for partition in sorted({letter.partition for letter in letters}):
-        of_it = [letter for letter in letters if letter.partition == partition]
-        dead, all_records = _with_those_before(topic, partition, generations[partition], len(of_it), records[partition])
-        if dead > most_dead_letters(all_records, percent, 1 if is_suspect else MIN_RECORDS):
-            raise TooManyDeadLetters(f"{dead} of the last {all_records} records", of_it[-1].detail)
+
+    percent: int = 50
+    strict: bool = False
+
+    def allowed(self, records: int, min_records: int = MIN_RECORDS) -> int:
+        """Return how many of so many records may be dead letters."""
+        return records if records < min_records else records * self.percent // 100
+
+    def enforce(
+        self, topic: str, generations: Mapping[int, int], records: Counter[int], letters: Sequence[DeadLetter]
+    ) -> None:
+        """Check the dead letters of a batch before they are written; `records` counts all records by partition.
+
+        Raises TooManyDeadLetters.
+        """
+        if len(letters) > self.allowed(records.total()):
+            raise TooManyDeadLetters(f"{len(letters)} of the last {records.total()} records", letters[-1].detail)
+        for partition in sorted({letter.partition for letter in letters}):
+            own = [letter for letter in letters if letter.partition == partition]
+            dead, total = _with_previous_batches(topic, partition, generations[partition], len(own), records[partition])
+            if dead > self.allowed(total, 1 if self.strict else MIN_RECORDS):
+                raise TooManyDeadLetters(f"{dead} of the last {total} records", own[-1].detail)
 
 
-def _with_those_before(topic: str, partition: int, generation: int, dead: int, records: int) -> tuple[int, int]:
+DEFAULT_LIMIT = DeadLetterLimit()
+
+
+def _with_previous_batches(topic: str, partition: int, generation: int, dead: int, records: int) -> tuple[int, int]:
+    """Add the partition's newest batches to the counts until they cover MIN_RECORDS records."""
     if records >= MIN_RECORDS:
         return dead, records
     chain = Batch.objects.filter(topic=topic, partition=partition, generation=generation, first_offset__isnull=False)
@@ -62,10 +71,10 @@ def _with_those_before(topic: str, partition: int, generation: int, dead: int, r
         records += sum(counts)
         if records >= MIN_RECORDS:
             break
-    return dead + (_dead_since(topic, partition, start) if start is not None else 0), records
+    return dead + (_count_since(topic, partition, start) if start is not None else 0), records
 
 
-def _dead_since(topic: str, partition: int, offset: int) -> int:
-    """Without conflicts: those are their clients' doing."""
+def _count_since(topic: str, partition: int, offset: int) -> int:
+    """Count dead letters from an offset on. Conflicts are left out: clients cause them, and they are harmless."""
     letters = DeadLetter.objects.filter(topic=topic, partition=partition, offset__gte=offset)
     return letters.exclude(reason=DeadLetter.Reason.CONFLICT).count()

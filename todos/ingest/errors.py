@@ -1,6 +1,7 @@
-"""A failure to store is sorted before it is acted on: by class and SQLSTATE, never by its text.
+"""Classify failures to store, so that each kind is handled in its own way.
 
-SQLSTATE classes: PostgreSQL's manual, appendix A.
+An error is classified by its class and SQLSTATE, never by its text. Appendix A of PostgreSQL's manual lists the
+SQLSTATE classes.
 """
 
 from enum import Enum
@@ -9,16 +10,16 @@ from django.db import Error as DatabaseFailure
 from django.db import InterfaceError, OperationalError
 
 
-class Failure(Enum):
-    """What to do about it."""
+class ErrorKind(Enum):
+    """What a failure to store calls for."""
 
-    TRANSIENT = "hold the offsets and try again: the database is away, busy, full or read-only"
-    DATA = "some record of the batch can never be stored: find it, dead-letter it, go on"
-    SYSTEMIC = "schema, rights or code are wrong: hold the offsets, raise the alarm, dead-letter nothing"
+    TRANSIENT = "hold the offsets and retry: the database is unavailable, busy, full or read-only"
+    DATA = "a record of the batch can never be stored: find it, dead-letter it, store the rest"
+    SYSTEMIC = "schema, permissions or code are wrong: hold the offsets, tell the operator, dead-letter nothing"
 
 
 class SystemicFailure(Exception):
-    """Nothing was stored and nothing dead-lettered; somebody has to look. The message says at what."""
+    """Nothing was stored and nothing dead-lettered. An operator has to fix what the message names."""
 
 
 STATEMENT_CANCELLED = "57014"  # by the statement time-out, above all
@@ -39,26 +40,26 @@ TRANSIENT_STATES = {
 }
 
 
-def sort_failure(exc: BaseException) -> Failure:
-    """Anything that is not a failure to store is systemic."""
+def classify_error(exc: BaseException) -> ErrorKind:
+    """Classify an exception that storing a batch raised. Unknown exceptions are systemic."""
     state = sqlstate(exc)
     if state is None:
-        return _sort_without_state(exc)
+        return _classify_without_state(exc)
     if state in DATA_STATES or state[:2] in DATA_CLASSES:
-        return Failure.DATA
+        return ErrorKind.DATA
     if state in TRANSIENT_STATES or state[:2] in TRANSIENT_CLASSES:
-        return Failure.TRANSIENT
-    return Failure.SYSTEMIC
+        return ErrorKind.TRANSIENT
+    return ErrorKind.SYSTEMIC
 
 
 def sqlstate(exc: BaseException) -> str | None:
-    """The five characters that PostgreSQL gave, or None where it never answered."""
+    """Return PostgreSQL's five-character error code, or None if PostgreSQL never answered."""
     return getattr(exc.__cause__ if isinstance(exc, DatabaseFailure) else exc, "pgcode", None)
 
 
-def _sort_without_state(exc: BaseException) -> Failure:
+def _classify_without_state(exc: BaseException) -> ErrorKind:
     if isinstance(exc, OperationalError | InterfaceError):
-        return Failure.TRANSIENT  # the connection broke, or never came about
+        return ErrorKind.TRANSIENT  # the connection broke, or was never established
     if isinstance(exc, ValueError):
-        return Failure.DATA  # psycopg2 cannot even write it down: U+0000, a lone surrogate
-    return Failure.SYSTEMIC
+        return ErrorKind.DATA  # psycopg2 cannot encode the value: U+0000, a lone surrogate
+    return ErrorKind.SYSTEMIC

@@ -1,4 +1,4 @@
-"""What an operator may tune of each task, in its schedule's kwargs or on the command line."""
+"""The options of each task, which operators set in its schedule's kwargs or on the command line."""
 
 from typing import Any, Self
 
@@ -7,7 +7,7 @@ from pydantic_core import ErrorDetails
 
 
 class InvalidOptions(ValueError):
-    """The kwargs of a task are not usable; the message names each of them and why."""
+    """The kwargs of a task are invalid. The message names each invalid option and says why."""
 
 
 class Options(BaseModel):
@@ -17,7 +17,7 @@ class Options(BaseModel):
 
     @classmethod
     def parse(cls, kwargs: dict[str, Any]) -> Self:
-        """Raises InvalidOptions."""
+        """Validate the kwargs of a task. Raises InvalidOptions."""
         try:
             return cls.model_validate(kwargs)
         except ValidationError as exc:
@@ -25,7 +25,7 @@ class Options(BaseModel):
 
 
 class PollOptions(Options):
-    """One poll. It ends when its time budget is spent, or when nothing came for `timeout_ms`."""
+    """Options of one poll, which ends when its time budget is spent or no record came for `timeout_ms`."""
 
     timeout_ms: int = Field(
         10_000,
@@ -56,15 +56,15 @@ class PollOptions(Options):
         ge=1,
         le=100,
         title="Dead letters allowed",
-        description="A partition stands still when more of its last records would be dead letters; 100 never stops it.",
-        json_schema_extra={"cost": "Percent of 100 records or more. Lower: a faulty producer stops it sooner."},
+        description="A partition is halted when more of its last records would be dead letters; 100 never halts it.",
+        json_schema_extra={"cost": "Percent of 100 records or more. Lower: a faulty producer halts it sooner."},
     )
 
 
 class TrimOptions(Options):
-    """How long the history of the batches is kept."""
+    """Options of a trim: how long the history of batches is kept."""
 
-    keep_days: int = Field(30, ge=1, le=3650, description="Days until a batch is forgotten.")
+    keep_days: int = Field(30, ge=1, le=3650, description="Days until a batch is deleted.")
 
 
 def _explain(error: ErrorDetails, options: type[Options]) -> str:

@@ -1,4 +1,4 @@
-"""From the bytes of a record to a row: a todo, or a dead letter that says why not."""
+"""Parse records: each becomes a row of todos, or a dead letter with the reason why it cannot."""
 
 import base64
 import re
@@ -38,8 +38,8 @@ class TodoRow(NamedTuple):
     owner: str = ""
 
 
-class TooNew(NamedTuple):
-    """A newer release wrote it, and a newer worker will read all of it."""
+class UnsupportedVersion(NamedTuple):
+    """A record of a newer release than this worker. A newer worker can read it."""
 
     offset: int
     version: int
@@ -49,73 +49,88 @@ class TooNew(NamedTuple):
 
 
 @dataclass
-class Sorted:
-    """A batch of records, each of them either a todo or a dead letter. `sources` are the todos' records, in order.
+class ParsedBatch:
+    """Records of a batch, each either a todo or a dead letter.
 
-    Of a partition in `too_new`, the record there and all behind it are left out.
+    `sources` are the records of `todos`, in the same order. `unsupported` has the first unsupported record of a
+    partition; that record and all behind it are left out. `bytes` counts the bytes of the values by partition.
     """
 
     todos: list[TodoRow] = field(default_factory=list)
     sources: list[Record] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    too_new: dict[int, TooNew] = field(default_factory=dict)
-    bytes: Counter[int] = field(default_factory=Counter)  # of the values, by partition
+    unsupported: dict[int, UnsupportedVersion] = field(default_factory=dict)
+    bytes: Counter[int] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.todos) + len(self.dead_letters)
 
-    def by_partition(self) -> Counter[int]:
-        """How many records."""
-        return Counter([todo.source_partition for todo in self.todos] + [each.partition for each in self.dead_letters])
+    def count_by_partition(self) -> Counter[int]:
+        """Count the records of each partition."""
+        partitions = [todo.source_partition for todo in self.todos]
+        return Counter(partitions + [letter.partition for letter in self.dead_letters])
 
-    def within(self, partition: int, offsets: range) -> "Sorted":
-        part = Sorted(dead_letters=[e for e in self.dead_letters if e.partition == partition and e.offset in offsets])
+    def within(self, partition: int, offsets: range) -> "ParsedBatch":
+        """Return the records of one partition whose offsets are in a range."""
+        letters = [letter for letter in self.dead_letters if letter.partition == partition and letter.offset in offsets]
+        part = ParsedBatch(dead_letters=letters)
         for todo, source in zip(self.todos, self.sources, strict=True):
             if todo.source_partition == partition and todo.source_offset in offsets:
                 part.todos.append(todo)
                 part.sources.append(source)
-        values = [source.value for source in part.sources] + [letter.value for letter in part.dead_letters]
+        values = [source.value for source in part.sources] + [letter.value for letter in letters]
         part.bytes[partition] = sum(len(value or b"") for value in values)
         return part
 
 
-def sort_records(topic: str, records: Iterable[Record]) -> Sorted:
-    batch = Sorted()
+def parse_records(topic: str, records: Iterable[Record]) -> ParsedBatch:
+    """Parse records of any partitions, those of one partition in the order of their offsets. Raises nothing."""
+    batch = ParsedBatch()
     for record in records:
-        value, partition = record.value or b"", record.partition
-        if batch.too_new and partition in batch.too_new:
+        if batch.unsupported and record.partition in batch.unsupported:
             continue
-        batch.bytes[partition] += len(value)
-        if isinstance(record, Undecodable):
-            batch.dead_letters.append(dead_letter(topic, record, DeadLetter.Reason.UNDECODABLE, record.why))
+        parsed = _parse(topic, record)
+        if isinstance(parsed, UnsupportedVersion):
+            batch.unsupported[record.partition] = parsed
             continue
-        try:
-            event = parse_json(TodoCreated, value)
-        except InvalidPayload as exc:
-            if (version := newer_version(value)) is not None:
-                batch.too_new[partition] = TooNew(record.offset, version)
-                batch.bytes[partition] -= len(value)
-                continue
-            reason = DeadLetter.Reason.INVALID if value else DeadLetter.Reason.EMPTY
-            batch.dead_letters.append(dead_letter(topic, record, reason, str(exc) if value else "body: no value"))
-            continue
-        todo_id = event.id or id_from_position(topic, partition, record.offset)
-        created_at = _in_utc(event.created_at) if event.created_at else time_of(record.timestamp)
-        told = _told_by(record.headers) if record.headers else ("", "")
-        batch.todos.append(
-            TodoRow(
-                todo_id, event.title, event.description or "", created_at, partition, record.offset, *told,
-                event.owner or "",
-            )
-        )  # fmt: skip
-        batch.sources.append(record)
+        if isinstance(parsed, DeadLetter):
+            batch.dead_letters.append(parsed)
+        else:
+            batch.todos.append(parsed)
+            batch.sources.append(record)
+        batch.bytes[record.partition] += len(record.value or b"")
     return batch
 
 
-def _told_by(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, str]:
-    """Request id and fingerprint. Anyone may write headers: what the edge would not have written counts as none."""
-    found = dict(headers)
-    request_id, fingerprint = found.get(REQUEST_ID) or b"", found.get(FINGERPRINT) or b""
+def _parse(topic: str, record: Record) -> TodoRow | DeadLetter | UnsupportedVersion:
+    if isinstance(record, Undecodable):
+        return build_dead_letter(topic, record, DeadLetter.Reason.UNDECODABLE, record.why)
+    if not record.value:
+        return build_dead_letter(topic, record, DeadLetter.Reason.EMPTY, "body: no value")
+    try:
+        event = parse_json(TodoCreated, record.value)
+    except InvalidPayload as exc:
+        if (version := newer_version(record.value)) is not None:
+            return UnsupportedVersion(record.offset, version)
+        return build_dead_letter(topic, record, DeadLetter.Reason.INVALID, str(exc))
+    request_id, fingerprint = _edge_headers(record.headers) if record.headers else ("", "")
+    return TodoRow(
+        event.id or id_from_position(topic, record.partition, record.offset),
+        event.title,
+        event.description or "",
+        _in_utc(event.created_at) if event.created_at else time_of(record.timestamp),
+        record.partition,
+        record.offset,
+        request_id,
+        fingerprint,
+        event.owner or "",
+    )
+
+
+def _edge_headers(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, str]:
+    """Return request id and fingerprint. Values that the edge cannot have written count as missing."""
+    values = dict(headers)
+    request_id, fingerprint = values.get(REQUEST_ID) or b"", values.get(FINGERPRINT) or b""
     return (
         request_id.decode() if VALID_REQUEST_ID.fullmatch(request_id) else "",
         fingerprint.decode() if VALID_FINGERPRINT.fullmatch(fingerprint) else "",
@@ -123,18 +138,19 @@ def _told_by(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, str]:
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """PostgreSQL takes no time zone beyond 15:59."""
+    """Convert to UTC, because PostgreSQL accepts no offset beyond 15:59."""
     return moment.astimezone(UTC) if moment.utcoffset() else moment
 
 
 def time_of(timestamp_ms: int) -> datetime:
-    """The record's own time; now, where a producer gave none or nonsense."""
+    """Return the time of a record, given in milliseconds since 1970; now, if the producer gave no valid time."""
     if 0 <= timestamp_ms < MAX_TIMESTAMP_MS:
         return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
     return datetime.now(UTC)
 
 
-def dead_letter(topic: str, record: Record, reason: DeadLetter.Reason, detail: str) -> DeadLetter:
+def build_dead_letter(topic: str, record: Record, reason: DeadLetter.Reason, detail: str) -> DeadLetter:
+    """Return an unsaved dead letter with everything that is needed to judge the record and to send it again."""
     return DeadLetter(
         topic=topic,
         partition=record.partition,
@@ -150,19 +166,19 @@ def dead_letter(topic: str, record: Record, reason: DeadLetter.Reason, detail: s
 
 
 def _header(name: str, value: bytes | None) -> tuple[str, str | None]:
-    # Escaped and encoded, because JSON in PostgreSQL holds no U+0000.
+    # Escaped and encoded, because JSON in PostgreSQL cannot hold U+0000.
     return name.encode("unicode_escape").decode(), None if value is None else base64.b64encode(value).decode()
 
 
 def _printable(text: str) -> str:
-    """An error may quote what it found, a U+0000 for instance, which PostgreSQL cannot hold."""
+    """Escape control characters: an error may quote a U+0000, which PostgreSQL cannot hold."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def headers_of(letter: DeadLetter) -> list[tuple[str, bytes | None]]:
-    """The headers of the record, as Kafka had them."""
+    """Return the headers of the dead letter's record, as Kafka had them."""
     return [
         (name.encode().decode("unicode_escape"), None if value is None else base64.b64decode(value))
         for name, value in letter.headers
@@ -170,6 +186,6 @@ def headers_of(letter: DeadLetter) -> list[tuple[str, bytes | None]]:
 
 
 def _replays(headers: Sequence[tuple[str, bytes | None]]) -> int:
-    """At most four digits count: anyone may write headers."""
-    found = dict(headers).get(DEAD_LETTER_REPLAYS) or b""
-    return int(found) if re.fullmatch(rb"[0-9]{1,4}", found) else 0
+    """Return how often the todo was redriven; 0 for a header that the redrive cannot have written."""
+    value = dict(headers).get(DEAD_LETTER_REPLAYS) or b""
+    return int(value) if re.fullmatch(rb"[0-9]{1,4}", value) else 0

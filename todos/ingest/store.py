@@ -1,8 +1,9 @@
-"""The transaction: todos, dead letters and the ledger's move stand or fall together."""
+"""Store a batch: its todos, its dead letters and the ledger's advance are one transaction."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import NamedTuple
 
@@ -10,28 +11,29 @@ from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 from pydantic_core import to_json
 
-from todos.ingest.bisect import Isolated, insert_isolating
-from todos.ingest.conflicts import find_conflicts
-from todos.ingest.dead_letter_limit import most_dead_letters, require_few
-from todos.ingest.errors import Failure, sort_failure
-from todos.ingest.parsing import Sorted, TodoRow, dead_letter
-from todos.ledger.batch_history import NOBODY, Counts, Origin, append, record_batches
+from todos.ingest.bisect import InsertResult, insert_bisecting
+from todos.ingest.dead_letter_limit import DEFAULT_LIMIT, DeadLetterLimit
+from todos.ingest.errors import ErrorKind, classify_error
+from todos.ingest.parsing import ParsedBatch, TodoRow, build_dead_letter
+from todos.ledger.batch_history import UNKNOWN_WRITER, BatchCounts, WriterInfo, append_loss, record_batches
 from todos.ledger.leases import Lease
-from todos.models import Batch, DeadLetter, OffsetLoss
+from todos.models import DeadLetter, OffsetLoss
 
-# Shorter than a lease, which the poll renews between two tries.
+# Both are shorter than a lease, which the consumer renews between two attempts.
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "10s"
-# PostgreSQL takes no statement above 1 GiB, and quoting may double what is here.
+# PostgreSQL takes no statement above 1 GiB, and quoting may double these bytes.
 MAX_LETTERS_BYTES = 16 << 20
 
-MOVE_LEDGER = """
+# Compares and swaps: a row whose offset or epoch is not the expected one is not updated.
+ADVANCE_LEDGER = """
     UPDATE todos_partitionledger l SET next_offset = move.next_offset, moved_at = now(), alarm = ''
     FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS move (partition, expected, epoch, next_offset)
     WHERE l.topic = %s AND l.partition = move.partition
       AND l.next_offset = move.expected AND l.epoch = move.epoch
     RETURNING l.partition, l.generation
 """
-# Each column is one JSON array: psycopg2's own lists cost an object and a literal per value, 2.5 times as long in all.
+# Inserts todos that are not there yet, and counts them by partition. Each column is one JSON array: with psycopg2's
+# own lists, an object and a literal for each value, it takes 2.5 times as long.
 INSERT_TODOS = """
     WITH inserted AS (
         INSERT INTO todos_todo
@@ -47,17 +49,26 @@ INSERT_TODOS = """
         RETURNING source_partition)
     SELECT source_partition, count(*) FROM inserted GROUP BY source_partition
 """
+# Finds those of the given todos that are stored with another content. A stored todo without a fingerprint was created
+# without an Idempotency-Key, so it cannot conflict.
+FIND_CONFLICTS = """
+    SELECT new.index::int
+    FROM ROWS FROM (json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s))
+        AS new (index, id, fingerprint)
+    JOIN todos_todo t ON t.id = new.id::uuid
+    WHERE t.fingerprint NOT IN ('', new.fingerprint)
+    ORDER BY 1
+"""
 
-
-Breaker = Callable[[Mapping[int, int], Counter[int], Sequence[DeadLetter]], None]
+Insert = Callable[[Sequence[TodoRow]], InsertResult]
 
 
 class LeaseLost(Exception):
-    """Another worker took a partition over, or an operator moved it. Nothing was stored."""
+    """Another worker took over a partition, or an operator moved its ledger. Nothing was stored."""
 
 
-class Stored(NamedTuple):
-    """How many todos were new, how many were there before, and how many records are dead letters, with conflicts."""
+class StoreResult(NamedTuple):
+    """How many todos were new, how many were stored before, and how many records became dead letters."""
 
     todos: int
     duplicates: int
@@ -66,126 +77,108 @@ class Stored(NamedTuple):
 
 def store(
     topic: str,
-    held: Mapping[int, Lease],
-    batch: Sorted,
+    leases: Mapping[int, Lease],
+    batch: ParsedBatch,
     next_offsets: Mapping[int, int],
     *,
-    dead_letter_percent: int = 50,
-    is_suspect: bool = False,
-    origin: Origin = NOBODY,
-) -> Stored:
-    """Store a batch and move the ledger of its partitions to `next_offsets`.
+    limit: DeadLetterLimit = DEFAULT_LIMIT,
+    writer: WriterInfo = UNKNOWN_WRITER,
+) -> StoreResult:
+    """Store a batch and advance the ledger of its partitions to `next_offsets`.
 
-    A record that the database refuses becomes a dead letter; when more than `dead_letter_percent` would become dead
-    letters, none does: see dead_letter_limit. Clients that use an Idempotency-Key twice make conflicts, which do not
-    count there. Raises LeaseLost, ChainBroken, SystemicFailure or a DatabaseError; then nothing has happened.
+    The first attempt inserts all todos in one statement. If the database refuses some of them, a second transaction
+    finds those by bisection and stores them as dead letters.
+
+    Raises LeaseLost, ChainBroken, SystemicFailure (TooManyDeadLetters above `limit`) or a DatabaseError; then nothing
+    was stored.
     """
-    breaker = partial(require_few, topic, percent=dead_letter_percent, is_suspect=is_suspect)
+    attempt = partial(_store, topic, leases, batch, next_offsets, limit, writer)
     try:
-        return _store(
-            topic, held, batch, next_offsets, origin, breaker, lambda todos: Isolated(insert_todos(todos), [])
-        )
+        return attempt(lambda todos: InsertResult(insert_todos(todos), []))
     except (DatabaseFailure, ValueError) as exc:
-        if sort_failure(exc) is not Failure.DATA:
+        if classify_error(exc) is not ErrorKind.DATA:
             raise
-    at_most = most_dead_letters(len(batch), dead_letter_percent)
-    isolate = partial(insert_isolating, insert_todos, at_most=at_most)
-    return _store(topic, held, batch, next_offsets, origin, breaker, isolate)
+    return attempt(partial(insert_bisecting, insert_todos, max_rejected=limit.allowed(len(batch))))
 
 
 @transaction.atomic(durable=True)
 def _store(
     topic: str,
-    held: Mapping[int, Lease],
-    batch: Sorted,
+    leases: Mapping[int, Lease],
+    batch: ParsedBatch,
     next_offsets: Mapping[int, int],
-    origin: Origin,
-    breaker: Breaker,
-    insert: Callable[[Sequence[TodoRow]], Isolated],
-) -> Stored:
+    limit: DeadLetterLimit,
+    writer: WriterInfo,
+    insert: Insert,
+) -> StoreResult:
     started = time.monotonic()
-    generations = move_ledger(topic, held, next_offsets)
+    generations = advance_ledger(topic, leases, next_offsets)  # first: without its leases a run must write nothing
     inserted, rejected = insert(batch.todos)
     letters = batch.dead_letters + [
-        dead_letter(topic, batch.sources[place], DeadLetter.Reason.REJECTED, why) for place, why in rejected
+        build_dead_letter(topic, batch.sources[todo.index], DeadLetter.Reason.REJECTED, todo.reason)
+        for todo in rejected
     ]
     if letters:
-        breaker(generations, batch.by_partition(), letters)
+        limit.enforce(topic, generations, batch.count_by_partition(), letters)
+
     duplicates = Counter(todo.source_partition for todo in batch.todos)
     duplicates.subtract(inserted)
-    duplicates.subtract(batch.todos[place].source_partition for place, _ in rejected)
+    duplicates.subtract(batch.todos[todo.index].source_partition for todo in rejected)
     if duplicates.total():
-        conflicts = find_conflicts(topic, batch, without={place for place, _ in rejected})
+        conflicts = _find_conflicts(topic, batch, {todo.index for todo in rejected})
         duplicates.subtract(letter.partition for letter in conflicts)
-        letters += conflicts
-    for some in _by_statement(letters):
+        letters += conflicts  # after the limit: a client that reuses its keys must not halt a partition
+    for chunk in _chunks(letters):
         # A rewound range brings dead letters that are there already; what operators did with them stays.
-        DeadLetter.objects.bulk_create(some, ignore_conflicts=True)
+        DeadLetter.objects.bulk_create(chunk, ignore_conflicts=True)
+
     dead = Counter(letter.partition for letter in letters)
     record_batches(
         topic,
         generations,
-        {partition: (held[partition].next_offset, end) for partition, end in next_offsets.items()},
-        Counts(inserted, duplicates, dead, batch.bytes),
-        origin=origin,
+        {partition: (leases[partition].next_offset, end) for partition, end in next_offsets.items()},
+        BatchCounts(inserted, duplicates, dead, batch.bytes),
+        writer=writer,
         seconds=time.monotonic() - started,
     )
-    return Stored(inserted.total(), duplicates.total(), dead.total())
-
-
-def _by_statement(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
-    """In order, as many at a time as one statement should hold; one is never too large."""
-    some: list[DeadLetter] = []
-    size = 0
-    for letter in letters:
-        more = len(letter.key or b"") + len(letter.value or b"")
-        more += sum(len(name) + len(content or "") for name, content in letter.headers)
-        if some and size + more > MAX_LETTERS_BYTES:
-            yield some
-            some, size = [], 0
-        some.append(letter)
-        size += more
-    if some:
-        yield some
+    return StoreResult(inserted.total(), duplicates.total(), dead.total())
 
 
 @transaction.atomic(durable=True)
 def record_loss(
-    topic: str, held: Mapping[int, Lease], partition: int, first_available: int, *, origin: Origin = NOBODY
+    topic: str,
+    leases: Mapping[int, Lease],
+    partition: int,
+    first_available: int,
+    *,
+    writer: WriterInfo = UNKNOWN_WRITER,
 ) -> OffsetLoss:
-    """Kafka deleted what was not read yet: say so where operators look, and go on behind the gap."""
-    generations = move_ledger(topic, held, {partition: first_available})
-    return write_loss(
-        OffsetLoss(
-            topic=topic, partition=partition, first_offset=held[partition].next_offset, next_offset=first_available
-        ),
-        generations[partition],
-        origin,
+    """Record that Kafka deleted offsets before they were stored, and advance the ledger past them.
+
+    Raises LeaseLost, ChainBroken or a DatabaseError; then nothing was recorded.
+    """
+    generations = advance_ledger(topic, leases, {partition: first_available})
+    loss = OffsetLoss(
+        topic=topic, partition=partition, first_offset=leases[partition].next_offset, next_offset=first_available
     )
-
-
-def write_loss(loss: OffsetLoss, generation: int, origin: Origin) -> OffsetLoss:
-    """In the caller's transaction: the loss, which stays, and its place in the chain of batches."""
-    where = {name: getattr(loss, name) for name in ("topic", "partition", "first_offset", "next_offset")}
-    append([Batch(**where, generation=generation, lost=loss.next_offset - loss.first_offset, **origin._asdict())])
-    loss.save()
+    append_loss(loss, generations[partition], writer)
     return loss
 
 
-def move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> dict[int, int]:
-    """Compare and swap. It comes first, so that a poll that lost its lease fails before it writes anything.
+def advance_ledger(topic: str, leases: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> dict[int, int]:
+    """Advance each partition from its lease's offset, in the caller's transaction. Returns their generations.
 
-    Returns the generation of each partition.
+    Raises LeaseLost if the ledger of any partition is not where its lease says.
     """
-    partitions = sorted(next_offsets)  # one order for all, against deadlocks
+    partitions = sorted(next_offsets)  # all runs lock in the same order, so they cannot deadlock
+    set_transaction_timeouts()
     with connection.cursor() as cursor:
-        limit_waiting()
         cursor.execute(
-            MOVE_LEDGER,
+            ADVANCE_LEDGER,
             [
                 partitions,
-                [held[partition].next_offset for partition in partitions],
-                [held[partition].epoch for partition in partitions],
+                [leases[partition].next_offset for partition in partitions],
+                [leases[partition].epoch for partition in partitions],
                 [next_offsets[partition] for partition in partitions],
                 topic,
             ],
@@ -195,8 +188,8 @@ def move_ledger(topic: str, held: Mapping[int, Lease], next_offsets: Mapping[int
         return dict(cursor.fetchall())
 
 
-def limit_waiting() -> None:
-    """For the rest of this transaction."""
+def set_transaction_timeouts() -> None:
+    """Limit how long each statement of the caller's transaction may wait for a lock, and run."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
@@ -205,9 +198,50 @@ def limit_waiting() -> None:
 
 
 def insert_todos(todos: Sequence[TodoRow]) -> Counter[int]:
-    """How many were new, by partition."""
+    """Insert todos in one statement, and count those that were new by partition. Raises a DatabaseError."""
     if not todos:
         return Counter()
     with connection.cursor() as cursor:
         cursor.execute(INSERT_TODOS, [to_json(column).decode() for column in zip(*todos, strict=True)])
         return Counter(dict(cursor.fetchall()))
+
+
+def _find_conflicts(topic: str, batch: ParsedBatch, rejected: AbstractSet[int]) -> list[DeadLetter]:
+    """Return a dead letter for each record whose Idempotency-Key is stored with another content.
+
+    They are discarded from the start: an operator has nothing to do, and the client's receipt reports the conflict.
+    It needs the batch inserted, so that the first of two records in one batch wins too. `rejected` are indexes.
+    """
+    keyed = [
+        (index, todo.id, todo.fingerprint)
+        for index, todo in enumerate(batch.todos)
+        if todo.fingerprint and index not in rejected
+    ]
+    if not keyed:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(FIND_CONFLICTS, [to_json(column).decode() for column in zip(*keyed, strict=True)])
+        indexes = [index for (index,) in cursor.fetchall()]
+    letters = []
+    for index in indexes:
+        detail = f"todo {batch.todos[index].id} came first, with another content under the same Idempotency-Key"
+        letter = build_dead_letter(topic, batch.sources[index], DeadLetter.Reason.CONFLICT, detail)
+        letter.status = DeadLetter.Status.DISCARDED
+        letters.append(letter)
+    return letters
+
+
+def _chunks(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """Split dead letters, in order, into what one statement can hold; a single one always fits."""
+    chunk: list[DeadLetter] = []
+    size = 0
+    for letter in letters:
+        letter_size = len(letter.key or b"") + len(letter.value or b"")
+        letter_size += sum(len(name) + len(value or "") for name, value in letter.headers)
+        if chunk and size + letter_size > MAX_LETTERS_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(letter)
+        size += letter_size
+    if chunk:
+        yield chunk

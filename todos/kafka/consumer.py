@@ -26,7 +26,7 @@ from kafka.structs import OffsetAndMetadata
 
 from edge_api.shared.hints import with_advice
 from edge_api.shared.kafka_settings import KafkaSettings
-from todos.event_log import LogUnavailable, OffsetOutOfRange, Record, Retention, Span
+from todos.event_log import LogUnavailable, OffsetOutOfRange, OffsetRange, Record, Retention
 from todos.kafka.decoding import fetcher as kafka_records
 
 ADMIN_TIMEOUT_MS = 5_000
@@ -58,14 +58,14 @@ class KafkaLog:
             raise LogUnavailable(f"topic {self.topic}: {for_code(topic['error_code']).__name__}")
         return dict(topic)
 
-    def spans(self, partitions: Iterable[int]) -> dict[int, Span]:
+    def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
         wanted = [TopicPartition(self.topic, partition) for partition in partitions]
         with _unavailable():
             first, end = (
                 self._admin.list_partition_offsets(dict.fromkeys(wanted, spec), timeout_ms=ADMIN_TIMEOUT_MS)
                 for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
             )
-        return {where.partition: Span(first[where].offset, end[where].offset) for where in wanted}
+        return {where.partition: OffsetRange(first[where].offset, end[where].offset) for where in wanted}
 
     def offset_at(self, partition: int, timestamp_ms: int) -> int | None:
         """The first offset whose record is as young as that; None when all are older."""

@@ -10,7 +10,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from edge_api.shared.kafka_settings import KafkaSettings
-from todos.event_log import LogUnavailable, Position, RecordRefused
+from todos.event_log import LogUnavailable, RecordPosition, RecordRefused
 
 # Together below 5 s: how long a send waits to learn of the topic, for the acknowledgement, and for its thread to end.
 METADATA_MS, ACK_MS, JOIN_SECONDS = 2_000, 2_000, 0.5
@@ -37,7 +37,9 @@ class KafkaSender:
                 producer._sender.join(JOIN_SECONDS)
                 producer.close(timeout=0)
 
-    def send(self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]) -> Position:
+    def send(
+        self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]
+    ) -> RecordPosition:
         # kafka-python reads headers without a value and names that are not UTF-8, but sends neither.
         sendable = [(name.encode(errors="backslashreplace").decode(), content or b"") for name, content in headers]
         try:
@@ -48,7 +50,7 @@ class KafkaSender:
         except KafkaError as exc:
             servers = self.kafka.bootstrap_servers
             raise LogUnavailable(f"Kafka at {servers} did not acknowledge: {exc}") from exc
-        return Position(where.partition, where.offset)
+        return RecordPosition(where.partition, where.offset)
 
     @cached_property
     def _producer(self) -> Any:

@@ -1,4 +1,4 @@
-"""The chain of batches of each partition: what became of every range, written with the rows it tells of."""
+"""Keep the history of each partition: a chain of batches, each written in the transaction of the rows it counts."""
 
 import time
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
-from todos.models import Batch, PartitionLedger
+from todos.models import Batch, OffsetLoss, PartitionLedger
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # Rows in one transaction, and seconds in all: a trim shares the worker with the polls.
 TRIM_ROWS, TRIM_SECONDS = 10_000, 5.0
 
-# Looks at the oldest rows of a chain only, however long it is. The last row stays: the next batch refers to it,
-# and no poll should wait for a trim.
+# Finds the end of the last expired batch among the oldest rows of a chain. The last row of the chain is left out: the
+# next batch refers to it, and no consumer should wait for a trim.
 LAST_EXPIRED = """
     WITH chain AS (
         SELECT next_offset, created_at FROM todos_batch
@@ -26,12 +26,14 @@ LAST_EXPIRED = """
     FROM (SELECT * FROM chain ORDER BY next_offset LIMIT %(limit)s) oldest
     WHERE next_offset < (SELECT max(next_offset) FROM chain)
 """
+# Turns the last expired batch into the anchor of its chain.
 MAKE_ANCHOR = """
     UPDATE todos_batch SET first_offset = NULL, stored = 0, duplicates = 0, dead_letters = 0, lost = 0,
                            bytes = 0, milliseconds = 0, worker = '', task_id = ''
     WHERE topic = %(topic)s AND partition = %(partition)s AND generation = %(generation)s
       AND next_offset = %(end)s
 """
+# Adds new batches to the totals of their partitions, which outlive the history.
 ADD_TO_TOTALS = """
     UPDATE todos_partitionledger l
     SET batches_total = l.batches_total + 1, stored_total = l.stored_total + b.stored,
@@ -44,21 +46,21 @@ ADD_TO_TOTALS = """
 
 
 class ChainBroken(Exception):
-    """The ledger of a partition does not stand where its batches end. Nothing was stored."""
+    """The ledger of a partition is not at the offset where its batches end. Nothing was stored."""
 
 
-class Origin(NamedTuple):
-    """Who stores: host and process, and the Celery task, where there is one."""
+class WriterInfo(NamedTuple):
+    """The process that stores, as host and process id, and its Celery task if it runs one."""
 
     worker: str = ""
     task_id: str = ""
 
 
-NOBODY = Origin()
+UNKNOWN_WRITER = WriterInfo()
 
 
-class Counts(NamedTuple):
-    """What one transaction did, by partition."""
+class BatchCounts(NamedTuple):
+    """What one transaction did, by partition: records, and the bytes of their values."""
 
     stored: Counter[int]
     duplicates: Counter[int]
@@ -70,13 +72,16 @@ def record_batches(
     topic: str,
     generations: Mapping[int, int],
     ranges: Mapping[int, tuple[int, int]],
-    counts: Counts,
+    counts: BatchCounts,
     *,
-    origin: Origin,
+    writer: WriterInfo,
     seconds: float,
 ) -> None:
-    """One batch per partition, in the caller's transaction. Raises ChainBroken."""
-    append(
+    """Append one batch for each partition, in the caller's transaction. Raises ChainBroken.
+
+    `ranges` are offsets, the first included and the last not; `seconds` is how long the transaction has taken.
+    """
+    append_batches(
         Batch(
             topic=topic,
             partition=partition,
@@ -85,14 +90,17 @@ def record_batches(
             next_offset=next_offset,
             **{name: by_partition[partition] for name, by_partition in counts._asdict().items()},
             milliseconds=round(seconds * 1000),
-            **origin._asdict(),
+            **writer._asdict(),
         )
         for partition, (first, next_offset) in ranges.items()
     )
 
 
-def append(batches: Iterable[Batch]) -> None:
-    """And add to the ledger's totals, which outlive the history. Raises ChainBroken, which names the partition."""
+def append_batches(batches: Iterable[Batch]) -> None:
+    """Append batches to their chains and add them to the ledger's totals, in the caller's transaction.
+
+    Raises ChainBroken, which names the partition.
+    """
     try:
         appended = Batch.objects.bulk_create(batches)
     except IntegrityError as exc:
@@ -101,12 +109,23 @@ def append(batches: Iterable[Batch]) -> None:
         cursor.execute(ADD_TO_TOTALS, [[batch.id for batch in appended]])
 
 
+def append_loss(loss: OffsetLoss, generation: int, writer: WriterInfo) -> None:
+    """Save a loss and append its range to the chain of batches, in the caller's transaction. Raises ChainBroken."""
+    place = {name: getattr(loss, name) for name in ("topic", "partition", "first_offset", "next_offset")}
+    lost = loss.next_offset - loss.first_offset
+    append_batches([Batch(**place, generation=generation, lost=lost, **writer._asdict())])
+    loss.save()
+
+
 class _End(TypedDict):
     chain_end: int | None
 
 
 def broken_chains(topic: str) -> "QuerySet[WithAnnotations[PartitionLedger, _End]]":
-    """The ledger's rows that do not stand where their batches end, each with that `chain_end`, None without any."""
+    """Return the ledger's rows that are not at the end of their batches.
+
+    Each is annotated with that `chain_end`, None if the partition has no batches.
+    """
     chain = Batch.objects.filter(
         topic=OuterRef("topic"), partition=OuterRef("partition"), generation=OuterRef("generation")
     )
@@ -116,7 +135,7 @@ def broken_chains(topic: str) -> "QuerySet[WithAnnotations[PartitionLedger, _End
 
 
 def trim(keep_days: int) -> int:
-    """Forget batches older than `keep_days`, oldest first. The number of rows removed; the next call goes on."""
+    """Delete batches older than `keep_days`, the oldest first, for TRIM_SECONDS at most. Returns the number of rows."""
     deadline = time.monotonic() + TRIM_SECONDS
     removed = 0
     for ledger in PartitionLedger.objects.order_by("topic", "partition"):
@@ -129,7 +148,7 @@ def trim(keep_days: int) -> int:
 
 @transaction.atomic(durable=True)
 def _trim_chain(chain: dict[str, Any], keep_days: int) -> int:
-    """The last expired batch becomes the anchor of those that stay; the rows before it go."""
+    """Make the last expired batch the anchor of those that stay, and delete the rows before it."""
     with connection.cursor() as cursor:
         cursor.execute(LAST_EXPIRED, chain | {"keep_days": keep_days, "limit": TRIM_ROWS})
         (end,) = cursor.fetchone()

@@ -1,8 +1,9 @@
-"""Who reads which partition: polls share the partitions of a topic through the ledger, without a consumer group.
+"""Share the partitions of a topic among consumers through the ledger, without a consumer group.
 
-A poll registers as a Poller and keeps it alive by a heartbeat. A partition is free when its holder is not alive.
-Each poll takes free partitions up to its fair share and gives back what it holds beyond it. Only the database's
-clock counts. Leases merely avoid wasted work: exactness comes from the compare-and-swap in todos.ingest.store.
+A consumer registers as a poller and renews that registration by a heartbeat. A partition is free if its holder's
+registration has expired. Each consumer takes free partitions up to its fair share and releases those beyond it. Only
+the database's clock counts. Leases merely avoid wasted work: exactness comes from the compare-and-swap in
+todos.ingest.store.
 """
 
 import math
@@ -21,38 +22,41 @@ from todos.models import PartitionLedger
 LEASE_SECONDS = 15.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 3
 
+# Registers the poller, or renews its registration, and deletes expired ones.
 REGISTER = """
     WITH dead AS (DELETE FROM todos_poller WHERE expires_at < now())
     INSERT INTO todos_poller (id, topic, worker, expires_at)
-    VALUES (%(me)s, %(topic)s, %(worker)s, now() + %(ttl)s * interval '1 second')
+    VALUES (%(poller)s, %(topic)s, %(worker)s, now() + %(ttl)s * interval '1 second')
     ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
 """
-# One row per partition: may it be taken, is it mine, and how many polls share the topic.
-SURVEY = """
-    SELECT l.partition, l.epoch, l.holder = %(me)s, holder.id IS NULL OR l.holder = %(me)s,
+# Returns a row for each partition: its epoch, whether this poller holds it, whether it may take it, and how many
+# pollers share the topic.
+LIST_PARTITIONS = """
+    SELECT l.partition, l.epoch, l.holder = %(poller)s, holder.id IS NULL OR l.holder = %(poller)s,
            (SELECT count(*) FROM todos_poller WHERE topic = %(topic)s AND expires_at > now())
     FROM todos_partitionledger l
     LEFT JOIN todos_poller holder ON holder.id = l.holder AND holder.expires_at > now()
     WHERE l.topic = %(topic)s AND l.partition = ANY(%(known)s)
     ORDER BY l.partition
 """
-# A row that another worker is storing into is locked, so it is never taken in mid-transaction. What is mine
-# comes first, then any: where some wait for a newer worker, each of its polls shall find others.
-TAKE = """
-    UPDATE todos_partitionledger SET holder = %(me)s, epoch = epoch + 1
+# Takes free partitions, first those that this poller holds already, then any: random order lets each run of a worker
+# try others where some need a newer worker. A row that another worker is storing into is locked, and so skipped.
+ACQUIRE = """
+    UPDATE todos_partitionledger SET holder = %(poller)s, epoch = epoch + 1
     WHERE id IN (
         SELECT l.id FROM todos_partitionledger l
         WHERE l.topic = %(topic)s AND l.partition = ANY(%(wanted)s)
-          AND (l.holder = %(me)s OR NOT EXISTS (
+          AND (l.holder = %(poller)s OR NOT EXISTS (
               SELECT FROM todos_poller p WHERE p.id = l.holder AND p.expires_at > now()))
-        ORDER BY l.holder IS DISTINCT FROM %(me)s, random() LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+        ORDER BY l.holder IS DISTINCT FROM %(poller)s, random() LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     RETURNING partition, next_offset, epoch
 """
-GIVE_BACK = """
+# Releases partitions that this poller holds.
+RELEASE = """
     UPDATE todos_partitionledger SET holder = NULL
-    WHERE topic = %(topic)s AND holder = %(me)s AND partition = ANY(%(partitions)s)
+    WHERE topic = %(topic)s AND holder = %(poller)s AND partition = ANY(%(partitions)s)
 """
-# With the anchor of its chain of batches.
+# Creates missing ledger rows, each with the anchor of its chain of batches.
 ENSURE_LEDGER = """
     WITH made AS (
         INSERT INTO todos_partitionledger (topic, partition, next_offset, epoch, generation)
@@ -63,7 +67,7 @@ ENSURE_LEDGER = """
                              stored, duplicates, dead_letters, lost, bytes, milliseconds, worker, task_id)
     SELECT topic, partition, 0, 0, 0, 0, 0, 0, 0, 0, '', '' FROM made
 """
-# Where nothing was stored yet, nothing can be missed.
+# Binds ledger rows to the topic's id where that loses nothing: they have none yet, or nothing was stored.
 ADOPT_TOPIC = """
     UPDATE todos_partitionledger SET topic_id = %(id)s
     WHERE topic = %(topic)s AND (topic_id IS NULL OR (next_offset = 0 AND topic_id <> %(id)s))
@@ -72,21 +76,20 @@ ADOPT_TOPIC = """
 
 @dataclass
 class Lease:
-    """The right to store a partition from `next_offset` on, as long as the ledger still says `epoch`."""
+    """The right to store a partition from `next_offset` on, as long as the ledger still has this `epoch`."""
 
     next_offset: int
     epoch: int
 
 
 class Leases:
-    """The partitions that one poll holds; a context manager that gives them back."""
+    """The partitions that one consumer holds, by number; a context manager that releases them on exit."""
 
     def __init__(self, topic: str, worker: str) -> None:
         self.topic = topic
         self.worker = worker
-        self.me: UUID = uuid4()
         self.held: dict[int, Lease] = {}
-        self.has_too_few = False  # for its fair share, at the last refresh
+        self._poller = uuid4()
         self._next_heartbeat = 0.0
 
     def __enter__(self) -> Self:
@@ -96,65 +99,70 @@ class Leases:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._run(GIVE_BACK, partitions=list(self.held))
-            self._run("DELETE FROM todos_poller WHERE id = %(me)s")
-        except DatabaseFailure:  # they expire by themselves
+            self._run(RELEASE, partitions=list(self.held))
+            self._run("DELETE FROM todos_poller WHERE id = %(poller)s")
+        except DatabaseFailure:  # the leases expire by themselves
             connection.close()
         self.held.clear()
 
     def refresh(self, partitions: Iterable[int]) -> bool:
-        """Stay alive, and move towards the fair share of `partitions`. True when what is held has changed."""
-        before = {partition: lease.epoch for partition, lease in self.held.items()}
-        self.stay_alive()
-        survey = self._run(SURVEY, known=list(partitions))
-        mine = {partition: epoch for partition, epoch, is_mine, _, _ in survey if is_mine}
-        self.held = {p: lease for p, lease in self.held.items() if mine.get(p) == lease.epoch}
+        """Send a heartbeat if one is due, and move towards the fair share of `partitions`.
 
-        share = math.ceil(len(survey) / survey[0][4]) if survey else 0
-        # Also what is mine without a lease that I know of, since a failure.
-        self.give_back(sorted(mine, key=lambda partition: (partition not in self.held, partition))[share:])
-        free = [partition for partition, _, _, may_take, _ in survey if may_take and partition not in self.held]
-        self._take(free, share - len(self.held))
-        # Rounded down: who only misses what nobody can have need not hurry.
-        self.has_too_few = bool(survey) and len(self.held) < max(len(survey) // survey[0][4], 1)
+        Returns True if the held leases have changed. Raises a DatabaseError.
+        """
+        before = {partition: lease.epoch for partition, lease in self.held.items()}
+        self.heartbeat()
+        rows = self._run(LIST_PARTITIONS, known=list(partitions))
+        own = {partition: epoch for partition, epoch, is_own, _, _ in rows if is_own}
+        self.held = {partition: lease for partition, lease in self.held.items() if own.get(partition) == lease.epoch}
+
+        fair_share = math.ceil(len(rows) / rows[0][4]) if rows else 0
+        # `own` includes partitions whose leases were invalidated after a failure; those are released first.
+        self.release(sorted(own, key=lambda partition: (partition not in self.held, partition))[fair_share:])
+        free = [partition for partition, _, _, may_take, _ in rows if may_take and partition not in self.held]
+        self._acquire(free, fair_share - len(self.held))
         return before != {partition: lease.epoch for partition, lease in self.held.items()}
 
-    def forget(self) -> None:
-        """After a failure: nothing is known of what is held until the next refresh."""
+    def invalidate(self) -> None:
+        """Drop all leases without releasing them; call it after a failure. The next refresh reads them again."""
         self.held.clear()
         self._next_heartbeat = 0.0
 
-    def stay_alive(self) -> None:
-        """Costs nothing as long as no heartbeat is due."""
+    def heartbeat(self) -> None:
+        """Renew the registration if HEARTBEAT_SECONDS have passed; it costs nothing otherwise."""
         if time.monotonic() >= self._next_heartbeat:
             self._run(REGISTER, worker=self.worker, ttl=LEASE_SECONDS)
             self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
 
-    def give_back(self, partitions: list[int]) -> None:
+    def release(self, partitions: list[int]) -> None:
+        """Let other consumers take these partitions at once."""
         if partitions:
-            self._run(GIVE_BACK, partitions=partitions)
+            self._run(RELEASE, partitions=partitions)
             for partition in partitions:
                 self.held.pop(partition, None)
 
-    def _take(self, free: list[int], limit: int) -> None:
+    def _acquire(self, free: list[int], limit: int) -> None:
         if free and limit > 0:
-            for partition, next_offset, epoch in self._run(TAKE, wanted=free, limit=limit):
+            for partition, next_offset, epoch in self._run(ACQUIRE, wanted=free, limit=limit):
                 self.held[partition] = Lease(next_offset, epoch)
 
     def _run(self, sql: str, **params: Any) -> list[tuple[int, ...]]:
         with connection.cursor() as cursor:
-            cursor.execute(sql, {"me": self.me, "topic": self.topic, **params})
+            cursor.execute(sql, {"poller": self._poller, "topic": self.topic, **params})
             return cursor.fetchall() if cursor.description else []
 
 
 def ensure_ledger(topic: str, partitions: Iterable[int]) -> None:
-    """A row for every partition, also for one that was added just now; those that exist stay as they are."""
+    """Create the ledger rows that are missing, at offset 0. Existing rows stay as they are."""
     with connection.cursor() as cursor:
         cursor.execute(ENSURE_LEDGER, {"topic": topic, "partitions": list(partitions)})
 
 
-def made_anew(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> list[int]:
-    """Those whose ledger counts the offsets of an older topic under the same name; a new ledger adopts this one."""
+def recreated_partitions(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> list[int]:
+    """Return the partitions whose ledger counts the offsets of an older topic of the same name.
+
+    A ledger without any stored record is bound to `topic_id`. None, for a log without ids, returns nothing.
+    """
     if topic_id is None:
         return []
     with connection.cursor() as cursor:
@@ -163,6 +171,6 @@ def made_anew(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> l
     return list(others.values_list("partition", flat=True))
 
 
-def raise_alarm(topic: str, partitions: Iterable[int], text: str) -> None:
-    """Show operators why these partitions stand still. The move of a ledger takes it back."""
-    PartitionLedger.objects.filter(topic=topic, partition__in=list(partitions)).update(alarm=text)
+def set_halt_reason(topic: str, partitions: Iterable[int], reason: str) -> None:
+    """Show operators why these partitions are halted. Advancing a ledger clears its reason."""
+    PartitionLedger.objects.filter(topic=topic, partition__in=list(partitions)).update(alarm=reason)

@@ -1,4 +1,4 @@
-"""Which polls have ended, and how: what tells a pipeline that stands still from one that has nothing to do."""
+"""Record each poll that ends, so that operators can tell an idle pipeline from one that does not run."""
 
 import logging
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 from django.utils import timezone
 
-from todos.ledger.batch_history import Origin
+from todos.ledger.batch_history import WriterInfo
 from todos.models import PollRun
 
 logger = logging.getLogger(__name__)
@@ -16,8 +16,8 @@ TRIM_ROWS = 10_000
 
 
 @dataclass
-class Summary:
-    """What one poll did; counts of records, seconds of time."""
+class PollSummary:
+    """What one poll has done. Counts are records, but for `batches`, `failures`, and `lost`, which counts offsets."""
 
     stored: int = 0
     duplicates: int = 0
@@ -28,8 +28,21 @@ class Summary:
     seconds: float = 0.0
     last_error: str = ""
 
+    def add_batch(self, *, stored: int, duplicates: int, dead_letters: int) -> None:
+        """Count one stored batch."""
+        self.batches += 1
+        self.stored += stored
+        self.duplicates += duplicates
+        self.dead_letters += dead_letters
+
+    def add_failure(self, exc: Exception) -> None:
+        """Count one failure and keep its text."""
+        self.failures += 1
+        self.last_error = f"{type(exc).__name__}: {str(exc).strip()}"
+
     @property
     def records(self) -> int:
+        """How many records were stored, as todos or as dead letters, with duplicates."""
         return self.stored + self.duplicates + self.dead_letters
 
     def __str__(self) -> str:
@@ -40,14 +53,14 @@ class Summary:
         return f"{text}; {self.failures} failures, the last one: {self.last_error}" if self.failures else text
 
 
-def record_run(topic: str, origin: Origin, started_at: datetime, summary: Summary) -> None:
-    """After the poll has given everything back: without a database it is merely not told."""
+def record_run(topic: str, writer: WriterInfo, started_at: datetime, summary: PollSummary) -> None:
+    """Record that a poll ended. Without a database a warning is logged instead: the poll is over anyway."""
     counts = ("batches", "stored", "duplicates", "dead_letters", "lost", "failures", "last_error")
     try:
         PollRun.objects.create(
             topic=topic,
-            worker=origin.worker,
-            task_id=origin.task_id,
+            worker=writer.worker,
+            task_id=writer.task_id,
             started_at=started_at,
             **{name: getattr(summary, name) for name in counts},
         )
@@ -56,13 +69,8 @@ def record_run(topic: str, origin: Origin, started_at: datetime, summary: Summar
         connection.close()
 
 
-def last_end(topic: str) -> datetime | None:
-    """When a poll of the topic ended last; None when none ever did, or all of them are forgotten."""
-    return PollRun.objects.filter(topic=topic).values_list("ended_at", flat=True).first()
-
-
 def trim_runs(keep_days: int) -> int:
-    """Forget old ones, the oldest first and 10,000 at most. The number of rows removed."""
+    """Delete poll runs older than `keep_days`, the oldest first, TRIM_ROWS at most. Returns the number of rows."""
     old = PollRun.objects.order_by("id")[:TRIM_ROWS].values_list("id", "ended_at")
     before = timezone.now() - timedelta(days=keep_days)
     removed, _ = PollRun.objects.filter(id__in=[id_ for id_, ended_at in old if ended_at < before]).delete()

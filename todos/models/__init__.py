@@ -1,4 +1,4 @@
-"""What PostgreSQL holds: the todos, how far each partition is stored, who polls it, and what could not be stored."""
+"""The models: todos, how far each partition is stored and who polls it, and records that could not be stored."""
 
 from todos.models.dead_letters import DeadLetter, DeadLetterEvent
 from todos.models.history import Batch, OffsetLoss

@@ -1,4 +1,4 @@
-"""What could not be stored, and what was done about it."""
+"""Records that could not be stored, and what operators did about them."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -7,7 +7,7 @@ from todos.models.source import SourceModel
 
 
 class DeadLetter(SourceModel):
-    """A record that can never be a todo, with everything that is needed to judge it and to send it again."""
+    """A record that can never become a todo, with everything that is needed to judge it and to send it again."""
 
     class Reason(models.TextChoices):
         EMPTY = "empty", "no value"
@@ -28,7 +28,7 @@ class DeadLetter(SourceModel):
     value = models.BinaryField(null=True)
     headers = models.JSONField(default=list, help_text="Pairs of name (Python's unicode_escape) and value (base64).")
     timestamp_ms = models.BigIntegerField(null=True, help_text="The record's time, milliseconds since 1970.")
-    # Defaults of the database too: a worker of the version before this one goes on storing dead letters.
+    # The database has these defaults too, because workers of the version before this one still store dead letters.
     status = models.CharField(max_length=16, choices=Status, default=Status.OPEN, db_default=Status.OPEN)
     replays = models.PositiveSmallIntegerField(
         default=0, db_default=0, help_text="How often this todo was redriven before it came here."
@@ -52,7 +52,7 @@ class DeadLetter(SourceModel):
 
 
 class DeadLetterEvent(models.Model):
-    """Who did what to a dead letter, and when. Rows are only ever added."""
+    """One action of an operator on a dead letter. Rows are only added, never changed or deleted."""
 
     class Action(models.TextChoices):
         EDITED = "edited"

@@ -1,4 +1,4 @@
-"""What became of each range of offsets."""
+"""The outcome of each range of offsets."""
 
 from django.db import models
 
@@ -6,12 +6,12 @@ from todos.models.source import SourceModel
 
 
 class Batch(SourceModel):
-    """What became of one range of a partition: `first_offset` included, `next_offset` not.
+    """The outcome of one range of a partition: `first_offset` included, `next_offset` not.
 
-    The batches of a generation are one chain, and the database itself refuses a gap, an overlap and a fork: each
-    batch begins where another ends (a foreign key, made in the migration because Django has none over several
-    columns), and no two begin, or end, at the same offset. The chain hangs on one anchor, a batch that covers
-    nothing and begins nowhere.
+    The batches of a generation are one chain, and the database itself refuses a gap, an overlap or a fork. Each batch
+    begins where another ends: a foreign key, which the migration creates because Django has none over several columns.
+    No two batches begin, or end, at the same offset. The first of a chain is its anchor: it covers nothing, and its
+    `first_offset` is None.
     """
 
     generation = models.PositiveIntegerField(help_text="Counts the rewinds of the partition.")
@@ -63,7 +63,7 @@ class Batch(SourceModel):
 
 
 class OffsetLoss(SourceModel):
-    """A range of offsets that nobody stored: first included, next not."""
+    """A range of offsets that were never stored: `first_offset` included, `next_offset` not."""
 
     class Cause(models.TextChoices):
         DELETED = "deleted", "Kafka deleted it before it was stored"

@@ -1,14 +1,14 @@
-"""How far each partition is stored, and who polls it."""
+"""How far each partition is stored, and which polls read it."""
 
 from django.db import models
 from django.db.models.functions import Now
 
 
 class PartitionLedger(models.Model):
-    """How far one partition is stored, and which poll holds it: the truth about offsets.
+    """How far one partition is stored, and which poll holds it. It alone decides about offsets.
 
-    `next_offset` moves in the transaction of the rows it covers, and only by compare-and-swap on itself and
-    `epoch`. Kafka's committed offset of the group is a copy for tools.
+    `next_offset` advances in the transaction of the rows it covers, and only by compare-and-swap on itself and
+    `epoch`. Kafka's committed offset of the group is a copy for tools. `alarm` says why the partition is halted.
     """
 
     topic = models.CharField(max_length=249)
@@ -25,7 +25,7 @@ class PartitionLedger(models.Model):
         db_default="",
         help_text="Why it stands still until somebody looks; gone when it moves.",
     )
-    # Since the first record, whatever the history forgets; each batch adds to them in its own transaction.
+    # Totals since the first record, which a trim of the history keeps. Each batch adds to them in its transaction.
     batches_total = models.PositiveBigIntegerField(default=0, db_default=0)
     stored_total = models.PositiveBigIntegerField(default=0, db_default=0)
     duplicates_total = models.PositiveBigIntegerField(default=0, db_default=0)
@@ -45,7 +45,7 @@ class PartitionLedger(models.Model):
 
 
 class Poller(models.Model):
-    """A poll that runs now. When `expires_at` passes without a heartbeat, its partitions are free again."""
+    """A poll that is running. If `expires_at` passes without a heartbeat, its partitions are free again."""
 
     id = models.UUIDField(primary_key=True)
     topic = models.CharField(max_length=249)
@@ -61,7 +61,7 @@ class Poller(models.Model):
 
 
 class PollRun(models.Model):
-    """A poll that has ended, busy or not: the sign of life of beat and workers."""
+    """A poll that has ended, with or without records. It shows that beat and the workers are alive."""
 
     topic = models.CharField(max_length=249)
     worker = models.CharField(max_length=255, help_text="Host and process.")
@@ -86,7 +86,7 @@ class PollRun(models.Model):
 
 
 class PausedSchedule(models.Model):
-    """A schedule that a pause switched off. A resume switches on no other: somebody may have wanted it off."""
+    """A schedule that a pause switched off. A resume switches on only these: others may be off on purpose."""
 
     schedule = models.OneToOneField("django_celery_beat.PeriodicTask", models.CASCADE, primary_key=True)
     paused_at = models.DateTimeField(db_default=Now())

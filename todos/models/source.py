@@ -1,11 +1,11 @@
-"""What happened at a place in the log."""
+"""The abstract base of models that refer to a place in the log."""
 
 from django.db import models
 from django.db.models.functions import Now
 
 
 class SourceModel(models.Model):
-    """A topic's partition, and when it happened; the offsets are the subclass' own."""
+    """A row about one partition of a topic, with its time. Subclasses add the offsets."""
 
     topic = models.CharField(max_length=249)
     partition = models.PositiveIntegerField()

@@ -1,4 +1,4 @@
-"""The todos."""
+"""The todo and its queries."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
@@ -11,16 +11,18 @@ from django.utils import timezone
 from edge_api.contract import DESCRIPTION_MAX, OWNER_MAX, TITLE_MAX
 from edge_api.contract.headers import FINGERPRINT_LENGTH
 
-# To PostgreSQL another order than the one of all todos, though neither column is ever null.
+# NULLS LAST makes this another order to PostgreSQL than that of all todos, though neither column is ever null.
 _OWNERS_ORDER = models.F("created_at").desc(nulls_last=True), models.F("id").desc(nulls_last=True)
 
 
 class TodoQuerySet(models.QuerySet["Todo"]):
-    def of_owner(self, owner: str) -> Self:
-        """Newest first, in an order that only the owners' indexes have.
+    """Queries whose cost does not grow with the table."""
 
-        In the usual one the planner takes the index of all todos for an owner of many, and reads everybody's newer ones
-        in vain.
+    def of_owner(self, owner: str) -> Self:
+        """Return the owner's todos, the newest first, in an order that only the owners' indexes have.
+
+        In the default order the planner takes the index of all todos for an owner of many, and then reads all newer
+        todos of other owners in vain.
         """
         todos = self.filter(owner=owner)
         return todos.order_by(*_OWNERS_ORDER) if owner else todos
@@ -32,9 +34,9 @@ class TodoQuerySet(models.QuerySet["Todo"]):
         order: Literal["ASC"] = "ASC",
         tzinfo: tzinfo | None = None,
     ) -> Iterator[datetime]:
-        """The starts of the periods that have todos, at the price of one index probe each.
+        """Return the starts of the periods that have todos, with one index probe for each.
 
-        The admin's date hierarchy asks for them on every page; Django's SELECT DISTINCT reads the whole table.
+        The admin's date hierarchy needs them on every page, and Django's SELECT DISTINCT reads the whole table.
         """
         todos, start = self.order_by(), datetime.min.replace(tzinfo=timezone.get_default_timezone())
         while first := todos.filter(**{f"{field_name}__gte": start}).aggregate(first=models.Min(field_name))["first"]:
@@ -93,9 +95,9 @@ class Todo(models.Model):
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="todo_newest_first"),
-            # Costs the ingest nothing: what it stores is not done.
+            # It costs the ingest nothing, because new todos are not done.
             models.Index(fields=["-created_at", "-id"], name="todo_done", condition=models.Q(is_done=True)),
-            # Those that are nobody's need not pay for it: an open API looks for them in the list of all.
+            # Todos without an owner are left out: an open API finds them in the list of all.
             models.Index("owner", *_OWNERS_ORDER, name="todo_by_owner", condition=~models.Q(owner="")),
             models.Index(
                 "owner",

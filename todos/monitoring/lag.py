@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Now
 
-from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, Retention, Span
+from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, OffsetRange, Retention
 from todos.models import OffsetLoss, PartitionLedger, Poller
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class PipelineStatus:
 class LogState:
     """What the log answered; empty while it does not answer."""
 
-    ranges: Mapping[int, Span] = field(default_factory=dict)
+    ranges: Mapping[int, OffsetRange] = field(default_factory=dict)
     retention: Retention | None = None
     oldest_unread_ms: Mapping[int, int] = field(default_factory=dict)  # milliseconds since 1970; negative: unknown
 
@@ -102,7 +102,7 @@ def _sum_of_offsets(losses: "QuerySet[OffsetLoss]") -> Subquery:
 
 def fetch_log_state(log: Log, positions: Mapping[int, int]) -> LogState:
     """Ask the log alone, not the database. `positions` are the ledger's next offsets. Raises LogUnavailable."""
-    ranges, retention = log.spans(log.partitions()), log.retention()
+    ranges, retention = log.offset_ranges(log.partitions()), log.retention()
     unread = {
         partition: max(positions.get(partition, 0), held.first)
         for partition, held in ranges.items()

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from django.utils import timezone
 
-from todos.event_log import Span
+from todos.event_log import OffsetRange
 from todos.kafka.consumer import KafkaLog
 from todos.monitoring.queries import DAY, HOUR, Series, periods_before
 
@@ -17,7 +17,7 @@ LOOKUP_SECONDS = 0.4
 Offsets = Mapping[int, int]
 
 
-def accepted_per_minute(log: KafkaLog, ranges: Mapping[int, Span]) -> dict[int, float]:
+def accepted_per_minute(log: KafkaLog, ranges: Mapping[int, OffsetRange]) -> dict[int, float]:
     """Return, for each window of RATE_WINDOWS, the offsets that were added per minute. Raises LogUnavailable."""
     rates = {}
     for seconds in RATE_WINDOWS:
@@ -33,7 +33,7 @@ class AcceptedOverTime:
     def __init__(self) -> None:
         self._offsets_at: dict[datetime, Offsets] = {}
 
-    def series(self, log: KafkaLog, ranges: Mapping[int, Span]) -> tuple[Series | None, Series | None]:
+    def series(self, log: KafkaLog, ranges: Mapping[int, OffsetRange]) -> tuple[Series | None, Series | None]:
         """Return the series of the last hour and day, each None until all its offsets are known.
 
         Raises LogUnavailable.

@@ -17,8 +17,8 @@ from enum import StrEnum
 
 from django.db import connection
 
-from todos.event_log import Log, LogUnavailable, Record, Span
-from todos.ingest.parsing import TooNew, sort_records
+from todos.event_log import Log, LogUnavailable, OffsetRange, Record
+from todos.ingest.parsing import UnsupportedVersion, parse_records
 from todos.ledger.batch_history import broken_chains
 from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Todo
 
@@ -37,7 +37,7 @@ GAPS = """
 class StoredByNewerRelease(Exception):
     """A newer release stored the record; this one cannot parse it."""
 
-    def __init__(self, partition: int, record: TooNew) -> None:
+    def __init__(self, partition: int, record: UnsupportedVersion) -> None:
         super().__init__(f"partition {partition}: {record}")
 
 
@@ -90,14 +90,14 @@ def audit_partition(
     """
     where = {"topic": log.topic, "partition": partition}
     ledger = PartitionLedger.objects.filter(**where).values_list("next_offset", flat=True).first() or 0
-    held = log.spans([partition])[partition]  # after the ledger, so that it is never behind it
+    held = log.offset_ranges([partition])[partition]  # after the ledger, so that it is never behind it
     losses = list(OffsetLoss.objects.filter(**where).values_list("first_offset", "next_offset"))
     first = held.first if first is None else first
     end = max(first, held.end if end is None else min(end, held.end))
-    readable = Span(max(first, held.first), min(end, ledger))
+    readable = OffsetRange(max(first, held.first), min(end, ledger))
     problems = _ledger_problems(log.topic, partition, ledger, held)
-    offsets = _Classifier(log.topic, partition, [Span(*loss) for loss in losses])
-    offsets.count_unreadable(Span(first, max(first, min(held.first, end))))
+    offsets = _Classifier(log.topic, partition, [OffsetRange(*loss) for loss in losses])
+    offsets.count_unreadable(OffsetRange(first, max(first, min(held.first, end))))
     offsets.kinds[OffsetKind.PENDING] = max(end - max(first, ledger, held.first), 0)
     for records in _read(log, partition, readable, on_progress):
         offsets.classify(records)
@@ -106,7 +106,7 @@ def audit_partition(
     return PartitionAudit(partition, first, end, offsets.kinds, sorted(offsets.offenders), problems)
 
 
-def _ledger_problems(topic: str, partition: int, ledger: int, held: Span) -> list[str]:
+def _ledger_problems(topic: str, partition: int, ledger: int, held: OffsetRange) -> list[str]:
     problems = []
     if ledger > held.end:
         problems.append(f"the ledger is at {ledger}, ahead of the log, which ends at {held.end}")
@@ -125,7 +125,9 @@ def _ledger_problems(topic: str, partition: int, ledger: int, held: Span) -> lis
     return problems
 
 
-def _read(log: Log, partition: int, readable: Span, on_progress: Callable[[int], None]) -> Iterator[Sequence[Record]]:
+def _read(
+    log: Log, partition: int, readable: OffsetRange, on_progress: Callable[[int], None]
+) -> Iterator[Sequence[Record]]:
     """Yield the records of `readable` in chunks. Raises LogUnavailable, OffsetOutOfRange."""
     if readable.first >= readable.end:
         return
@@ -156,14 +158,14 @@ class _Classifier:
 
     topic: str
     partition: int
-    losses: list[Span]
+    losses: list[OffsetRange]
     kinds: Counter[OffsetKind] = field(default_factory=Counter)
     offenders: list[tuple[int, OffsetKind]] = field(default_factory=list)
     records: "array[int]" = field(default_factory=lambda: array("Q"))  # the offsets of all records, in order
     todos: "array[int]" = field(default_factory=lambda: array("Q"))  # the offsets of those that are valid todos
     without_row: list[int] = field(default_factory=list)  # the offsets of todos that are neither row nor loss
 
-    def count_unreadable(self, deleted: Span) -> None:
+    def count_unreadable(self, deleted: OffsetRange) -> None:
         """Count the offsets of `deleted`, which Kafka has deleted."""
         lost = sum(loss.end - loss.first for loss in self._losses_within(deleted))
         self.kinds[OffsetKind.LOST] += lost
@@ -171,9 +173,9 @@ class _Classifier:
 
     def classify(self, records: Sequence[Record]) -> None:
         """Compare records, in the order of their offsets, with the rows. Raises StoredByNewerRelease."""
-        parsed = sort_records(self.topic, records)
-        if parsed.too_new:
-            raise StoredByNewerRelease(self.partition, parsed.too_new[self.partition])
+        parsed = parse_records(self.topic, records)
+        if parsed.unsupported:
+            raise StoredByNewerRelease(self.partition, parsed.unsupported[self.partition])
         rows = Todo.objects.filter(id__in=[todo.id for todo in parsed.todos])
         positions = {id_: position for id_, *position in rows.values_list("id", "source_partition", "source_offset")}
         letters = self._letters_between(records[0].offset, records[-1].offset)
@@ -198,7 +200,7 @@ class _Classifier:
             else:
                 self._count(letter.offset, OffsetKind.LOST if self._is_lost(letter.offset) else OffsetKind.MISSING)
 
-    def compare_with_batches(self, readable: Span) -> list[str]:
+    def compare_with_batches(self, readable: OffsetRange) -> list[str]:
         """Classify the todos without a row, after all of `readable` was read, and return what contradicts the history.
 
         A batch that counted as many todos as Kafka still holds proves that its missing todos were stored, and deleted.
@@ -213,7 +215,9 @@ class _Classifier:
             lost=0,
         )
         for batch in batches.order_by().iterator():
-            covered = Span(batch.first_offset or 0, batch.next_offset)  # anchors, without first_offset, are left out
+            covered = OffsetRange(
+                batch.first_offset or 0, batch.next_offset
+            )  # anchors, without first_offset, are left out
             records = len(_between(self.records, covered))
             if records > batch.stored + batch.duplicates + batch.dead_letters:
                 problems.append(f"offsets {batch}: Kafka has {records:,} records, more than were counted")
@@ -234,17 +238,17 @@ class _Classifier:
         if kind in OFFENDING:
             self.offenders.append((offset, kind))
 
-    def _losses_within(self, deleted: Span) -> Iterator[Span]:
+    def _losses_within(self, deleted: OffsetRange) -> Iterator[OffsetRange]:
         """Yield the losses without overlap; a range may be lost twice when it was read again in between."""
         reached = deleted.first
         for first, end in sorted(self.losses):
             if max(first, reached) < min(end, deleted.end):
-                yield Span(max(first, reached), min(end, deleted.end))
+                yield OffsetRange(max(first, reached), min(end, deleted.end))
                 reached = min(end, deleted.end)
 
     def _is_lost(self, offset: int) -> bool:
         return any(first <= offset < end for first, end in self.losses)
 
 
-def _between(offsets: Sequence[int], covered: Span) -> Sequence[int]:
+def _between(offsets: Sequence[int], covered: OffsetRange) -> Sequence[int]:
     return offsets[bisect_left(offsets, covered.first) : bisect_left(offsets, covered.end)]

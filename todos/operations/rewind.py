@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
-from todos.ingest.store import limit_waiting, write_loss
-from todos.ledger.batch_history import NOBODY, Origin, append, broken_chains
+from todos.ingest.store import set_transaction_timeouts
+from todos.ledger.batch_history import UNKNOWN_WRITER, WriterInfo, append_batches, append_loss, broken_chains
 from todos.models import Batch, OffsetLoss, PartitionLedger
 
 
@@ -34,7 +34,13 @@ class Move:
 
 @transaction.atomic(durable=True)
 def rewind(
-    topic: str, partition: int, target: int, *, skip: bool = False, dry_run: bool = False, origin: Origin = NOBODY
+    topic: str,
+    partition: int,
+    target: int,
+    *,
+    skip: bool = False,
+    dry_run: bool = False,
+    origin: WriterInfo = UNKNOWN_WRITER,
 ) -> Move:
     """Revoke the partition's lease, and let the next poll start at the offset `target`.
 
@@ -43,7 +49,7 @@ def rewind(
 
     Raises WouldSkip, PartitionLedger.DoesNotExist, or a DatabaseError; nothing has changed then.
     """
-    limit_waiting()
+    set_transaction_timeouts()
     ledger = PartitionLedger.objects.select_for_update().get(topic=topic, partition=partition)
     end, has_chain = _chain_end(ledger)
     move = Move(end, target)
@@ -54,11 +60,11 @@ def rewind(
     if move.reread or not has_chain:
         ledger.generation += 1
         start = min(end, target)
-        append([Batch(topic=topic, partition=partition, generation=ledger.generation, next_offset=start)])
+        append_batches([Batch(topic=topic, partition=partition, generation=ledger.generation, next_offset=start)])
     if move.skipped:
         loss = OffsetLoss(topic=topic, partition=partition, first_offset=end, next_offset=target)
         loss.cause = OffsetLoss.Cause.SKIPPED
-        write_loss(loss, ledger.generation, origin)
+        append_loss(loss, ledger.generation, origin)
     ledger.next_offset, ledger.moved_at = target, timezone.now()
     ledger.topic_id = None  # the next poll notes the id of the topic that has this name now
     ledger.epoch, ledger.holder, ledger.alarm = ledger.epoch + 1, None, ""

@@ -73,7 +73,7 @@ def _audit(log: Log, partition: int | None, first: int | None, end: int | None) 
     if partition is not None and partition not in existing:
         raise CommandError(f"--partition: {log.topic} has {existing[0]} to {existing[-1]}", returncode=NO_RESULT)
     partitions = existing if partition is None else [partition]
-    ranges = log.spans(partitions).values()
+    ranges = log.offset_ranges(partitions).values()
     if first is not None and first > (last := max(held.end for held in ranges)):
         raise CommandError(f"--from: Kafka has offsets below {last} of {log.topic}", returncode=NO_RESULT)
     total = sum(

@@ -7,9 +7,9 @@ from todos.cli.arguments import add_examples
 from todos.cli.kafka import open_log
 from todos.cli.output import progress_bar
 from todos.event_log import Log, LogUnavailable
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import InvalidOptions, PollOptions
-from todos.ledger.poll_runs import Summary
+from todos.ledger.poll_runs import PollSummary
 from todos.models import PartitionLedger
 from todos.tasks import worker_name
 
@@ -51,10 +51,10 @@ class Command(BaseCommand):
             raise CommandError(str(summary))
         self.stdout.write(str(summary))
 
-    def _run(self, log: Log, options: PollOptions) -> Summary:
+    def _run(self, log: Log, options: PollOptions) -> PollSummary:
         with progress_bar("polling") as progress:
             bar = progress.add_task("", total=_lag(log))
-            poll = Poll(
+            poll = ConsumerRun(
                 log, options, worker_name(), on_batch=lambda so_far: progress.update(bar, completed=so_far.records)
             )
             return poll.run()
@@ -63,7 +63,7 @@ class Command(BaseCommand):
 def _lag(log: Log) -> int | None:
     """Return the records that are not stored yet; None, for a bar without an end, while Kafka does not answer."""
     try:
-        ranges = log.spans(log.partitions())
+        ranges = log.offset_ranges(log.partitions())
     except LogUnavailable:
         return None
     ledger = dict(PartitionLedger.objects.filter(topic=log.topic).values_list("partition", "next_offset"))

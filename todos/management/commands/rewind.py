@@ -8,9 +8,9 @@ from django.db import Error as DatabaseFailure
 
 from todos.cli.arguments import add_examples, integer
 from todos.cli.kafka import kafka_error, open_log
-from todos.event_log import LogUnavailable, Span
+from todos.event_log import LogUnavailable, OffsetRange
 from todos.kafka.consumer import KafkaLog
-from todos.ledger.batch_history import Origin
+from todos.ledger.batch_history import WriterInfo
 from todos.models import DeadLetter, PartitionLedger
 from todos.operations.rewind import Move, WouldSkip, rewind
 from todos.tasks import worker_name
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             with open_log() as log:
                 held = _held_range(log, partition)
                 target = _target(log, partition, held, options)
-            origin = Origin(f"manage.py rewind on {worker_name()}")
+            origin = WriterInfo(f"manage.py rewind on {worker_name()}")
             move = rewind(topic, partition, target, skip=skip or dry_run, dry_run=dry_run, origin=origin)
         except LogUnavailable as exc:
             raise kafka_error(exc) from exc
@@ -71,13 +71,13 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _held_range(log: KafkaLog, partition: int) -> Span:
+def _held_range(log: KafkaLog, partition: int) -> OffsetRange:
     if partition not in (existing := log.partitions()):
         raise CommandError(f"--partition: {log.topic} has {existing[0]} to {existing[-1]}")
-    return log.spans([partition])[partition]
+    return log.offset_ranges([partition])[partition]
 
 
-def _target(log: KafkaLog, partition: int, held: Span, options: dict[str, Any]) -> int:
+def _target(log: KafkaLog, partition: int, held: OffsetRange, options: dict[str, Any]) -> int:
     if options["to_beginning"]:
         return held.first
     if (moment := options["timestamp"]) is not None:
@@ -108,7 +108,7 @@ def _describe(move: Move) -> str:
     return f"stays at {move.after}; the next poll starts there."
 
 
-def _warn_of_recreated_topic(topic: str, partition: int, move: Move, held: Span) -> str:
+def _warn_of_recreated_topic(topic: str, partition: int, move: Move, held: OffsetRange) -> str:
     letters = DeadLetter.objects.filter(
         topic=topic, partition=partition, offset__gte=move.after, offset__lt=move.before
     ).count()

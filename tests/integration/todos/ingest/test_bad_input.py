@@ -16,9 +16,10 @@ from devstack.kafka import tool_command
 from tests.support.batches import CODECS, rot
 from tests.support.hostile import Draft, assert_kept, drafts
 from tests.support.topic import Topic, event
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
+from todos.ingest.dead_letter_limit import DeadLetterLimit
 from todos.ingest.options import PollOptions
-from todos.ingest.parsing import Sorted, sort_records
+from todos.ingest.parsing import ParsedBatch, parse_records
 from todos.ingest.store import store
 from todos.kafka.decoding.compression import MAX_UNCOMPRESSED_BYTES
 from todos.kafka.decoding.fetcher import READS_OF_A_BAD_CHECKSUM
@@ -37,7 +38,7 @@ def send(topic: Topic, records: Sequence[Draft]) -> list[int]:
     return [topic.send(record.value, **record.send_options())[0] for record in records]
 
 
-def assert_stored(topic: str, batch: Sorted, sent: Sequence[Draft]) -> None:
+def assert_stored(topic: str, batch: ParsedBatch, sent: Sequence[Draft]) -> None:
     """Each record is in one place: as the row that it says, or as a dead letter with all its bytes."""
     letters = {letter.offset: letter for letter in DeadLetter.objects.filter(topic=topic)}
     for row in batch.todos:
@@ -57,16 +58,14 @@ def offsets() -> "itertools.count[int]":
 @SHARED
 @given(st.lists(drafts(), min_size=1, max_size=5))
 @example([NUL_IN_THE_REASON, HOSTILE_HEADER])
-def test_postgresql_takes_whatever_the_sorting_lets_through(
-    offsets: "itertools.count[int]", records: list[Draft]
-) -> None:
+def test_postgresql_stores_every_record_that_is_parsed(offsets: "itertools.count[int]", records: list[Draft]) -> None:
     ensure_ledger("any", [0])
     records = [replace(record, offset=next(offsets)) for record in records]
     lease, end = Lease(records[0].offset, 0), records[-1].offset + 1
 
-    batch = sort_records("any", records)
+    batch = parse_records("any", records)
 
-    stored = store("any", {0: lease}, batch, {0: end}, dead_letter_percent=100)
+    stored = store("any", {0: lease}, batch, {0: end}, limit=DeadLetterLimit(percent=100))
 
     assert sum(stored) == len(records)
     assert_stored("any", batch, records)
@@ -81,7 +80,7 @@ def test_dead_letters_too_large_for_one_statement_take_several(monkeypatch: pyte
     ensure_ledger("any", [0])
     sizes = [400, 400, 400, 2_000, 2_000, 1, 1]
     records = [Draft(b"\0" * (size // 2), raw_headers=((b"n" * (size - size // 2), b""),)) for size in sizes]
-    batch = sort_records("any", [replace(record, offset=offset) for offset, record in enumerate(records)])
+    batch = parse_records("any", [replace(record, offset=offset) for offset, record in enumerate(records)])
 
     with CaptureQueriesContext(connection) as queries:
         stored = store("any", {0: Lease(0, 0)}, batch, {0: len(sizes)})
@@ -105,12 +104,12 @@ def test_real_kafka_loses_no_record_and_blocks_nothing(topic: Topic, records: li
     records = [replace(record, offset=offset) for record, offset in zip(records, offsets, strict=True)]
 
     options = PollOptions(dead_letter_percent=100)
-    poll = Poll(topic.logs[0], options, "a test", should_stop=lambda: poll.summary.records >= len(records))
+    poll = ConsumerRun(topic.logs[0], options, "a test", should_stop=lambda: poll.summary.records >= len(records))
     summary = poll.run()
 
     assert (summary.records, summary.failures) == (len(records), 0)
     assert topic.ledger() == {0: offsets[-1] + 1}
-    assert_stored(topic.kafka.topic, sort_records(topic.kafka.topic, records), records)
+    assert_stored(topic.kafka.topic, parse_records(topic.kafka.topic, records), records)
 
 
 def test_header_names_of_any_bytes_block_nothing(topic: Topic) -> None:
@@ -205,7 +204,7 @@ def test_what_a_transaction_aborted_is_not_stored_and_its_offsets_leave_no_lag(t
 
     assert set(Todo.objects.values_list("title", flat=True)) == {"kept", "kept too"}
     assert (summary.stored, summary.dead_letters, summary.failures) == (2, 0, 0)
-    end = topic.log().spans([0])[0].end
+    end = topic.log().offset_ranges([0])[0].end
     assert (topic.ledger(), end) == ({0: end}, 8)  # four records, four markers
 
 

@@ -7,7 +7,7 @@ import pytest
 from devstack import Kafka
 from tests.support.batches import rot
 from tests.support.topic import Topic, event
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.dead_letter_limit import MIN_RECORDS
 from todos.ingest.options import PollOptions
 from todos.models import DeadLetter
@@ -23,8 +23,8 @@ def alarms(topic: Topic) -> dict[int, str]:
     return {partition.partition: partition.halt_reason for partition in fetch_status(topic.log()).partitions}
 
 
-def test_a_partition_of_nothing_but_poison_holds_up_no_other(make_topic: MakeTopic) -> None:
-    topic = make_topic(partitions=3)
+def test_a_partition_of_nothing_but_poison_holds_up_no_other(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic(partitions=3)
     topic.send(*[POISON] * MIN_RECORDS)
     topic.send_todos(50, partition=1)
     topic.send(POISON, partition=2)
@@ -39,8 +39,10 @@ def test_a_partition_of_nothing_but_poison_holds_up_no_other(make_topic: MakeTop
     assert ["", ""] == others
 
 
-def test_poison_that_trickles_in_trips_the_breaker_and_good_records_behind_it_release_it(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_poison_that_trickles_in_halts_a_partition_until_good_records_follow(
+    make_memory_topic: MakeTopic,
+) -> None:
+    topic = make_memory_topic()
     topic.send(*[POISON] * (MIN_RECORDS + 10))
 
     stopped = topic.poll(max_records=10)
@@ -56,8 +58,8 @@ def test_poison_that_trickles_in_trips_the_breaker_and_good_records_behind_it_re
     assert {0: ""} == alarms(topic)
 
 
-def test_a_bad_record_now_and_then_never_trips_the_breaker(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_bad_record_now_and_then_never_halts_a_partition(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     for _ in range(MIN_RECORDS // 2):
         topic.send(POISON)
         topic.send_todos(1)
@@ -79,7 +81,7 @@ def test_a_batch_whose_length_rotted_stops_its_partition_with_an_alarm_until_it_
     rot(kafka, topic, b"rotten", lambda batch: batch[:8] + bytearray(field) + batch[12:])
     options, log = PollOptions(timeout_ms=60_000, time_budget_seconds=60), topic.log()
 
-    poll = Poll(
+    poll = ConsumerRun(
         log, options, "a test", should_stop=lambda: bool(poll.summary.last_error) and "rewind" in alarms(topic)[0]
     )
     poll.run()

@@ -39,8 +39,8 @@ def outcomes(topic: Topic) -> dict[OffsetKind, int]:
 
 
 @pytest.mark.parametrize("max_records", [1, 100])
-def test_the_first_content_wins_in_one_batch_as_over_several(make_topic: MakeTopic, max_records: int) -> None:
-    topic = make_topic()
+def test_the_first_content_wins_in_one_batch_as_over_several(make_memory_topic: MakeTopic, max_records: int) -> None:
+    topic = make_memory_topic()
     for title in ("a", "a", "b", "a", "c"):
         send(topic, title)
 
@@ -56,9 +56,9 @@ def test_the_first_content_wins_in_one_batch_as_over_several(make_topic: MakeTop
     assert {OffsetKind.STORED: 1, OffsetKind.DUPLICATE: 2, OffsetKind.DEAD_LETTER: 2} == outcomes(topic)
 
 
-def test_without_a_fingerprint_on_both_sides_there_is_no_conflict(make_topic: MakeTopic) -> None:
+def test_without_a_fingerprint_on_both_sides_there_is_no_conflict(make_memory_topic: MakeTopic) -> None:
     """Foreign producers and files of exported todos tell nothing of a key."""
-    topic = make_topic()
+    topic = make_memory_topic()
     topic.send(event(id=str(ID), title="foreign"))
     send(topic, "a")
     send(topic, "b", todo_id=OTHER)
@@ -68,8 +68,8 @@ def test_without_a_fingerprint_on_both_sides_there_is_no_conflict(make_topic: Ma
     assert [] == conflicts()
 
 
-def test_an_edited_todo_is_still_what_its_key_stored(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_an_edited_todo_is_still_what_its_key_stored(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     send(topic, "a")
     topic.poll()
     Todo.objects.update(title="edited")
@@ -79,8 +79,8 @@ def test_an_edited_todo_is_still_what_its_key_stored(make_topic: MakeTopic) -> N
     assert [] == conflicts()
 
 
-def test_any_number_of_conflicts_never_stops_the_partition(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_any_number_of_conflicts_never_stops_the_partition(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     send(topic, "first")
     for number in range(150):
         send(topic, str(number))

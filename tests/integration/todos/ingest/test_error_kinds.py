@@ -12,7 +12,7 @@ from tests.support.todos import constraint
 from tests.support.topic import Topic, event
 from todos.ingest import consumer as ingest
 from todos.ingest.dead_letter_limit import MIN_RECORDS
-from todos.ingest.parsing import Sorted, sort_records
+from todos.ingest.parsing import ParsedBatch, parse_records
 from todos.ingest.store import store
 from todos.ledger.leases import Lease, ensure_ledger
 from todos.models import Batch, DeadLetter, Todo
@@ -23,8 +23,8 @@ MakeTopic = Callable[..., Topic]
 HOSTILE = event(title="hostile")
 
 
-def test_the_records_that_the_database_refuses_are_found_and_the_rest_is_stored(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_the_records_that_the_database_refuses_are_found_and_the_rest_is_stored(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     ids = topic.send_todos(130)
     topic.send(HOSTILE, key=b"k", headers=[("h", b"v")])
     topic.send(b"not even JSON")
@@ -95,9 +95,9 @@ def test_a_constraint_that_speaks_at_commit_is_data_too() -> None:
 
 
 def test_a_table_that_refuses_every_todo_dead_letters_nothing_not_even_a_single_record(
-    make_topic: MakeTopic, caplog: pytest.LogCaptureFixture
+    make_memory_topic: MakeTopic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    topic = make_topic()
+    topic = make_memory_topic()
     topic.send_todos(1)
 
     with constraint("false"):
@@ -111,9 +111,9 @@ def test_a_table_that_refuses_every_todo_dead_letters_nothing_not_even_a_single_
 
 @pytest.mark.parametrize("kind", ["refused by the database", "not valid"])
 def test_when_most_of_a_large_batch_is_bad_nothing_is_dead_lettered_until_an_operator_says_so(
-    make_topic: MakeTopic, kind: str
+    make_memory_topic: MakeTopic, kind: str
 ) -> None:
-    topic = make_topic()
+    topic = make_memory_topic()
     bad = MIN_RECORDS // 2 + 1
     topic.send_todos(MIN_RECORDS - bad)
     topic.send(*[HOSTILE if kind == "refused by the database" else b"{}"] * bad)
@@ -131,8 +131,8 @@ def test_when_most_of_a_large_batch_is_bad_nothing_is_dead_lettered_until_an_ope
     assert [partition.halt_reason for partition in fetch_status(topic.log()).partitions] == [""]
 
 
-def test_half_of_a_large_batch_may_be_bad(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_half_of_a_large_batch_may_be_bad(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(MIN_RECORDS // 2)
     topic.send(*[b"{}"] * (MIN_RECORDS // 2))
 
@@ -142,10 +142,10 @@ def test_half_of_a_large_batch_may_be_bad(make_topic: MakeTopic) -> None:
 
 
 def test_a_statement_that_takes_too_long_holds_the_offsets(
-    make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("todos.ingest.store.STATEMENT_TIMEOUT", "50ms")
-    topic = make_topic()
+    topic = make_memory_topic()
     topic.send_todos(3)
     with slow_insert("1"):
         summary = topic.poll(time_budget_seconds=1)
@@ -156,9 +156,11 @@ def test_a_statement_that_takes_too_long_holds_the_offsets(
     assert topic.poll().stored == 3
 
 
-def test_what_takes_too_long_at_once_is_stored_in_parts(make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_too_long_at_once_is_stored_in_parts(
+    make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("todos.ingest.store.STATEMENT_TIMEOUT", "300ms")
-    topic = make_topic(partitions=2)
+    topic = make_memory_topic(partitions=2)
     ids = topic.send_todos(40) + topic.send_todos(10, partition=1)
 
     with slow_insert("0.02 * (SELECT count(*) FROM new)"):  # 15 of them at most
@@ -199,5 +201,5 @@ class Fake:
         self.value = event(title=title.decode())
 
 
-def fake_batch(records: list[Fake]) -> Sorted:
-    return sort_records("t", records)
+def fake_batch(records: list[Fake]) -> ParsedBatch:
+    return parse_records("t", records)

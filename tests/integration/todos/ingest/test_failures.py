@@ -13,10 +13,10 @@ from tests.support.topic import Topic
 from tests.support.waiting import eventually
 from todos.event_log import Record
 from todos.ingest import consumer as ingest
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
-from todos.ingest.parsing import sort_records
-from todos.ingest.store import LeaseLost, insert_todos, move_ledger, store
+from todos.ingest.parsing import parse_records
+from todos.ingest.store import LeaseLost, advance_ledger, insert_todos, store
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.leases import Lease, Leases, ensure_ledger
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
@@ -35,8 +35,8 @@ def read_everything(topic: Topic, records: int) -> dict[int, list[Record]]:
     return read
 
 
-def test_many_workers_that_store_the_same_batch_store_it_once(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_many_workers_that_store_the_same_batch_store_it_once(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(200)
     (records,) = read_everything(topic, 200).values()
     ensure_ledger(topic.kafka.topic, [0])
@@ -44,7 +44,7 @@ def test_many_workers_that_store_the_same_batch_store_it_once(make_topic: MakeTo
 
     def force() -> None:
         try:
-            result = store(topic.kafka.topic, {0: Lease(0, 0)}, sort_records(topic.kafka.topic, records), {0: 200})
+            result = store(topic.kafka.topic, {0: Lease(0, 0)}, parse_records(topic.kafka.topic, records), {0: 200})
             outcomes.append(f"stored {result.todos}")
         except LeaseLost:
             outcomes.append("refused")
@@ -55,8 +55,8 @@ def test_many_workers_that_store_the_same_batch_store_it_once(make_topic: MakeTo
     assert topic.ledger() == {0: 200}
 
 
-def test_a_worker_whose_lease_was_taken_stores_nothing(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_worker_whose_lease_was_taken_stores_nothing(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(3)
     (records,) = read_everything(topic, 3).values()
     ensure_ledger(topic.kafka.topic, [0])
@@ -66,16 +66,16 @@ def test_a_worker_whose_lease_was_taken_stores_nothing(make_topic: MakeTopic) ->
         with Leases(topic.kafka.topic, "quick") as quick:
             assert quick.refresh([0])
             with pytest.raises(LeaseLost):
-                store(topic.kafka.topic, slow.held, sort_records(topic.kafka.topic, records), {0: 3})
+                store(topic.kafka.topic, slow.held, parse_records(topic.kafka.topic, records), {0: 3})
             assert (Todo.objects.count(), topic.ledger()) == (0, {0: 0})
-            store(topic.kafka.topic, quick.held, sort_records(topic.kafka.topic, records), {0: 3})
+            store(topic.kafka.topic, quick.held, parse_records(topic.kafka.topic, records), {0: 3})
     assert Todo.objects.count() == 3
 
 
 def test_a_lease_stolen_in_the_middle_of_a_poll_costs_only_time(
-    make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+    make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = make_topic()
+    topic = make_memory_topic()
     ids = topic.send_todos(30)
     thefts = iter(range(2))
 
@@ -110,8 +110,10 @@ def test_a_lease_stolen_in_the_middle_of_a_poll_costs_only_time(
     ],
     ids=["missing table", "constraint", "history", "read-only server"],
 )
-def test_an_error_of_the_database_dead_letters_nothing(make_topic: MakeTopic, breakage: str, repair: str) -> None:
-    topic = make_topic()
+def test_an_error_of_the_database_dead_letters_nothing(
+    make_memory_topic: MakeTopic, breakage: str, repair: str
+) -> None:
+    topic = make_memory_topic()
     ids = topic.send_todos(5)
     topic.send(b"poison")
     ensure_ledger(topic.kafka.topic, [0])
@@ -133,12 +135,14 @@ def test_an_error_of_the_database_dead_letters_nothing(make_topic: MakeTopic, br
     assert {str(todo.id) for todo in Todo.objects.all()} == set(ids)
 
 
-def test_a_connection_that_is_cut_again_and_again_loses_nothing(make_topic: MakeTopic, postgres: Postgres) -> None:
-    topic = make_topic(partitions=3)
+def test_a_connection_that_is_cut_again_and_again_loses_nothing(
+    make_memory_topic: MakeTopic, postgres: Postgres
+) -> None:
+    topic = make_memory_topic(partitions=3)
     ids = [todo_id for partition in range(3) for todo_id in topic.send_todos(400, partition)]
     ends, over = dict.fromkeys(range(3), 400), threading.Event()
     options = PollOptions(timeout_ms=60_000, max_records=20, time_budget_seconds=60)
-    poll = Poll(topic.log(), options, "cut", should_stop=over.is_set)
+    poll = ConsumerRun(topic.log(), options, "cut", should_stop=over.is_set)
     thread = in_thread(poll.run)
 
     cuts = 0
@@ -160,11 +164,11 @@ def test_a_connection_that_is_cut_again_and_again_loses_nothing(make_topic: Make
     assert {str(todo.id) for todo in Todo.objects.all()} == set(ids)
 
 
-def test_a_locked_table_is_waited_for(make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_table_is_waited_for(make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("todos.ingest.store.LOCK_TIMEOUT", "50ms")
-    topic = make_topic()
+    topic = make_memory_topic()
     topic.send_todos(5)
-    poll = Poll(topic.log(), PollOptions(timeout_ms=3000), "patient")
+    poll = ConsumerRun(topic.log(), PollOptions(timeout_ms=3000), "patient")
     locked, release = threading.Event(), threading.Event()
 
     def lock() -> None:
@@ -186,8 +190,8 @@ def test_a_locked_table_is_waited_for(make_topic: MakeTopic, monkeypatch: pytest
     assert (poll.summary.stored, DeadLetter.objects.count()) == (5, 0)
 
 
-def test_a_worker_frozen_in_its_transaction_loses_it_and_another_goes_on(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_worker_frozen_in_its_transaction_loses_it_and_another_goes_on(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(3)
     (records,) = read_everything(topic, 3).values()
     ensure_ledger(topic.kafka.topic, [0])
@@ -201,10 +205,10 @@ def test_a_worker_frozen_in_its_transaction_loses_it_and_another_goes_on(make_to
             cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")  # so that the test need not wait 30 s
         try:
             with transaction.atomic():
-                move_ledger(topic.kafka.topic, {0: Lease(0, 0)}, {0: 3})
+                advance_ledger(topic.kafka.topic, {0: Lease(0, 0)}, {0: 3})
                 frozen.set()
                 thaw.wait(30)
-                insert_todos(sort_records(topic.kafka.topic, records).todos)
+                insert_todos(parse_records(topic.kafka.topic, records).todos)
         except DatabaseError as exc:
             outcome.append(type(exc).__name__)
 
@@ -242,8 +246,8 @@ def test_a_missing_topic_says_how_to_make_it(make_topic: MakeTopic) -> None:
     assert "topic not-there does not exist; manage.py create_topics makes it" in summary.last_error
 
 
-def test_offsets_that_kafka_deleted_become_a_recorded_loss(make_topic: MakeTopic) -> None:
-    topic = make_topic(partitions=2)
+def test_offsets_that_kafka_deleted_become_a_recorded_loss(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic(partitions=2)
     topic.send_todos(10, partition=0)
     others = topic.send_todos(3, partition=1)
     topic.delete_records(0, before=4)
@@ -259,9 +263,9 @@ def test_offsets_that_kafka_deleted_become_a_recorded_loss(make_topic: MakeTopic
 
 
 def test_a_ledger_ahead_of_the_log_stops_that_partition_only(
-    make_topic: MakeTopic, caplog: pytest.LogCaptureFixture
+    make_memory_topic: MakeTopic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    topic = make_topic(partitions=2)
+    topic = make_memory_topic(partitions=2)
     topic.send_todos(2, partition=0)
     topic.send_todos(3, partition=1)
     ensure_ledger(topic.kafka.topic, [0, 1])
@@ -273,8 +277,8 @@ def test_a_ledger_ahead_of_the_log_stops_that_partition_only(
     assert f"{topic.kafka.topic}/0 ends at 2, but the ledger is at 50" in caplog.text
 
 
-def test_a_database_that_is_away_is_an_operational_error_not_a_crash(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_database_that_is_away_is_an_operational_error_not_a_crash(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(1)
     right = connection.settings_dict["PORT"]
     connection.close()

@@ -19,8 +19,8 @@ def alarms(topic: Topic) -> list[str]:
     return list(PartitionLedger.objects.filter(topic=topic.kafka.topic).values_list("alarm", flat=True))
 
 
-def test_a_partition_waits_at_a_newer_event_and_the_others_go_on(make_topic: MakeTopic) -> None:
-    topic = make_topic(partitions=2)
+def test_a_partition_waits_at_a_newer_event_and_the_others_go_on(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic(partitions=2)
     topic.send_todos(3)
     topic.send(event_of_version(2))
     topic.send_todos(600)

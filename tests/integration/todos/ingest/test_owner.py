@@ -11,8 +11,8 @@ from todos.models import Todo
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_the_row_knows_its_owner_and_nobody_owns_what_names_none(make_topic: Callable[..., Topic]) -> None:
-    topic = make_topic()
+def test_the_row_knows_its_owner_and_nobody_owns_what_names_none(make_memory_topic: Callable[..., Topic]) -> None:
+    topic = make_memory_topic()
     for owner in ({"owner": "7"}, {}, {"owner": None}, {"owner": "\u5c71 =1"}):
         topic.send(event(**owner))
     assert 4 == topic.poll().stored

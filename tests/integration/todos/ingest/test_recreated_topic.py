@@ -1,4 +1,4 @@
-"""A topic that was deleted and made anew under its name starts at 0 again, behind the ledger."""
+"""A topic that was deleted and recreated under its name starts at 0 again, behind the ledger."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
 
 
-def make_anew(topic: Topic, partitions: int) -> None:
+def recreate(topic: Topic, partitions: int) -> None:
     old = topic.log().identity()
     if old is None:
         pytest.skip("not Apache Kafka")
@@ -42,7 +42,7 @@ def test_it_is_left_alone_also_when_it_is_longer_than_the_ledger_by_now(make_top
     topic.send_todos(5, partition=0)
     log = topic.log()
     topic.poll(log)
-    make_anew(topic, partitions=2)
+    recreate(topic, partitions=2)
     ids = topic.send_todos(8, partition=0)
     topic.send_todos(3, partition=1)
 
@@ -51,7 +51,7 @@ def test_it_is_left_alone_also_when_it_is_longer_than_the_ledger_by_now(make_top
     assert {0: 5, 1: 3} == topic.ledger()
     assert (3, 0, 0) == (summary.stored, summary.failures, summary.lost)
     alarms = [partition.halt_reason for partition in fetch_status(topic.log()).partitions]
-    reason = "was made anew, and its ledger counts the offsets of the topic before it"
+    reason = "was recreated, and its ledger counts the offsets of the old topic"
     assert [f"{reason}. Not reading this partition; see manage.py rewind", ""] == alarms
 
     rewind(topic.kafka.topic, 0, 0)

@@ -18,9 +18,9 @@ MakeTopic = Callable[..., Topic]
 
 
 def test_the_row_and_the_log_of_its_batch_name_the_request(
-    make_topic: MakeTopic, caplog: pytest.LogCaptureFixture
+    make_memory_topic: MakeTopic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    topic = make_topic()
+    topic = make_memory_topic()
     topic.send(event(), headers=[("request-id", b"client-7")])
     topic.send(event())
     topic.send(event(), headers=[("other", b"x"), ("request-id", b"client-8")])
@@ -35,8 +35,8 @@ def test_the_row_and_the_log_of_its_batch_name_the_request(
 
 
 @pytest.mark.parametrize("value", [b"a b", b"x" * 129, b"", b"\xff", b"a\n", b"\0"])
-def test_what_no_edge_wrote_is_left_out(make_topic: MakeTopic, value: bytes) -> None:
-    topic = make_topic()
+def test_what_no_edge_wrote_is_left_out(make_memory_topic: MakeTopic, value: bytes) -> None:
+    topic = make_memory_topic()
     topic.send(event(), headers=[("request-id", value)])
 
     assert 1 == topic.poll().stored

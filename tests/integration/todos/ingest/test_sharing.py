@@ -5,14 +5,18 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from devstack import Kafka
 from devstack.kafka import tool_command
+from tests.support.memory_log import MemoryLog
 from tests.support.threads import in_thread, in_threads
 from tests.support.topic import Topic
-from todos.ingest import consumer as ingest
-from todos.ingest.consumer import Poll
+from tests.support.waiting import eventually
+from todos.ingest import assignment
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
 from todos.ledger.leases import Leases, ensure_ledger
 from todos.models import Poller, Todo
@@ -35,18 +39,34 @@ def test_shares_are_fair_and_cover_every_partition(workers: int) -> None:
     assert max(len(poll.held) for poll in polls) == math.ceil(6 / workers)
 
 
-@pytest.mark.parametrize(("workers", "in_a_hurry"), [(2, []), (4, [0]), (9, [0, 0, 0])])
-def test_who_has_less_than_anybody_can_have_is_in_a_hurry(workers: int, in_a_hurry: list[int]) -> None:
-    ensure_ledger(TOPIC, range(6))
-    polls = [Leases(TOPIC, f"worker {n}") for n in range(workers)]
-    for poll in polls:
-        poll.refresh(range(6))
-    assert [True] * (workers - 1) == [poll.has_too_few for poll in polls[1:]]  # the first one holds all
+def test_waiting_for_a_partition_costs_one_query_per_refresh() -> None:
+    ensure_ledger(TOPIC, range(2))
+    holder, idle = Leases(TOPIC, "holder"), Leases(TOPIC, "idle")
+    holder.refresh(range(1))
+    idle.refresh(range(1))
 
-    for _ in range(2):
-        for poll in polls:
-            poll.refresh(range(6))
-    assert in_a_hurry == [len(poll.held) for poll in polls if poll.has_too_few]
+    with CaptureQueriesContext(connection) as queries:
+        assert not idle.refresh(range(1))
+
+    assert 1 == len(queries)
+
+
+def test_a_freed_partition_is_noticed_in_the_middle_of_a_long_poll() -> None:
+    log = MemoryLog({0: 5})
+    ensure_ledger(log.topic, [0])
+    holder = Leases(log.topic, "holder")
+    assert holder.refresh([0])
+    run = ConsumerRun(
+        log, PollOptions(timeout_ms=60_000, time_budget_seconds=60), "idle", should_stop=lambda: run.summary.stored == 5
+    )
+    thread = in_thread(run.run)
+    eventually(lambda: Poller.objects.filter(worker="idle").exists(), seconds=20, what="the idle poll to wait")
+    assert 0 == run.summary.stored
+
+    holder.release([0])
+    thread.join()
+
+    assert (5, 0) == (run.summary.stored, run.summary.failures)
 
 
 def test_a_poll_that_forgot_its_leases_keeps_none_beyond_its_share() -> None:
@@ -55,14 +75,14 @@ def test_a_poll_that_forgot_its_leases_keeps_none_beyond_its_share() -> None:
     forgetful, other = Leases(TOPIC, "forgetful"), Leases(TOPIC, "other")
     forgetful.refresh(range(6))
     other.refresh(range(6))
-    forgetful.forget()
+    forgetful.invalidate()
     for poll in (forgetful, other):
         poll.refresh(range(6))
 
     assert [0, 1, 2, 3, 4, 5] == sorted([*forgetful.held, *other.held])
 
 
-def test_what_a_poll_leaves_is_taken_over(make_topic: MakeTopic) -> None:
+def test_what_a_poll_leaves_is_taken_over(make_memory_topic: MakeTopic) -> None:
     ensure_ledger(TOPIC, range(6))
     stays = Leases(TOPIC, "stays")
     with Leases(TOPIC, "leaves") as leaves:
@@ -83,17 +103,17 @@ def test_a_dead_polls_partitions_are_free_after_its_lease() -> None:
     assert not heir.held
 
     Poller.objects.filter(worker="dead").update(expires_at=Now())
-    heir.forget()  # as after a heartbeat's time
+    heir.invalidate()  # as after a heartbeat's time
     heir.refresh(range(2))
 
     assert sorted(heir.held) == [0, 1]
     assert [heir.held[partition].epoch > dead.held[partition].epoch for partition in (0, 1)] == [True, True]
 
 
-def test_polls_at_the_same_time_store_everything_once(make_topic: MakeTopic) -> None:
-    topic = make_topic(partitions=6)
+def test_polls_at_the_same_time_store_everything_once(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic(partitions=6)
     ids = {todo_id for partition in range(6) for todo_id in topic.send_todos(500, partition)}
-    polls = [Poll(topic.log(), PollOptions(timeout_ms=1500, max_records=50), f"worker {n}") for n in range(4)]
+    polls = [ConsumerRun(topic.log(), PollOptions(timeout_ms=1500, max_records=50), f"worker {n}") for n in range(4)]
     in_threads(*(poll.run for poll in polls))
 
     assert {str(todo.id) for todo in Todo.objects.all()} == ids
@@ -103,9 +123,11 @@ def test_polls_at_the_same_time_store_everything_once(make_topic: MakeTopic) -> 
 
 
 def test_a_partition_added_while_running_is_read(make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "DISCOVERY_SECONDS", 0.2)
+    monkeypatch.setattr(assignment, "DISCOVERY_SECONDS", 0.2)
     topic = make_topic(partitions=1)
-    poll = Poll(topic.log(), PollOptions(timeout_ms=5000), "running", should_stop=lambda: poll.summary.stored >= 2)
+    poll = ConsumerRun(
+        topic.log(), PollOptions(timeout_ms=5000), "running", should_stop=lambda: poll.summary.stored >= 2
+    )
     topic.send_todos(1)
     thread = in_thread(poll.run)
     topic.log().add_partitions(2)

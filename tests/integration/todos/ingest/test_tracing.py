@@ -11,7 +11,7 @@ from tests.support.collector import Collector, running_collector
 from tests.support.todos import constraint
 from tests.support.topic import Topic, event
 from tests.support.waiting import Stopwatch
-from todos.ingest import spans, tracing
+from todos.ingest import tracing
 from todos.models import Batch, Todo
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,9 +29,9 @@ def collecting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 def test_a_todo_s_span_is_a_child_of_the_one_in_its_record(
-    make_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_memory_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.TRACING, topic = True, make_topic()
+    settings.TRACING, topic = True, make_memory_topic()
     topic.send(event(title="untraced"))
     topic.send(b"not a todo", headers=[TRACED])
     (offset,) = topic.send(event(), headers=[("request-id", b"client-7"), TRACED])
@@ -61,10 +61,10 @@ def test_a_todo_s_span_is_a_child_of_the_one_in_its_record(
 
 
 def test_a_huge_batch_does_not_drown_the_collector(
-    make_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_memory_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.TRACING, topic = True, make_topic()
-    monkeypatch.setattr(spans, "MAX_SPANS", 10)
+    settings.TRACING, topic = True, make_memory_topic()
+    monkeypatch.setattr(tracing, "MAX_SPANS", 10)
     topic.send(*(event() for _ in range(50)), headers=[TRACED])
     with collecting(monkeypatch) as collector:
         topic.poll()
@@ -76,9 +76,9 @@ def test_a_huge_batch_does_not_drown_the_collector(
 
 
 def test_no_span_tells_of_a_todo_that_was_refused(
-    make_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_memory_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.TRACING, topic = True, make_topic()
+    settings.TRACING, topic = True, make_memory_topic()
     topic.send(event(title="refused"), headers=[TRACED])
     with collecting(monkeypatch) as collector:
         with constraint("title <> 'refused'"):
@@ -104,9 +104,9 @@ def test_no_span_tells_of_a_todo_that_was_refused(
     ],
 )
 def test_whatever_a_header_says_its_todo_is_stored(
-    make_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch, value: bytes
+    make_memory_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch, value: bytes
 ) -> None:
-    settings.TRACING, topic = True, make_topic()
+    settings.TRACING, topic = True, make_memory_topic()
     topic.send(event(), headers=[("traceparent", value)])
     with collecting(monkeypatch) as collector:
         assert 1 == topic.poll().stored
@@ -117,9 +117,9 @@ def test_whatever_a_header_says_its_todo_is_stored(
 
 @pytest.mark.parametrize(("name", "value"), [("ENDPOINT", "http://127.0.0.1:9"), ("TIMEOUT", "soon")])
 def test_a_collector_that_is_away_or_misconfigured_holds_up_nothing(
-    make_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    make_memory_topic: MakeTopic, settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    settings.TRACING, topic = True, make_topic()
+    settings.TRACING, topic = True, make_memory_topic()
     monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", value)
     topic.send(event(), headers=[TRACED])
 
@@ -128,4 +128,4 @@ def test_a_collector_that_is_away_or_misconfigured_holds_up_nothing(
     assert (1, 0) == (summary.stored, summary.failures)
     watch = Stopwatch()
     tracing.stop_tracing()
-    assert watch.seconds < spans.STOP_SECONDS + 5
+    assert watch.seconds < tracing.STOP_SECONDS + 5

@@ -13,11 +13,11 @@ from tests.support.threads import in_threads
 from tests.support.topic import Topic, event
 from todos import tasks
 from todos.ingest import consumer as ingest
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
-from todos.ingest.parsing import Sorted, TodoRow
+from todos.ingest.parsing import ParsedBatch, TodoRow
 from todos.ingest.store import store
-from todos.ledger.batch_history import ChainBroken, Origin, broken_chains, trim
+from todos.ledger.batch_history import ChainBroken, WriterInfo, broken_chains, trim
 from todos.ledger.leases import Lease, ensure_ledger
 from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Todo
 
@@ -77,12 +77,12 @@ def test_the_database_refuses_to_lose_a_batch_in_the_middle() -> None:
     assert len(chain(TOPIC)) == 3
 
 
-def test_every_stored_range_is_a_batch_with_its_counts(make_topic: MakeTopic) -> None:
-    topic = make_topic(partitions=2)
+def test_every_stored_range_is_a_batch_with_its_counts(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic(partitions=2)
     good = event(title="once", id="0198c0de-0000-7000-8000-000000000001")
     topic.send(good, good, b"poison", partition=0)
     topic.send_todos(2, partition=1)
-    Poll(topic.log(), PollOptions(timeout_ms=1000), "host:1", "a-task").run()
+    ConsumerRun(topic.log(), PollOptions(timeout_ms=1000), "host:1", "a-task").run()
 
     name = topic.kafka.topic
     assert_whole(name, {0: 3, 1: 2})
@@ -98,7 +98,7 @@ def test_a_batch_of_several_partitions_counts_each_of_them() -> None:
     ensure_ledger(TOPIC, [0, 1])
     now = datetime.now(UTC)
     todos = [TodoRow(UUID(int=n), "t", "", now, p, o) for n, p, o in ((1, 0, 0), (1, 0, 1), (1, 1, 0), (2, 1, 1))]
-    result = store(TOPIC, {0: Lease(0, 0), 1: Lease(0, 0)}, Sorted(todos=todos), {0: 2, 1: 2})
+    result = store(TOPIC, {0: Lease(0, 0), 1: Lease(0, 0)}, ParsedBatch(todos=todos), {0: 2, 1: 2})
 
     assert (result.todos, result.duplicates) == (2, 2)
     counts = Batch.objects.filter(first_offset=0).order_by("partition").values_list("stored", "duplicates")
@@ -106,10 +106,10 @@ def test_a_batch_of_several_partitions_counts_each_of_them() -> None:
 
 
 def test_the_chain_is_whole_after_polls_at_the_same_time(
-    make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+    make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Leases are stolen all the while."""
-    topic = make_topic(partitions=4)
+    topic = make_memory_topic(partitions=4)
     for partition in range(4):
         topic.send_todos(300, partition)
     calls = iter(range(10**6))
@@ -121,12 +121,12 @@ def test_the_chain_is_whole_after_polls_at_the_same_time(
 
     monkeypatch.setattr(ingest, "store", steal_now_and_then)
     options = PollOptions(timeout_ms=20_000, max_records=20, time_budget_seconds=60)
-    polls: list[Poll] = []
+    polls: list[ConsumerRun] = []
 
     def is_done() -> bool:
         return sum(poll.summary.stored for poll in polls) == 1200
 
-    polls += [Poll(topic.log(), options, f"worker {n}", should_stop=is_done) for n in range(3)]
+    polls += [ConsumerRun(topic.log(), options, f"worker {n}", should_stop=is_done) for n in range(3)]
     in_threads(*(poll.run for poll in polls))
 
     assert Todo.objects.count() == 1200
@@ -134,8 +134,8 @@ def test_the_chain_is_whole_after_polls_at_the_same_time(
     assert sum(Batch.objects.values_list("stored", flat=True)) == 1200
 
 
-def test_a_loss_is_a_part_of_the_chain(make_topic: MakeTopic) -> None:
-    topic = make_topic()
+def test_a_loss_is_a_part_of_the_chain(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
     topic.send_todos(10)
     topic.delete_records(0, before=4)
     topic.poll()
@@ -146,9 +146,9 @@ def test_a_loss_is_a_part_of_the_chain(make_topic: MakeTopic) -> None:
 
 
 def test_a_ledger_moved_by_hand_stops_its_partition_only(
-    make_topic: MakeTopic, caplog: pytest.LogCaptureFixture
+    make_memory_topic: MakeTopic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    topic = make_topic(partitions=2)
+    topic = make_memory_topic(partitions=2)
     topic.send_todos(10, partition=0)
     topic.poll()
     topic.send_todos(10, partition=0)
@@ -166,7 +166,7 @@ def test_a_store_on_a_broken_chain_stores_nothing() -> None:
     PartitionLedger.objects.update(next_offset=5)
 
     with pytest.raises(ChainBroken, match="todos_batch_follows"):
-        store(TOPIC, {0: Lease(5, 0)}, Sorted(), {0: 7}, origin=Origin("w"))
+        store(TOPIC, {0: Lease(5, 0)}, ParsedBatch(), {0: 7}, writer=WriterInfo("w"))
 
     assert (PartitionLedger.objects.get().next_offset, chain(TOPIC)) == (5, [(None, 0)])
 
@@ -199,7 +199,7 @@ def test_a_trim_leaves_a_chain_that_goes_on(days: int, left: list[tuple[int | No
     assert (chain(TOPIC), broken_chains(TOPIC).exists()) == (left, False)
     assert trim(days) == 0
 
-    store(TOPIC, {0: Lease(30, 0)}, Sorted(), {0: 31})
+    store(TOPIC, {0: Lease(30, 0)}, ParsedBatch(), {0: 31})
     assert chain(TOPIC) == [*left, (30, 31)]
 
 

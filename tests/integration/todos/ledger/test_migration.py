@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from todos.ingest.parsing import Sorted
+from todos.ingest.parsing import ParsedBatch
 from todos.ingest.store import store
 from todos.ledger.batch_history import broken_chains
 from todos.ledger.leases import Lease
@@ -33,5 +33,5 @@ def test_an_old_ledger_gets_an_anchor() -> None:
 
     batches = Batch.objects.order_by("partition").values_list("partition", "generation", "first_offset", "next_offset")
     assert list(batches) == [(0, 0, None, 0), (1, 0, None, 70)]
-    store("t", {1: Lease(70, 3)}, Sorted(), {1: 75})
+    store("t", {1: Lease(70, 3)}, ParsedBatch(), {1: 75})
     assert not broken_chains("t").exists()

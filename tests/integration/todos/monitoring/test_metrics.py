@@ -21,8 +21,8 @@ from devstack.environment import ROOT
 from devstack.ports import free_port
 from tests.support.topic import Topic
 from tests.support.waiting import eventually
-from todos.ledger.batch_history import NOBODY
-from todos.ledger.poll_runs import Summary, record_run
+from todos.ledger.batch_history import UNKNOWN_WRITER
+from todos.ledger.poll_runs import PollSummary, record_run
 from todos.models import PartitionLedger, PollRun
 from todos.monitoring.probes import close_services
 from todos.operations.schedules import create_default_schedules
@@ -142,7 +142,7 @@ def test_every_metric_of_dashboard_and_alerts_exists(client: Client, live: Topic
 
 
 def run_ended(topic: str, ago: timedelta) -> None:
-    record_run(topic, NOBODY, timezone.now(), Summary())
+    record_run(topic, UNKNOWN_WRITER, timezone.now(), PollSummary())
     newest = PollRun.objects.filter(topic=topic).latest("id")
     PollRun.objects.filter(pk=newest.pk).update(started_at=timezone.now() - ago, ended_at=timezone.now() - ago)
 

@@ -12,7 +12,7 @@ from tests.support.chains import assert_whole, chain
 from tests.support.threads import in_thread
 from tests.support.topic import Topic
 from tests.support.waiting import eventually
-from todos.ingest.consumer import Poll
+from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
 from todos.ledger.leases import ensure_ledger
 from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Todo
@@ -145,7 +145,7 @@ def test_nonsense_is_refused_in_a_line(topic: Topic, where: dict[str, Any], mess
 def test_a_running_poll_follows_a_rewind(topic: Topic) -> None:
     Todo.objects.all().delete()
     options = PollOptions(timeout_ms=20_000, time_budget_seconds=30)
-    poll = Poll(topic.log(), options, "running", should_stop=lambda: poll.summary.records >= 10)
+    poll = ConsumerRun(topic.log(), options, "running", should_stop=lambda: poll.summary.records >= 10)
     thread = in_thread(poll.run)
     eventually(lambda: 0 in poll.leases.held, seconds=20, what="the poll to hold the partition")
     rewind(to_beginning=True)

@@ -6,7 +6,7 @@ import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError
 from psycopg2 import errors
 
-from todos.ingest.errors import Failure, sort_failure
+from todos.ingest.errors import ErrorKind, classify_error
 
 DATA = ("STRING_DATA_RIGHT_TRUNCATION", "DATETIME_FIELD_OVERFLOW", "CHECK_VIOLATION", "UNIQUE_VIOLATION",
         "NOT_NULL_VIOLATION", "UNTRANSLATABLE_CHARACTER", "PROGRAM_LIMIT_EXCEEDED")  # fmt: skip
@@ -21,32 +21,32 @@ SYSTEMIC = ("UNDEFINED_TABLE", "UNDEFINED_COLUMN", "INSUFFICIENT_PRIVILEGE", "SY
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        *((name, Failure.DATA) for name in DATA),
-        *((name, Failure.TRANSIENT) for name in TRANSIENT),
-        *((name, Failure.SYSTEMIC) for name in SYSTEMIC),
+        *((name, ErrorKind.DATA) for name in DATA),
+        *((name, ErrorKind.TRANSIENT) for name in TRANSIENT),
+        *((name, ErrorKind.SYSTEMIC) for name in SYSTEMIC),
     ],
 )
-def test_a_state_has_its_class(name: str, expected: Failure) -> None:
+def test_a_state_has_its_class(name: str, expected: ErrorKind) -> None:
     state = getattr(psycopg2.errorcodes, name)
     raised = type("Raised", (errors.lookup(state),), {"pgcode": state})()
     wrapped = DatabaseError()
     wrapped.__cause__ = raised
 
-    assert sort_failure(raised) is expected
-    assert sort_failure(wrapped) is expected
+    assert classify_error(raised) is expected
+    assert classify_error(wrapped) is expected
 
 
 @pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
 def test_a_broken_connection_is_transient(kind: type[Exception]) -> None:
-    assert sort_failure(kind("server closed the connection unexpectedly")) is Failure.TRANSIENT
+    assert classify_error(kind("server closed the connection unexpectedly")) is ErrorKind.TRANSIENT
 
 
 @pytest.mark.parametrize("kind", [ValueError, UnicodeEncodeError])
 def test_what_cannot_be_written_down_is_data(kind: type[Exception]) -> None:
     exc = kind("utf-8", "x", 0, 1, "lone surrogate") if kind is UnicodeEncodeError else kind("NUL")
-    assert sort_failure(exc) is Failure.DATA
+    assert classify_error(exc) is ErrorKind.DATA
 
 
 @pytest.mark.parametrize("exc", [RuntimeError(), MemoryError(), DatabaseError("no cause")])
 def test_anything_else_is_systemic(exc: Exception) -> None:
-    assert sort_failure(exc) is Failure.SYSTEMIC
+    assert classify_error(exc) is ErrorKind.SYSTEMIC

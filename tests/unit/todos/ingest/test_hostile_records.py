@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from edge_api.contract import FieldError, InvalidPayload, TodoCreated, parse_json
 from edge_api.http.schemas import NewTodo
 from tests.support.hostile import FIELDS, TEXT, Draft, assert_kept, drafts, payloads
-from todos.ingest.parsing import sort_records
+from todos.ingest.parsing import parse_records
 
 TODO_FIELDS: dict[str, st.SearchStrategy[Any]] = {name: FIELDS[name] for name in ("title", "description")}
 
@@ -42,7 +42,7 @@ def test_the_parser_raises_nothing_but_its_own_error(payload: bytes) -> None:
 @example([Draft(b"", raw_headers=((b"\xff\x00\\", b"\x00"),), timestamp=-(2**63))])
 def test_each_record_ends_in_one_place_with_all_its_bytes(records: list[Draft]) -> None:
     records = [replace(record, offset=offset) for offset, record in enumerate(records)]
-    batch = sort_records("topic", records)
+    batch = parse_records("topic", records)
 
     todos = {todo.source_offset: todo for todo in batch.todos}
     letters = {letter.offset: letter for letter in batch.dead_letters}
@@ -63,7 +63,7 @@ def test_the_consumer_stores_what_the_edge_accepts(body: bytes) -> None:
     event = TodoCreated.model_construct(
         id=uuid4(), created_at=datetime.now(UTC), title=todo.title, description=todo.description
     )
-    batch = sort_records("topic", [Draft(event.to_json())])
+    batch = parse_records("topic", [Draft(event.to_json())])
 
     (row,) = batch.todos
     assert (row.id, row.created_at) == (event.id, event.created_at)
@@ -75,5 +75,5 @@ def test_the_consumer_stores_what_the_edge_accepts(body: bytes) -> None:
 def test_no_character_in_any_field_breaks_the_reason(field: str, text: str) -> None:
     escaped = "".join(f"\\u{ord(character):04x}" for character in text if ord(character) < 0x10000)
     draft = Draft(f'{{"title": "x", "{field}": "{escaped}"}}'.encode())
-    for letter in sort_records("topic", [draft]).dead_letters:
+    for letter in parse_records("topic", [draft]).dead_letters:
         assert_kept(draft, letter)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from edge_api import contract
-from todos.ingest.parsing import MAX_TIMESTAMP_MS, sort_records
+from todos.ingest.parsing import MAX_TIMESTAMP_MS, parse_records
 
 EXAMPLES = Path(contract.__file__).parent / "examples/todo-created/v1"
 
@@ -28,7 +28,7 @@ def files(kind: str) -> list[Path]:
 
 @pytest.mark.parametrize("path", files("valid"), ids=lambda path: path.stem)
 def test_a_valid_example_becomes_a_todo(path: Path) -> None:
-    batch = sort_records("topic", [Example(path.read_bytes())])
+    batch = parse_records("topic", [Example(path.read_bytes())])
 
     assert batch.dead_letters == []
     (todo,) = batch.todos
@@ -41,7 +41,7 @@ def test_a_valid_example_becomes_a_todo(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files("invalid"), ids=lambda path: path.stem)
 def test_an_invalid_example_becomes_a_dead_letter_that_names_the_field(path: Path) -> None:
-    batch = sort_records("topic", [Example(path.read_bytes())])
+    batch = parse_records("topic", [Example(path.read_bytes())])
 
     assert batch.todos == []
     (letter,) = batch.dead_letters
@@ -51,18 +51,18 @@ def test_an_invalid_example_becomes_a_dead_letter_that_names_the_field(path: Pat
 
 @pytest.mark.parametrize("value", [None, b""])
 def test_a_record_without_a_value_says_so(value: bytes | None) -> None:
-    (letter,) = sort_records("topic", [Example(value)]).dead_letters
+    (letter,) = parse_records("topic", [Example(value)]).dead_letters
     assert (letter.reason, letter.detail) == ("empty", "body: no value")
 
 
 @pytest.mark.parametrize("timestamp", [-1, -(2**63), MAX_TIMESTAMP_MS, 2**63 - 1])
 def test_a_nonsense_timestamp_does_no_harm(timestamp: int) -> None:
-    (todo,) = sort_records("topic", [Example(b'{"title": "x"}', timestamp=timestamp)]).todos
+    (todo,) = parse_records("topic", [Example(b'{"title": "x"}', timestamp=timestamp)]).todos
     assert 2026 <= todo.created_at.year < 9999
 
 
 def test_the_last_sensible_timestamp_is_kept() -> None:
-    (todo,) = sort_records("topic", [Example(b'{"title": "x"}', timestamp=MAX_TIMESTAMP_MS - 1)]).todos
+    (todo,) = parse_records("topic", [Example(b'{"title": "x"}', timestamp=MAX_TIMESTAMP_MS - 1)]).todos
     assert todo.created_at.year == 9998
 
 
@@ -72,6 +72,6 @@ def test_ids_from_positions_differ_by_each_part() -> None:
         for topic in ("a", "b")
         for partition in (0, 1)
         for offset in (0, 1)
-        for todo in sort_records(topic, [Example(b'{"title": "x"}', partition, offset)]).todos
+        for todo in parse_records(topic, [Example(b'{"title": "x"}', partition, offset)]).todos
     }
     assert len(ids) == 8

@@ -1,4 +1,4 @@
-"""What was read ahead comes once, in order, and never after the partitions were assigned anew."""
+"""Prefetched records come once, in order, and never after the partitions were assigned again."""
 
 import threading
 
@@ -8,22 +8,21 @@ from hypothesis import strategies as st
 
 from tests.support.memory_log import MemoryLog
 from todos.event_log import Log, LogUnavailable, OffsetOutOfRange
-from todos.ingest import prefetch as read_ahead
-from todos.ingest.prefetch import ReadAhead
+from todos.ingest.prefetch import PREFETCH_MIN_RECORDS, Prefetcher
 
 SECONDS = 10.0  # until a test gives up
 END = 60
-# An offset to begin at anew, or None for a read.
+# An offset to assign, or None for a read.
 STEPS = st.lists(st.none() | st.integers(0, END), max_size=20)
 
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of any size are worth reading ahead."""
-    monkeypatch.setattr(read_ahead, "WORTH_READING_AHEAD", 1)
+    """Prefetch after a batch of any size."""
+    monkeypatch.setattr("todos.ingest.prefetch.PREFETCH_MIN_RECORDS", 1)
 
 
-def read(reader: ReadAhead) -> list[int]:
+def read(reader: Prefetcher) -> list[int]:
     """Offsets."""
     return [todo.source_offset for todo in reader.read(0.1).records.todos]
 
@@ -33,10 +32,10 @@ def test_a_log_in_memory_is_a_log() -> None:
     assert [0] == log.partitions()
 
 
-@pytest.mark.usefixtures("always")
-def test_one_batch_is_read_ahead_and_no_more() -> None:
+def test_one_batch_is_prefetched_and_no_more() -> None:
+    """Also with fewer than PREFETCH_MIN_RECORDS records at a time, because there may be more of them."""
     log = MemoryLog({0: 100})
-    with ReadAhead(log, max_records=10) as reader:
+    with Prefetcher(log, max_records=10) as reader:
         reader.assign({0: 0})
         assert [*range(10)] == read(reader)
         for _ in range(2):
@@ -46,11 +45,12 @@ def test_one_batch_is_read_ahead_and_no_more() -> None:
     assert {0: 30} == log.positions()
 
 
-def test_nothing_is_read_ahead_after_a_small_batch() -> None:
-    """What comes meanwhile makes the next one larger."""
-    small = read_ahead.WORTH_READING_AHEAD - 1
+@pytest.mark.parametrize("max_records", [100, 5_000])
+def test_nothing_is_prefetched_after_a_small_batch(max_records: int) -> None:
+    """Records that arrive meanwhile make the next batch larger."""
+    small = min(PREFETCH_MIN_RECORDS, max_records) - 1
     log = MemoryLog({0: small})
-    with ReadAhead(log, max_records=5_000) as reader:
+    with Prefetcher(log, max_records) as reader:
         reader.assign({0: 0})
         assert small == len(read(reader))
         log.ends[0] += 7
@@ -61,7 +61,7 @@ def test_nothing_is_read_ahead_after_a_small_batch() -> None:
 @pytest.mark.parametrize("error", [LogUnavailable("gone"), OffsetOutOfRange("deleted")])
 def test_an_error_comes_out_of_the_read_that_it_belongs_to(error: Exception) -> None:
     log = MemoryLog({0: 100}, errors={10: error})
-    with ReadAhead(log, max_records=10) as reader:
+    with Prefetcher(log, max_records=10) as reader:
         reader.assign({0: 0})
         assert [*range(10)] == read(reader)
         with pytest.raises(type(error), match=str(error)):
@@ -71,9 +71,9 @@ def test_an_error_comes_out_of_the_read_that_it_belongs_to(error: Exception) -> 
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("errors", [{}, {10: LogUnavailable("gone")}])
-def test_whatever_was_read_ahead_is_forgotten_when_partitions_are_assigned(errors: dict[int, Exception]) -> None:
+def test_prefetched_records_are_discarded_when_partitions_are_assigned(errors: dict[int, Exception]) -> None:
     log = MemoryLog({0: 100, 1: 100}, errors=errors)
-    with ReadAhead(log, max_records=10) as reader:
+    with Prefetcher(log, max_records=10) as reader:
         reader.assign({0: 0})
         read(reader)
         reader.assign({1: 50})
@@ -90,7 +90,7 @@ def test_each_record_from_an_assigned_offset_on_comes_once_and_in_order(
     steps: list[int | None], holes: set[int], errors: set[int], max_records: int
 ) -> None:
     log = MemoryLog({0: END}, frozenset(holes), {offset: LogUnavailable("gone") for offset in errors})
-    with ReadAhead(log, max_records) as reader:
+    with Prefetcher(log, max_records) as reader:
         at = 0
         reader.assign({0: at})
         for step in steps + [None] * (2 * END + 2):
@@ -111,8 +111,8 @@ def test_each_record_from_an_assigned_offset_on_comes_once_and_in_order(
 
 @pytest.mark.usefixtures("always")
 def test_nothing_comes_of_a_partition_from_a_newer_event_on() -> None:
-    log = MemoryLog({0: 100, 1: 100}, too_new=frozenset({15}))
-    with ReadAhead(log, max_records=40) as reader:
+    log = MemoryLog({0: 100, 1: 100}, unsupported=frozenset({15}))
+    with Prefetcher(log, max_records=40) as reader:
         reader.assign({0: 0, 1: 50})
         ranges = [reader.read(0.1).ranges for _ in range(3)]
     assert [{0: (0, 15)}, {1: (50, 90)}, {1: (90, 100)}] == ranges
@@ -120,7 +120,7 @@ def test_nothing_comes_of_a_partition_from_a_newer_event_on() -> None:
 
 def test_the_thread_ends_with_the_block() -> None:
     before = threading.active_count()
-    with ReadAhead(MemoryLog({0: 1}), max_records=10) as reader:
+    with Prefetcher(MemoryLog({0: 1}), max_records=10) as reader:
         reader.assign({0: 0})
         assert before + 1 == threading.active_count()
     assert before == threading.active_count()

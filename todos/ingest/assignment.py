@@ -1,0 +1,95 @@
+"""Decide which partitions one consumer run reads, and publish how far they are stored."""
+
+import logging
+import time
+
+from todos.event_log import Log, LogUnavailable
+from todos.ingest.prefetch import Prefetcher
+from todos.ledger.leases import Leases, ensure_ledger, recreated_partitions, set_halt_reason
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 0.25  # within this time a run notices a freed partition, even in the middle of a long poll
+DISCOVERY_SECONDS = 10.0  # within this time it notices a new partition
+PUBLISH_SECONDS = 1.0
+SEE_REWIND = "Not reading this partition; see manage.py rewind"
+
+
+class Assignment:
+    """The partitions that a run reads: its share of the topic, without those that it halted."""
+
+    def __init__(self, log: Log, leases: Leases, prefetcher: Prefetcher) -> None:
+        self.leases = leases
+        self._log = log
+        self._prefetcher = prefetcher
+        self._partitions: list[int] = []
+        self._halted: set[int] = set()
+        self._is_stale = False
+        self._next_discovery = self._next_refresh = self._next_publish = 0.0
+        self._unpublished: dict[int, int] = {}
+
+    @property
+    def seconds_until_refresh(self) -> float:
+        """How long a read may wait, 0 or more."""
+        return max(self._next_refresh - time.monotonic(), 0)
+
+    def refresh(self) -> None:
+        """Discover partitions and move towards a fair share of them, if either is due.
+
+        Raises LogUnavailable or a DatabaseError.
+        """
+        if time.monotonic() >= self._next_discovery:
+            self._partitions = self._log.partitions()
+            ensure_ledger(self._log.topic, self._partitions)
+            self._halt_recreated()
+            self._next_discovery = time.monotonic() + DISCOVERY_SECONDS
+        if self._is_stale:
+            self.leases.invalidate()
+            self._next_refresh, self._is_stale = 0.0, False
+        if time.monotonic() >= self._next_refresh:
+            if self.leases.refresh(set(self._partitions) - self._halted):
+                positions = {partition: lease.next_offset for partition, lease in self.leases.held.items()}
+                self._prefetcher.assign(positions)
+                self._unpublished = positions  # the offsets of a released partition are its next holder's to publish
+            self._next_refresh = time.monotonic() + REFRESH_SECONDS
+
+    def invalidate(self) -> None:
+        """Read all partitions again from where their ledgers are; call it after a failure."""
+        self._is_stale = True
+
+    def halt(self, partition: int, reason: str) -> None:
+        """Leave out a partition until this run ends, and show operators why. The next run tries it again.
+
+        Raises a DatabaseError.
+        """
+        logger.error("%s/%d %s", self._log.topic, partition, reason)
+        set_halt_reason(self._log.topic, [partition], reason)
+        self._halted.add(partition)
+        self.invalidate()
+
+    def advance(self, next_offsets: dict[int, int]) -> None:
+        """Move the leases to where a stored batch ends."""
+        for partition, next_offset in next_offsets.items():
+            self.leases.held[partition].next_offset = next_offset
+        self._unpublished |= next_offsets
+
+    def publish(self, *, now: bool = False) -> None:
+        """Publish stored offsets to the log's own tools, every PUBLISH_SECONDS at most, or `now`.
+
+        A failure is only logged: these offsets are advisory, and the next run publishes all that it holds.
+        """
+        if not self._unpublished or (time.monotonic() < self._next_publish and not now):
+            return
+        try:
+            self._log.publish(self._unpublished)
+            self._unpublished = {}
+        except LogUnavailable as exc:
+            logger.info("%s: offsets are stored but not published: %s", self.leases.worker, exc)
+        self._next_publish = time.monotonic() + PUBLISH_SECONDS
+
+    def _halt_recreated(self) -> None:
+        """Halt partitions of a recreated topic. If it is longer than the ledger, no offset would be out of range."""
+        readable = set(self._partitions) - self._halted
+        for partition in recreated_partitions(self._log.topic, self._log.identity(), readable):
+            text = "was recreated, and its ledger counts the offsets of the old topic"
+            self.halt(partition, f"{text}. {SEE_REWIND}")
