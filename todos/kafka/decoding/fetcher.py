@@ -14,9 +14,9 @@ from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 
 from todos.event_log import PartitionUnreadable, Undecodable
-from todos.kafka.decoding.batches import Slice, claimed_end, decode, open_batch, slices_of
+from todos.kafka.decoding.batches import RawBatch, claimed_end, decode, open_batch, split_batches
 from todos.kafka.decoding.compression import MAX_UNCOMPRESSED_BYTES
-from todos.kafka.decoding.plain import KafkaRecord
+from todos.kafka.decoding.fast_path import KafkaRecord
 
 # A checksum that fails may be the reading's fault, so a batch is read this often before it is given up.
 READS_OF_A_BAD_CHECKSUM = 3
@@ -77,8 +77,8 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         self, where: TopicPartition, fetched: Any, *_deserializers: Any
     ) -> Iterator[KafkaRecord | Undecodable]:
         try:
-            slices = list(slices_of(memoryview(fetched._buffer)))
-            for current, following in zip_longest(slices, slices[1:]):
+            batches = list(split_batches(memoryview(fetched._buffer)))
+            for current, following in zip_longest(batches, batches[1:]):
                 # What is left over when the memory is full comes again with the next fetch.
                 if current.data and self.bytes_read < MAX_UNCOMPRESSED_BYTES:
                     yield from self._records(where, current, following)
@@ -88,7 +88,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         self.drain()
 
     def _records(
-        self, where: TopicPartition, current: Slice, following: Slice | None
+        self, where: TopicPartition, current: RawBatch, following: RawBatch | None
     ) -> Iterator[KafkaRecord | Undecodable]:
         batch, why = self._open(where, current, following)
         end = self._end(where, batch, current, following)
@@ -110,7 +110,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             yield from self._undecodable(where.partition, range(self.next_fetch_offset, end), current.data, why)
         self.next_fetch_offset = max(self.next_fetch_offset, end)
 
-    def _open(self, where: TopicPartition, current: Slice, following: Slice | None) -> tuple[Any, str]:
+    def _open(self, where: TopicPartition, current: RawBatch, following: RawBatch | None) -> tuple[Any, str]:
         """The batch, or None and the reason why it cannot be read."""
         batch, why = open_batch(current.data)
         if batch is None:
@@ -120,7 +120,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             return None, f"it claims to begin at {current.base_offset}"
         return batch, why
 
-    def _is_in_place(self, where: TopicPartition, batch: Any, following: Slice | None) -> bool:
+    def _is_in_place(self, where: TopicPartition, batch: Any, following: RawBatch | None) -> bool:
         """No checksum covers the offset at which a batch says that it begins."""
         if batch.magic < 2 or batch.base_offset == self.next_fetch_offset:
             return True
@@ -155,7 +155,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         if _doubt(self._doubts, where, base_offset) < READS_OF_A_BAD_CHECKSUM:
             raise CorruptRecordError(f"{where.topic}/{where.partition}, batch at offset {base_offset}: {why}")
 
-    def _end(self, where: TopicPartition, batch: Any, current: Slice, following: Slice | None) -> int:
+    def _end(self, where: TopicPartition, batch: Any, current: RawBatch, following: RawBatch | None) -> int:
         """The offset behind the batch: where the next one begins, rather than what a damaged one says of itself."""
         if batch is not None and batch.magic < 2:
             return int(batch.base_offset) + 1  # an old format's compressed set bears the offset of its last record

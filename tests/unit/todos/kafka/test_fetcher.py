@@ -14,8 +14,8 @@ from tests.support.batches import ATTRIBUTES_POSITION, CODECS, HEADER_BYTES, bat
 from tests.support.hostile import Draft, drafts
 from todos.event_log import Undecodable
 from todos.kafka.decoding.compression import MAX_UNCOMPRESSED_BYTES
+from todos.kafka.decoding.fast_path import KafkaRecord
 from todos.kafka.decoding.fetcher import READS_OF_A_BAD_CHECKSUM, PartitionRecords
-from todos.kafka.decoding.plain import KafkaRecord
 
 CONTROL = 0x20
 COUNT = slice(HEADER_BYTES - 4, HEADER_BYTES)
