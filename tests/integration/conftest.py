@@ -1,5 +1,6 @@
 """`make run` beside whatever else runs on this machine."""
 
+import functools
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import pytest
 from devstack.environment import ROOT
 from tests.integration.todos.management.support import NOWHERE
 from tests.support.run import Run, eventually, processes_of
+from todos.kafka import decoding
 
 
 @pytest.fixture
@@ -20,6 +22,22 @@ def kafka_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("todos.kafka.consumer.ADMIN_TIMEOUT_MS", 500)
     settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": NOWHERE})
     return NOWHERE
+
+
+@pytest.fixture
+def public_kafka_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process finds another aiokafka than it expects, and reads by kafka-python's public API alone."""
+    monkeypatch.setattr("todos.kafka.decoding.fast_path.DefaultRecordBatch", lambda _: iter(()))
+    monkeypatch.setattr(decoding, "_reason_against_it", functools.cache(decoding._reason_against_it.__wrapped__))
+    monkeypatch.setattr(decoding, "_warn", functools.cache(decoding._warn.__wrapped__))
+
+
+@pytest.fixture(params=["inside", "public API"])
+def either_kafka_api(request: pytest.FixtureRequest) -> str:
+    """The test runs twice: with what todos.kafka.decoding leans on, and with kafka-python's public API alone."""
+    if request.param == "public API":
+        request.getfixturevalue("public_kafka_api")
+    return str(request.param)
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ from kafka.structs import OffsetAndMetadata
 from edge_api.shared.hints import with_advice
 from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable, OffsetOutOfRange, Record, Retention, Span
-from todos.kafka.decoding import fetcher as kafka_records
+from todos.kafka import decoding
+from todos.kafka.public_consumer import PublicConsumer
 
 ADMIN_TIMEOUT_MS = 5_000
 TIMESTAMPS_SECONDS = 3.0
@@ -147,7 +148,11 @@ class KafkaLog:
 
     @cached_property
     def _consumer(self) -> Any:
-        consumer = KafkaConsumer(
+        consumer = self._new_consumer()
+        return consumer if decoding.install(consumer) else PublicConsumer(consumer, self._new_consumer)
+
+    def _new_consumer(self) -> Any:
+        return KafkaConsumer(
             **self.kafka.client_options(),
             client_id="todo-ingest",
             group_id=None,
@@ -157,8 +162,6 @@ class KafkaLog:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             enable_incremental_fetch_sessions=False,  # each answer tells of each partition, also of a silent one
         )
-        kafka_records.install(consumer)
-        return consumer
 
     @cached_property
     def _admin(self) -> Any:

@@ -17,60 +17,49 @@ from todos.event_log import PartitionUnreadable, Undecodable
 from todos.kafka.decoding.batches import RawBatch, claimed_end, decode, open_batch, split_batches
 from todos.kafka.decoding.compression import MAX_UNCOMPRESSED_BYTES
 from todos.kafka.decoding.fast_path import KafkaRecord
+from todos.kafka.failed_reads import READS_OF_A_BAD_CHECKSUM, READS_OF_NOTHING, FailedReads
 
-# A checksum that fails may be the reading's fault, so a batch is read this often before it is given up.
-READS_OF_A_BAD_CHECKSUM = 3
-# Nothing where there should be something is normal for a while: a fetch that is full leaves partitions for later.
-READS_OF_NOTHING = 10
 ABORT = b"\0\0"  # the second number in a marker's key: KIP-98
-Doubts = dict[TopicPartition, tuple[int, int]]
 
 
 def install(consumer: Any) -> None:
-    """Let a KafkaConsumer read by this module."""
-    doubts: Doubts = {}
+    """Let a KafkaConsumer read by this module. Raises AttributeError where it cannot."""
     fetcher = consumer._fetcher
-    fetcher.PartitionRecords = partial(PartitionRecords, end_of_log=consumer.highwater, doubts=doubts)
-    fetcher._parse_fetched_data = partial(_parse, fetcher._parse_fetched_data, {})
+    parse = fetcher._parse_fetched_data
+    fetcher.PartitionRecords = partial(PartitionRecords, end_of_log=consumer.highwater, failed_reads=FailedReads())
+    fetcher._parse_fetched_data = partial(_parse, parse, FailedReads())
 
 
-def _parse(parse: Callable[[Any], Any], doubts: Doubts, fetched: Any) -> Any:
-    """Where the length of a batch rotted, the broker itself cannot go on: it answers with an error, or with nothing.
+def _parse(parse: Callable[[Any], Any], failed_reads: FailedReads, fetched: Any) -> Any:
+    """Parse an answer of the broker, which cannot read on itself where the length of a batch is damaged.
 
-    Raises PartitionUnreadable as soon as it did so often enough.
+    It answers with an error then, or with nothing. Raises PartitionUnreadable when it has done so often enough.
     """
     where, offset, data = fetched.topic_partition, fetched.fetched_offset, fetched.partition_data
     try:
         records = parse(fetched)
     except CorruptRecordError as exc:
-        if _doubt(doubts, where, offset) >= READS_OF_A_BAD_CHECKSUM:
+        if failed_reads.add(where, offset) >= READS_OF_A_BAD_CHECKSUM:
             raise PartitionUnreadable(where.partition, offset, f"Kafka answers {exc.message}") from exc
         raise
     if data.error_code or data.records or data.last_stable_offset <= offset:
-        doubts.pop(where, None)
-    elif _doubt(doubts, where, offset) >= READS_OF_NOTHING:
+        failed_reads.clear(where)
+    elif failed_reads.add(where, offset) >= READS_OF_NOTHING:
         why = f"Kafka answers with nothing, though it goes up to {data.last_stable_offset - 1}"
         raise PartitionUnreadable(where.partition, offset, why)
     return records
 
 
-def _doubt(doubts: Doubts, where: TopicPartition, offset: int) -> int:
-    """How often this offset was in doubt by now, without another one in between."""
-    before, reads = doubts.get(where, (offset, 0))
-    doubts[where] = offset, (reads if before == offset else 0) + 1
-    return doubts[where][1]
-
-
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types
-    """What one fetch brought of one partition; `doubts` counts how often a batch was read with a bad checksum."""
+    """The records that one fetch brought of one partition; `failed_reads` counts the reads with a bad checksum."""
 
     fetch_offset: int
     next_fetch_offset: int
 
     def __init__(
-        self, *args: Any, end_of_log: Callable[[TopicPartition], int | None], doubts: Doubts, **options: Any
+        self, *args: Any, end_of_log: Callable[[TopicPartition], int | None], failed_reads: FailedReads, **options: Any
     ) -> None:
-        self._end_of_log, self._doubts = end_of_log, doubts
+        self._end_of_log, self._failed_reads = end_of_log, failed_reads
         super().__init__(*args, **options)
 
     def _unpack_records(
@@ -152,7 +141,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
 
     def _read_again(self, where: TopicPartition, base_offset: int, why: str) -> None:
         """Raises CorruptRecordError until this batch was read often enough."""
-        if _doubt(self._doubts, where, base_offset) < READS_OF_A_BAD_CHECKSUM:
+        if self._failed_reads.add(where, base_offset) < READS_OF_A_BAD_CHECKSUM:
             raise CorruptRecordError(f"{where.topic}/{where.partition}, batch at offset {base_offset}: {why}")
 
     def _end(self, where: TopicPartition, batch: Any, current: RawBatch, following: RawBatch | None) -> int:
