@@ -101,7 +101,7 @@ def _add_health(app: FastAPI, auth: Auth, publisher: Publisher, metrics: Metrics
     @app.get("/readyz", tags=["health"], responses={503: {"model": ProblemDetails, **unready}})
     async def readyz() -> Status:
         """Todos can be taken: Kafka acknowledged the latest ones, and tokens can be verified."""
-        if problem := publisher.problem or auth.problem:
+        if problem := publisher.unavailable_reason or auth.problem:
             raise RetryLater(f"Not ready: {problem}.")
         return Status(status="ready")
 

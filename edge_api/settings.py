@@ -25,7 +25,7 @@ from edge_api.shared.env import ConfigError, is_loopback, read_env
 from edge_api.shared.kafka_settings import KafkaSettings
 from edge_api.shared.urls import check_redis_url, is_origin
 
-# Every answer is promised within 5 s; the rest is room for parsing, a busy machine and the watchdog's tick.
+# Every answer is promised within 5 s; the rest is room for parsing, a busy machine and the supervisor's tick.
 LONGEST_WAIT_SECONDS = 4.5
 
 _HTTP_URL = TypeAdapter(HttpUrl)

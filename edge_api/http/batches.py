@@ -22,9 +22,9 @@ from edge_api.http.todos import now
 from edge_api.limits.rate_limit import RateLimits
 from edge_api.observability.metrics import Metrics
 from edge_api.problems import Problem, RetryLater, shown
-from edge_api.publishing.batcher import Publisher, Record
+from edge_api.publishing.batcher import Publisher
 from edge_api.publishing.in_flight import Unavailable
-from edge_api.publishing.producer import Position
+from edge_api.publishing.producer import OutgoingRecord, Position
 from edge_api.settings import Settings
 
 # The bodies of this many batches are in memory at once; what waits for Kafka is bounded by the publisher.
@@ -75,7 +75,7 @@ async def _records(
     owner: str,
     idempotency_key: str | None,
     created_at: str,
-) -> list[Record]:
+) -> list[OutgoingRecord]:
     """Of the valid todos. Raises Problem when there is none."""
     records, headers = [], record_headers(scope, request_id)
     for place, todo in enumerate(todos):
@@ -93,7 +93,7 @@ async def _records(
     return records
 
 
-async def _publish(publisher: Publisher, records: list[Record], metrics: Metrics) -> list[Outcome]:
+async def _publish(publisher: Publisher, records: list[OutgoingRecord], metrics: Metrics) -> list[Outcome]:
     """Raises Problem when nothing was confirmed."""
     outcomes: list[Outcome]
     try:
@@ -109,7 +109,11 @@ async def _publish(publisher: Publisher, records: list[Record], metrics: Metrics
 
 
 def _results(
-    todos: list[NewTodo | Rejected], records: list[Record], outcomes: list[Outcome], api_url: str, created_at: str
+    todos: list[NewTodo | Rejected],
+    records: list[OutgoingRecord],
+    outcomes: list[Outcome],
+    api_url: str,
+    created_at: str,
 ) -> Iterator[str]:
     """One JSON object for each todo."""
     of_valid = iter(zip(records, outcomes, strict=True))

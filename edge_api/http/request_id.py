@@ -4,7 +4,7 @@ fingerprint of its content."""
 from starlette.types import Scope
 
 from edge_api.contract.headers import FINGERPRINT, REQUEST_ID, TRACEPARENT, VALID_REQUEST_ID, X_REQUEST_ID
-from edge_api.publishing.record_batch import NO_HEADERS, encode_headers
+from edge_api.publishing.producer import Headers
 
 # As ASGI servers give header names.
 HTTP_HEADER = X_REQUEST_ID.lower().encode()
@@ -18,11 +18,11 @@ def asked_id(scope: Scope) -> bytes | None:
     return None
 
 
-def record_headers(scope: Scope, request_id: bytes | None, fingerprint: str = "") -> bytes:
-    """Encoded, as Publisher.publish takes them."""
-    headers = [(REQUEST_ID.encode(), request_id)] if request_id else []
+def record_headers(scope: Scope, request_id: bytes | None, fingerprint: str = "") -> Headers:
+    """Return the headers of a record as Publisher.publish takes them."""
+    headers: Headers = [(REQUEST_ID, request_id)] if request_id else []
     if fingerprint:
-        headers.append((FINGERPRINT.encode(), fingerprint.encode()))
+        headers.append((FINGERPRINT, fingerprint.encode()))
     if TRACEPARENT in scope:
-        headers.append((TRACEPARENT.encode(), scope[TRACEPARENT]))
-    return encode_headers(*headers) if headers else NO_HEADERS
+        headers.append((TRACEPARENT, scope[TRACEPARENT]))
+    return headers
