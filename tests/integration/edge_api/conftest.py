@@ -21,11 +21,17 @@ def edge_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 @pytest.fixture
-def start_edge(tmp_path: Path) -> Iterator[Callable[..., EdgeProcess]]:
+def edge_environ(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Variables for the edges of a test; with either_kafka_api it runs with those of a changed kafka-python too."""
+    return dict(getattr(request, "param", {}))
+
+
+@pytest.fixture
+def start_edge(tmp_path: Path, edge_environ: dict[str, str]) -> Iterator[Callable[..., EdgeProcess]]:
     edges = []
 
     def start(bootstrap_servers: str, topic: str, **environ: str) -> EdgeProcess:
-        edges.append(edge := EdgeProcess(tmp_path, bootstrap_servers, topic, **environ))
+        edges.append(edge := EdgeProcess(tmp_path, bootstrap_servers, topic, **edge_environ, **environ))
         edge.start()
         return edge
 

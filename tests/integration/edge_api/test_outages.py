@@ -9,7 +9,15 @@ import psutil
 import pytest
 
 from devstack import Kafka
-from tests.integration.edge_api.support import PROMISE_SECONDS, TODO, EdgeProcess, Load, create_topic, read_topic
+from tests.integration.edge_api.support import (
+    PROMISE_SECONDS,
+    TODO,
+    EdgeProcess,
+    Load,
+    create_topic,
+    either_kafka_api,
+    read_topic,
+)
 
 StartEdge = Callable[..., EdgeProcess]
 OUTAGES = [(Kafka.pause, Kafka.resume), (Kafka.kill, Kafka.start)]
@@ -20,6 +28,7 @@ def cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
+@either_kafka_api
 @pytest.mark.parametrize(("begin_outage", "end_outage"), OUTAGES, ids=["frozen", "killed"])
 def test_an_outage_under_load(
     edge_kafka: Kafka,
@@ -61,6 +70,7 @@ def test_an_outage_under_load(
     assert load.acknowledged <= stored
 
 
+@either_kafka_api
 def test_the_edge_starts_before_kafka_and_idles_cheaply(edge_kafka: Kafka, start_edge: StartEdge) -> None:
     topic = create_topic(edge_kafka.bootstrap_servers)
     edge_kafka.stop()

@@ -16,9 +16,9 @@ _PATTERN = re.compile(rf"\b({_names.replace(',', '|')})\b")
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    def get_code(self, fullname: str) -> CodeType:
-        source = self.get_data(self.path).decode()
-        return compile(_PATTERN.sub(r"\1_of_later", source), self.path, "exec")
+    def get_code(self, fullname: str) -> CodeType | None:
+        source, count = _PATTERN.subn(r"\1_of_later", self.get_data(self.path).decode())
+        return compile(source, self.path, "exec") if count else super().get_code(fullname)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
