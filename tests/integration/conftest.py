@@ -19,7 +19,7 @@ from todos.kafka import decoding
 @pytest.fixture
 def kafka_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address that nothing answers at; it is given up soon, because waiting longer would prove no more."""
-    monkeypatch.setattr("todos.kafka.consumer.ADMIN_TIMEOUT_MS", 500)
+    monkeypatch.setattr("todos.kafka.admin.ADMIN_TIMEOUT_MS", 500)
     settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": NOWHERE})
     return NOWHERE
 

@@ -12,14 +12,15 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable, Position, RecordRefused
 
-# Together below 5 s: how long a send waits to learn of the topic, for the acknowledgement, and for its thread to end.
-METADATA_MS, ACK_MS, JOIN_SECONDS = 2_000, 2_000, 0.5
+# Together below 5 s: how long a send waits to learn of the topic and for the acknowledgement. Closing waits twice its
+# time, for what is unsent and for the thread.
+METADATA_MS, ACK_MS, CLOSE_SECONDS = 2_000, 2_000, 0.4
 # Long enough for a broker that restarts.
 DELIVERY_MS, REQUEST_MS = 30_000, 10_000
 
 
 class KafkaSender:
-    """A todos.event_log.Sender, and a context manager that frees its thread. Make it in the process that sends."""
+    """A todos.event_log.Sender, and a context manager that frees its thread. Not fork-safe."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka = kafka
@@ -31,11 +32,10 @@ class KafkaSender:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if producer := self.__dict__.pop("_producer", None):
+            # After a send that was given up, nothing is unsent. Where an import is broken off, the thread that still
+            # sends ends with the process.
             with suppress(KafkaError, OSError, RuntimeError):
-                # close() alone flushes first, which never ends against a frozen broker.
-                producer._sender.force_close()
-                producer._sender.join(JOIN_SECONDS)
-                producer.close(timeout=0)
+                producer.close(timeout=CLOSE_SECONDS)
 
     def send(self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]) -> Position:
         # kafka-python reads headers without a value and names that are not UTF-8, but sends neither.
@@ -82,7 +82,7 @@ class BulkAck:
 
 
 class KafkaBulkSender(KafkaSender):
-    """A todos.transfer.imports.run.PipelinedSender. Who calls it bounds what is in flight: kafka-python does not."""
+    """A todos.transfer.imports.run.PipelinedSender. Its caller bounds what is in flight: kafka-python does not."""
 
     def start(self, *, key: bytes, value: bytes) -> BulkAck:
         try:
