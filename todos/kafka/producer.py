@@ -12,15 +12,19 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable, Position, RecordRefused
 
-# Together below 5 s: how long a send waits to learn of the topic and for the acknowledgement. Closing waits twice its
-# time, for what is unsent and for the thread.
+# Together below 5 s: how long a send waits to learn of the topic and for the acknowledgement. A close waits twice: for
+# what is unsent and for the thread.
 METADATA_MS, ACK_MS, CLOSE_SECONDS = 2_000, 2_000, 0.4
 # Long enough for a broker that restarts.
 DELIVERY_MS, REQUEST_MS = 30_000, 10_000
+# When the oldest record was given up, the others that are in flight follow it within moments.
+BULK_CLOSE_SECONDS = 5.0
 
 
 class KafkaSender:
     """A todos.event_log.Sender, and a context manager that frees its thread. Not fork-safe."""
+
+    close_seconds = CLOSE_SECONDS
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka = kafka
@@ -32,10 +36,8 @@ class KafkaSender:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if producer := self.__dict__.pop("_producer", None):
-            # After a send that was given up, nothing is unsent. Where an import is broken off, the thread that still
-            # sends ends with the process.
             with suppress(KafkaError, OSError, RuntimeError):
-                producer.close(timeout=CLOSE_SECONDS)
+                producer.close(timeout=self.close_seconds)
 
     def send(self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]) -> Position:
         # kafka-python reads headers without a value and names that are not UTF-8, but sends neither.
@@ -83,6 +85,8 @@ class BulkAck:
 
 class KafkaBulkSender(KafkaSender):
     """A todos.transfer.imports.run.PipelinedSender. Its caller bounds what is in flight: kafka-python does not."""
+
+    close_seconds = BULK_CLOSE_SECONDS
 
     def start(self, *, key: bytes, value: bytes) -> BulkAck:
         try:
