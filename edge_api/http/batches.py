@@ -38,9 +38,9 @@ from edge_api.http.todos import now
 from edge_api.limits.rate_limit import RateLimits
 from edge_api.observability.metrics import Metrics
 from edge_api.problems import Problem, RetryLater
-from edge_api.publishing.batcher import Publisher, Record
+from edge_api.publishing.batcher import Publisher
 from edge_api.publishing.in_flight import Unavailable
-from edge_api.publishing.producer import Position
+from edge_api.publishing.producer import OutgoingRecord, Position
 from edge_api.settings import Settings
 from edge_api.shared.problems import MAX_ERRORS, shown_errors
 
@@ -148,7 +148,7 @@ async def _encode_records(
     owner: str,
     idempotency_key: str | None,
     created_at: str,
-) -> list[Record]:
+) -> list[OutgoingRecord]:
     """Encode a record for each valid todo. Raises Problem when there is none."""
     records, headers = [], record_headers(scope, request_id)
     for index, todo in enumerate(todos):
@@ -166,7 +166,9 @@ async def _encode_records(
     return records
 
 
-async def _publish(publisher: Publisher, records: list[Record], metrics: Metrics) -> list[Position | Unavailable]:
+async def _publish(
+    publisher: Publisher, records: list[OutgoingRecord], metrics: Metrics
+) -> list[Position | Unavailable]:
     """Publish the records and count the outcomes. Raises Problem when nothing was confirmed."""
     outcomes: list[Position | Unavailable]
     try:
@@ -183,7 +185,7 @@ async def _publish(publisher: Publisher, records: list[Record], metrics: Metrics
 
 def _results(
     todos: list[NewTodo | RejectedTodo],
-    records: list[Record],
+    records: list[OutgoingRecord],
     outcomes: list[Position | Unavailable],
     api_url: str,
     created_at: str,

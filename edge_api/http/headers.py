@@ -16,7 +16,7 @@ from edge_api.contract.headers import (
     X_REQUEST_ID,
 )
 from edge_api.problems import Problem
-from edge_api.publishing.record_batch import NO_HEADERS, encode_headers
+from edge_api.publishing.producer import Headers
 
 # As ASGI servers give header names.
 REQUEST_ID_HEADER, IDEMPOTENCY_KEY_HEADER = X_REQUEST_ID.lower().encode(), IDEMPOTENCY_KEY.lower().encode()
@@ -54,14 +54,14 @@ def new_todo_id(owner: str, idempotency_key: str | None, index: int | None = Non
     return str(uuid7() if idempotency_key is None else id_from_key(owner, idempotency_key, index))
 
 
-def record_headers(scope: Scope, request_id: bytes | None, fingerprint: str = "") -> bytes:
-    """Encode the headers of a record as Publisher.publish takes them; they tell the consumer about the request.
+def record_headers(scope: Scope, request_id: bytes | None, fingerprint: str = "") -> Headers:
+    """Return the headers of a record as Publisher.publish takes them; they tell the consumer about the request.
 
     `fingerprint` is that of the todo's content, set only under an Idempotency-Key. The trace is added by Tracing.start.
     """
-    headers = [(REQUEST_ID.encode(), request_id)] if request_id else []
+    headers: Headers = [(REQUEST_ID, request_id)] if request_id else []
     if fingerprint:
-        headers.append((FINGERPRINT.encode(), fingerprint.encode()))
+        headers.append((FINGERPRINT, fingerprint.encode()))
     if TRACEPARENT in scope:
-        headers.append((TRACEPARENT.encode(), scope[TRACEPARENT]))
-    return encode_headers(*headers) if headers else NO_HEADERS
+        headers.append((TRACEPARENT, scope[TRACEPARENT]))
+    return headers

@@ -23,7 +23,7 @@ def add_health(app: FastAPI, auth: Auth, publisher: Publisher, metrics: Metrics)
     @app.get("/readyz", tags=["health"], responses={503: {"model": ProblemDetails, **unready}})
     async def readyz() -> Status:
         """The edge can accept todos: Kafka acknowledged the latest ones, and tokens can be verified."""
-        if problem := publisher.problem or auth.unavailable_reason:
+        if problem := publisher.unavailable_reason or auth.unavailable_reason:
             raise RetryLater(f"Not ready: {problem}.")
         return Status(status="ready")
 

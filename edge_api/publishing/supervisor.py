@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from edge_api.observability.metrics import Metrics
-from edge_api.publishing.in_flight import Batch, InFlight, Unavailable
-from edge_api.publishing.producer import Outcome, Producer
+from edge_api.publishing.in_flight import InFlight, Unavailable
+from edge_api.publishing.producer import Producer, create_producer
 from edge_api.settings import LONGEST_WAIT_SECONDS, Settings
 
 log = logging.getLogger(__name__)
@@ -19,103 +21,117 @@ REBUILD_UNREADY_AFTER_SECONDS = 15.0
 STUCK_AFTER_SECONDS = 5.0
 
 
-class Watchdog:
-    """`problem` says why records are refused at the moment, or is None."""
+class ProducerSupervisor:
+    """`unavailable_reason` says why records are refused at the moment, or is None."""
 
     def __init__(
         self,
         settings: Settings,
         in_flight: InFlight,
-        resolved: Callable[[Batch, Outcome], None],
         metrics: Metrics,
+        *,
+        create: Callable[..., Producer] = create_producer,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._kafka = settings.kafka
-        self._ack_timeout = settings.edge.ack_timeout_seconds
-        self._in_flight, self._metrics = in_flight, metrics
-        self._resolved = resolved
-        self.problem: str | None = "not started"
-        self.stopping = False
-        self._is_stuck = False
+        ack_timeout = settings.edge.ack_timeout_seconds
+        self._create = partial(create, settings.kafka, ack_timeout=ack_timeout)
+        self._start_seconds = min(ack_timeout, LONGEST_WAIT_SECONDS - ack_timeout)
+        self._in_flight, self._metrics, self._clock = in_flight, metrics, clock
+        self.unavailable_reason: str | None = "not started"
+        self._producer: Producer | None = None
+        self._is_draining = self._is_stuck = False
+        self._start_deadline = self._unready_since = 0.0
         self._ready = asyncio.Event()
+        self._supervising: asyncio.Task[None] | None = None
         self._rebuilding: asyncio.Task[None] | None = None
 
+    @property
+    def producer(self) -> Producer:
+        """Raises RuntimeError before `start`."""
+        if self._producer is None:
+            raise RuntimeError("not started")
+        return self._producer
+
     async def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._in_flight.last_ack = self._unready_since = self._loop.time()
-        patience = min(self._ack_timeout, LONGEST_WAIT_SECONDS - self._ack_timeout)
-        self._patience_ends = self._loop.time() + patience
-        self.producer = await self._new_producer()
-        self.problem = "Kafka is not reachable"
-        self._supervisor = asyncio.create_task(self._supervise())
+        self._producer = await self._new_producer()
+        self._unready_since = self._clock()
+        self._start_deadline = self._unready_since + self._start_seconds
+        self.unavailable_reason = "Kafka is not reachable"
+        self._supervising = asyncio.create_task(self._supervise())
+
+    def drain(self) -> None:
+        """Refuse new records, because the edge is shutting down."""
+        self._is_draining = True
 
     async def stop(self) -> None:
-        self._supervisor.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._supervisor
+        if self._supervising is not None:
+            self._supervising.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._supervising
         if self._rebuilding is not None:
             await self._rebuilding
-        await asyncio.to_thread(self.producer.dismantle)
+        await asyncio.to_thread(self.producer.abort)
 
     async def wait_for_start(self) -> None:
-        """At a cold start the first requests wait for Kafka's metadata; later a missing Kafka is told at once."""
+        """Wait for Kafka's metadata at a cold start; later a missing Kafka is reported at once. Raises Unavailable."""
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._patience_ends):
+            async with asyncio.timeout(max(self._start_deadline - self._clock(), 0)):
                 await self._ready.wait()
-        if self.problem is not None:
-            raise Unavailable(f"Not stored: {self.problem}.")
+        if self.unavailable_reason is not None:
+            raise Unavailable(f"Not stored: {self.unavailable_reason}.")
 
     async def _supervise(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
-                self._tick(self._loop.time())
-            except Exception:  # the watchdog has to outlive whatever kafka-python raises
-                log.exception("The watchdog failed")
+                self.tick()
+            except Exception:  # the supervisor has to outlive whatever kafka-python raises
+                log.exception("The supervisor of the Kafka producer failed")
 
-    def _tick(self, now: float) -> None:
+    def tick(self) -> None:
+        """Expire what has waited too long, see whether the producer works, and replace it if it does not."""
+        now = self._clock()
         for batch in self._in_flight.expire(now):
             # Nothing at all was acknowledged since this batch was opened: the producer or the broker is stuck.
-            self._is_stuck |= batch.producer is self.producer and self._in_flight.last_ack < batch.opened_at
+            self._is_stuck |= batch.producer is self._producer and self._in_flight.last_ack < batch.opened_at
         self._observe(now)
         if self._must_rebuild(now):
             self._unready_since = now
             self._rebuilding = asyncio.create_task(self._rebuild())
 
     def _observe(self, now: float) -> None:
-        problem = "the edge is shutting down" if self.stopping else self.producer.what_is_missing()
+        reason = "the edge is shutting down" if self._is_draining else self.producer.unavailable_reason()
         if self._is_stuck:
-            problem = "Kafka does not answer"
-        if problem != self.problem:
-            log.warning("Not ready: %s" if problem else "Ready after: %s", problem or self.problem)
-        if problem and not self.problem:
+            reason = "Kafka does not answer"
+        if reason != self.unavailable_reason:
+            log.warning("Not ready: %s" if reason else "Ready after: %s", reason or self.unavailable_reason)
+        if reason and not self.unavailable_reason:
             self._unready_since = now
-        self.problem = problem
-        if problem is None:
-            self._patience_ends = now
+        self.unavailable_reason = reason
+        if reason is None:
+            self._start_deadline = now
             self._ready.set()
 
     def _must_rebuild(self, now: float) -> bool:
-        if self.stopping or (self._rebuilding is not None and not self._rebuilding.done()):
+        if self._is_draining or (self._rebuilding is not None and not self._rebuilding.done()):
             return False
-        unready = self.problem is not None and now - self._unready_since > REBUILD_UNREADY_AFTER_SECONDS
-        oldest = next(iter(self._in_flight.given_up), None)
-        return self._is_stuck or unready or (oldest is not None and now - oldest.deadline > STUCK_AFTER_SECONDS)
+        is_unready = self.unavailable_reason is not None and now - self._unready_since > REBUILD_UNREADY_AFTER_SECONDS
+        oldest = next(iter(self._in_flight.timed_out), None)
+        return self._is_stuck or is_unready or (oldest is not None and now - oldest.deadline > STUCK_AFTER_SECONDS)
 
     async def _rebuild(self) -> None:
         old = self.producer
         try:
-            self.producer = await self._new_producer()
+            self._producer = await self._new_producer()
         except Exception:  # no thread or no file descriptor to be had, say: a later tick tries again
             log.exception("Cannot build a new Kafka producer")
             return
         self._is_stuck = False
-        self.problem = "Kafka is not reachable"
+        self.unavailable_reason = "Kafka is not reachable"
         self._metrics.producer_rebuilds += 1
         log.warning("Replaced the Kafka producer")
-        await asyncio.to_thread(old.dismantle)
-        for batch in [*self._in_flight.unanswered, *self._in_flight.given_up]:
-            if batch.producer is old:
-                self._resolved(batch, RuntimeError("the producer was replaced"))
+        await asyncio.to_thread(old.abort)
+        self._in_flight.abandon(old, self._clock())
 
     async def _new_producer(self) -> Producer:
-        return await asyncio.to_thread(Producer, self._kafka, ack_timeout=self._ack_timeout, loop=self._loop)
+        return await asyncio.to_thread(self._create, loop=asyncio.get_running_loop())

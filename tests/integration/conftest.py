@@ -1,5 +1,6 @@
 """Throwaway topics, edge processes, a broker to strike down, and `make run` beside what else runs on this machine."""
 
+import functools
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from tests.support.manage import NOWHERE
 from tests.support.stack import running
 from tests.support.topic import MakeTopic, Topic, throwaway_topic
 from tests.support.waiting import eventually
+from todos.kafka import decoding
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def topic(make_topic: MakeTopic, settings: Any) -> Topic:
 @pytest.fixture
 def kafka_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address that nothing answers at; it is given up soon, because waiting longer would prove no more."""
-    monkeypatch.setattr("todos.kafka.consumer.ADMIN_TIMEOUT_MS", 500)
+    monkeypatch.setattr("todos.kafka.admin.ADMIN_TIMEOUT_MS", 500)
     settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": NOWHERE})
     return NOWHERE
 
@@ -76,11 +78,17 @@ def own_topic(own_kafka: Kafka, settings: Any) -> Iterator[Topic]:
 
 
 @pytest.fixture
-def start_edge(tmp_path: Path) -> Iterator[StartEdge]:
+def edge_environ(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Variables for the edges of a test; with either_kafka_api it runs with those of a changed kafka-python too."""
+    return dict(getattr(request, "param", {}))
+
+
+@pytest.fixture
+def start_edge(tmp_path: Path, edge_environ: dict[str, str]) -> Iterator[StartEdge]:
     edges = []
 
     def start(bootstrap_servers: str, topic: str, **environ: str) -> EdgeProcess:
-        edges.append(edge := EdgeProcess(tmp_path, bootstrap_servers, topic, **environ))
+        edges.append(edge := EdgeProcess(tmp_path, bootstrap_servers, topic, **edge_environ, **environ))
         edge.start()
         return edge
 
@@ -91,6 +99,22 @@ def start_edge(tmp_path: Path) -> Iterator[StartEdge]:
 
 
 # --- make run
+
+
+@pytest.fixture
+def public_kafka_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process finds another aiokafka than it expects, and reads by kafka-python's public API alone."""
+    monkeypatch.setattr("todos.kafka.decoding.fast_path.DefaultRecordBatch", lambda _: iter(()))
+    monkeypatch.setattr(decoding, "_reason_against_it", functools.cache(decoding._reason_against_it.__wrapped__))
+    monkeypatch.setattr(decoding, "_warn", functools.cache(decoding._warn.__wrapped__))
+
+
+@pytest.fixture(params=["inside", "public API"])
+def either_kafka_api(request: pytest.FixtureRequest) -> str:
+    """The test runs twice: with what todos.kafka.decoding leans on, and with kafka-python's public API alone."""
+    if request.param == "public API":
+        request.getfixturevalue("public_kafka_api")
+    return str(request.param)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from kafka.record.util import calc_crc32c
 from devstack import Kafka
 from tests.support.hostile import Draft
 from tests.support.topic import Topic
-from todos.kafka.decoding.batches import slices_of
+from todos.kafka.decoding.batches import split_batches
 
 CRC_POSITION, ATTRIBUTES_POSITION, HEADER_BYTES = 17, 21, 61
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -43,7 +43,7 @@ def rot(
     with segment.open("r+b") as log:
         content = log.read()
         position = 0
-        for _, data in slices_of(memoryview(content)):
+        for _, data in split_batches(memoryview(content)):
             if marker in bytes(data):
                 log.seek(position)
                 log.write(change(bytearray(data)))

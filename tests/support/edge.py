@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.consumer.fetcher import ConsumerRecord
 
 from devstack.ports import free_port
+from tests.support.renamed import renamed
 from tests.support.waiting import Stopwatch, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +30,12 @@ PROMISE_SECONDS = 5.0
 HANG_SECONDS = 60.0  # a request without an answer by then fails the test at once
 TODO = {"title": "Do homework", "description": "Finish pending homeworks"}
 BATCH = [TODO, {"title": ""}, *[TODO] * 20]  # the second one is rejected
+
+
+# The test runs twice: with batches, and with kafka-python's public API alone, since a name inside it has changed.
+either_kafka_api = pytest.mark.parametrize(
+    "edge_environ", [{}, renamed("kafka", "_tp_lock")], ids=["inside", "public API"], indirect=True
+)
 
 
 def create_topic(bootstrap_servers: str, partitions: int = 3, name: str = "", **configs: str) -> str:

@@ -12,14 +12,19 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable, RecordPosition, RecordRefused
 
-# Together below 5 s: how long a send waits to learn of the topic, for the acknowledgement, and for its thread to end.
-METADATA_MS, ACK_MS, JOIN_SECONDS = 2_000, 2_000, 0.5
+# Together below 5 s: how long a send waits to learn of the topic and for the acknowledgement. A close waits twice: for
+# what is unsent and for the thread.
+METADATA_MS, ACK_MS, CLOSE_SECONDS = 2_000, 2_000, 0.4
 # Long enough for a broker that restarts.
 DELIVERY_MS, REQUEST_MS = 30_000, 10_000
+# When the oldest record was given up, the others that are in flight follow it within moments.
+BULK_CLOSE_SECONDS = 5.0
 
 
 class KafkaSender:
-    """A todos.event_log.Sender, and a context manager that frees its thread. Make it in the process that sends."""
+    """A todos.event_log.Sender, and a context manager that frees its thread. Not fork-safe."""
+
+    close_seconds = CLOSE_SECONDS
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka = kafka
@@ -32,10 +37,7 @@ class KafkaSender:
     ) -> None:
         if producer := self.__dict__.pop("_producer", None):
             with suppress(KafkaError, OSError, RuntimeError):
-                # close() alone flushes first, which never ends against a frozen broker.
-                producer._sender.force_close()
-                producer._sender.join(JOIN_SECONDS)
-                producer.close(timeout=0)
+                producer.close(timeout=self.close_seconds)
 
     def send(
         self, topic: str, *, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes | None]]
@@ -84,7 +86,9 @@ class BulkAck:
 
 
 class KafkaBulkSender(KafkaSender):
-    """A todos.transfer.imports.run.PipelinedSender. Who calls it bounds what is in flight: kafka-python does not."""
+    """A todos.transfer.imports.run.PipelinedSender. Its caller bounds what is in flight: kafka-python does not."""
+
+    close_seconds = BULK_CLOSE_SECONDS
 
     def start(self, *, key: bytes, value: bytes) -> BulkAck:
         try:

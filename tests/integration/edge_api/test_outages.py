@@ -9,7 +9,16 @@ import psutil
 import pytest
 
 from devstack import Kafka
-from tests.support.edge import HANG_SECONDS, PROMISE_SECONDS, TODO, EdgeProcess, Load, create_topic, read_topic
+from tests.support.edge import (
+    HANG_SECONDS,
+    PROMISE_SECONDS,
+    TODO,
+    EdgeProcess,
+    Load,
+    create_topic,
+    either_kafka_api,
+    read_topic,
+)
 from tests.support.waiting import Stopwatch
 
 StartEdge = Callable[..., EdgeProcess]
@@ -21,6 +30,7 @@ def cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
+@either_kafka_api
 @pytest.mark.parametrize(("begin_outage", "end_outage"), OUTAGES, ids=["frozen", "killed"])
 def test_an_outage_under_load(
     own_kafka: Kafka,
@@ -62,6 +72,7 @@ def test_an_outage_under_load(
     assert load.acknowledged <= stored
 
 
+@either_kafka_api
 def test_the_edge_starts_before_kafka_and_idles_cheaply(own_kafka: Kafka, start_edge: StartEdge) -> None:
     topic = create_topic(own_kafka.bootstrap_servers)
     own_kafka.stop()

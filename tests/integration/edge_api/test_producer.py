@@ -15,8 +15,7 @@ from devstack import Kafka
 from edge_api.observability.metrics import Metrics
 from edge_api.publishing.batcher import Publisher
 from edge_api.publishing.in_flight import Unavailable
-from edge_api.publishing.producer import Outcome, Position, Producer, TooLarge
-from edge_api.publishing.record_batch import NO_HEADERS, RecordBatch
+from edge_api.publishing.producer import BatchTooLarge, Position, Producer, SendOutcome, create_producer
 from edge_api.settings import EdgeSettings, Settings
 from edge_api.shared.kafka_settings import KafkaSettings
 from tests.support.edge import create_topic, read_topic
@@ -32,12 +31,12 @@ def kafka_settings(kafka: Kafka, topic: str) -> KafkaSettings:
 @asynccontextmanager
 async def running_producer(kafka: Kafka, topic: str, ack_timeout: float = 10) -> AsyncIterator[Producer]:
     loop = asyncio.get_running_loop()
-    producer = Producer(kafka_settings(kafka, topic), ack_timeout=ack_timeout, loop=loop)
+    producer = create_producer(kafka_settings(kafka, topic), ack_timeout=ack_timeout, loop=loop)
     try:
-        await until(lambda: producer.what_is_missing() is None)
+        await until(lambda: producer.unavailable_reason() is None)
         yield producer
     finally:
-        await asyncio.to_thread(producer.dismantle)
+        await asyncio.to_thread(producer.abort)
 
 
 @asynccontextmanager
@@ -56,12 +55,9 @@ async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
             await asyncio.sleep(0.05)
 
 
-def send(producer: Producer, records: list[tuple[bytes, bytes]]) -> asyncio.Future[Outcome]:
-    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    batch = RecordBatch()
-    for key, value in records:
-        batch.append(key, value)
-    producer.send(batch, outcome.set_result)
+def send(producer: Producer, records: list[tuple[bytes, bytes]]) -> asyncio.Future[SendOutcome]:
+    outcome: asyncio.Future[SendOutcome] = asyncio.get_running_loop().create_future()
+    producer.send([(key, value, []) for key, value in records], outcome.set_result)
     return outcome
 
 
@@ -97,10 +93,10 @@ def test_a_batch_that_the_topic_finds_too_large_is_not_stored_and_the_next_ones_
 
     async def scenario() -> None:
         async with running_producer(kafka, topic) as producer:
-            assert isinstance(await send(producer, pairs), TooLarge)
+            assert isinstance(await send(producer, pairs), BatchTooLarge)
         async with running_publisher(kafka, topic) as publisher:
             for _ in range(10):
-                outcomes = await publisher.publish_all([(*pair, NO_HEADERS) for pair in pairs])
+                outcomes = await publisher.publish_all([(*pair, []) for pair in pairs])
                 acknowledged.extend(outcome for outcome in outcomes if isinstance(outcome, Position))
                 refused = [str(outcome) for outcome in outcomes if isinstance(outcome, Unavailable)]
                 if not refused:
@@ -108,8 +104,8 @@ def test_a_batch_that_the_topic_finds_too_large_is_not_stored_and_the_next_ones_
                 assert {"Not stored: Kafka refused the record."} == set(refused)
             assert not refused
             with pytest.raises(Unavailable, match="Not stored"):  # no batch is small enough for this one
-                await publisher.publish(b"key", b"v" * 2 * SMALL)
-            acknowledged.append(await publisher.publish(b"key", b"value"))
+                await publisher.publish(b"key", b"v" * 2 * SMALL, [])
+            acknowledged.append(await publisher.publish(b"key", b"value", []))
 
     asyncio.run(scenario())
     stored = [(record.partition, record.offset) for record in read_topic(kafka.bootstrap_servers, topic)]

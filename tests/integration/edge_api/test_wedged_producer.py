@@ -14,6 +14,32 @@ from edge_api.shared.kafka_settings import KafkaSettings
 from tests.support.edge import create_topic
 
 
+def test_a_producer_whose_inside_raises_leaks_no_room(kafka: Kafka) -> None:
+    topic = create_topic(kafka.bootstrap_servers)
+    settings = Settings(
+        EdgeSettings(auth="open", ack_timeout_seconds=1.0).model_copy(update={"max_in_flight_records": 1}),
+        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic=topic),
+    )
+
+    async def scenario() -> None:
+        publisher = Publisher(settings, Metrics())
+        await publisher.start()
+        try:
+            await publisher.publish(b"key", b"before", [])
+            accumulator = publisher.supervisor.producer._kafka._accumulator
+            incomplete = accumulator.__dict__.pop("_incomplete")
+            for _ in range(3):
+                with pytest.raises(Unavailable, match="may or may not be stored"):
+                    await publisher.publish(b"key", b"value", [])
+            assert (0, 0) == (publisher.in_flight.records, publisher.in_flight.bytes)
+            assert not publisher.in_flight.awaiting_ack
+            accumulator._incomplete = incomplete  # kafka-python closes by it
+        finally:
+            await publisher.stop()
+
+    asyncio.run(scenario())
+
+
 def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> None:
     topic = create_topic(kafka.bootstrap_servers)
     settings = Settings(
@@ -25,17 +51,17 @@ def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> No
         publisher = Publisher(settings, Metrics())
         await publisher.start()
         try:
-            await publisher.publish(b"key", b"before")
-            wedged = publisher.watchdog.producer
+            await publisher.publish(b"key", b"before", [])
+            wedged = publisher.supervisor.producer
             wedged._kafka._sender.run_once = lambda: time.sleep(0.01)
             with pytest.raises(Unavailable, match="may or may not be stored"):
-                await publisher.publish(b"key", b"wedged")
+                await publisher.publish(b"key", b"wedged", [])
             deadline = time.monotonic() + 30
-            while publisher.problem is not None or publisher.in_flight.given_up:
-                assert time.monotonic() < deadline, publisher.problem
+            while publisher.unavailable_reason is not None or publisher.in_flight.timed_out:
+                assert time.monotonic() < deadline, publisher.unavailable_reason
                 await asyncio.sleep(0.05)
-            assert publisher.watchdog.producer is not wedged
-            position = await publisher.publish(b"key", b"after")
+            assert publisher.supervisor.producer is not wedged
+            position = await publisher.publish(b"key", b"after", [])
             assert position.offset >= 0
             assert (0, 0) == (publisher.in_flight.records, publisher.in_flight.bytes)  # freed once, not twice
         finally:

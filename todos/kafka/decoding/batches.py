@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Any, NamedTuple
 
 from kafka.errors import CorruptRecordError
@@ -11,23 +10,27 @@ from kafka.record.legacy_records import LegacyRecordBatch
 from kafka.record.util import decode_varint
 
 from todos.kafka.decoding.compression import decompress
-from todos.kafka.decoding.plain import KafkaRecord, plain_records
+from todos.kafka.decoding.fast_path import KafkaRecord, fast_records
 
 BASE_OFFSET, LENGTH = struct.Struct(">q"), struct.Struct(">i")
 OVERHEAD = BASE_OFFSET.size + LENGTH.size
 MAGIC_POSITION = 16
+CODEC_POSITION = 22  # the lower byte of the attributes
 INT64 = range(-(2**63), 2**63)
 
 
-class Slice(NamedTuple):
-    """The first offset of a batch and all its bytes, or no bytes at all where the fetch has cut it off."""
+class RawBatch(NamedTuple):
+    """The first offset of a batch and all its bytes, or no bytes where the fetch ends in the middle of it."""
 
     base_offset: int
     data: memoryview | bytes
 
 
-def slices_of(data: memoryview) -> Iterator[Slice]:
-    """Raises CorruptRecordError where not even the length of the first batch makes sense: it cannot be skipped."""
+def split_batches(data: memoryview) -> Iterator[RawBatch]:
+    """Split the bytes of a fetch into batches.
+
+    Raises CorruptRecordError when the length of the first batch makes no sense: it cannot be skipped.
+    """
     position = 0
     while position + OVERHEAD <= len(data):
         (base_offset,) = BASE_OFFSET.unpack_from(data, position)
@@ -35,69 +38,76 @@ def slices_of(data: memoryview) -> Iterator[Slice]:
         end = position + OVERHEAD + length
         if end <= position + MAGIC_POSITION:
             if position:
-                yield Slice(base_offset, b"")  # what stands before it is read first
+                yield RawBatch(base_offset, b"")  # what stands before it is read first
                 return
             raise CorruptRecordError(f"the batch at offset {base_offset} claims to have {length} bytes")
-        yield Slice(base_offset, data[position:end] if end <= len(data) else b"")
+        yield RawBatch(base_offset, data[position:end] if end <= len(data) else b"")
         position = end
 
 
 def open_batch(data: memoryview | bytes) -> tuple[Any, str]:
-    """The batch, or None and the reason why its bytes cannot be trusted."""
+    """Return the batch, or None and the reason why its bytes cannot be trusted."""
     magic = data[MAGIC_POSITION]
     if magic > 2:
         return None, f"message format {magic} is unknown"
     try:
-        batch = Batch(data) if magic == 2 else LegacyRecordBatch(data, magic)
+        batch = TolerantRecordBatch(data) if magic == 2 else LegacyRecordBatch(data, magic)
         return (batch, "") if batch.validate_crc() else (None, "its checksum is wrong")
     except (struct.error, AssertionError):
         return None, "its header is cut off"
 
 
-def claimed_end(current: Slice) -> int:
+def claimed_end(raw: RawBatch) -> int:
+    """Return the offset after the batch, as its own header says, or the least it can be."""
     try:
-        return int(DefaultRecordBatch(current.data).next_offset)
+        return int(DefaultRecordBatch(raw.data).next_offset)
     except struct.error:
-        return current.base_offset + 1
+        return raw.base_offset + 1
 
 
 def decode(batch: Any, partition: int, end: int) -> Iterable[KafkaRecord]:
-    """The records of an open batch in order, up to the offset `end` and all of them if none was compacted away.
+    """Decode an open batch up to the offset `end`, in order.
 
-    Raises whatever a decompressor raises, CorruptRecordError, ValueError or IndexError.
+    Raises CorruptRecordError, ValueError, IndexError, or what a decompressor raises.
     """
-    if batch.magic < 2:
-        return (_kafka_record(partition, record) for record in batch)
-    if batch.records_count != end - batch.base_offset:
+    if batch.magic < 2 or batch.records_count != end - batch.base_offset:
         return careful_records(batch, partition)
-    return chain(plain_records(batch, partition), careful_records(batch, partition, is_whole=True))
+    records = fast_records(batch.uncompressed(), partition, batch.base_offset)
+    return _without_gaps(careful_records(batch, partition), batch.base_offset) if records is None else records
 
 
-def careful_records(batch: Any, partition: int, *, is_whole: bool = False) -> Iterator[KafkaRecord]:
-    """From where the batch stands by now."""
-    for offset, record in enumerate(batch, batch.base_offset + batch._next_record_index):
-        if is_whole and record.offset != offset:
+def careful_records(batch: Any, partition: int) -> Iterator[KafkaRecord]:
+    for record in batch:
+        # The oldest format has no time, and a sum of two numbers from a producer can be anything.
+        timestamp = record.timestamp if record.timestamp in INT64 else -1
+        yield KafkaRecord(partition, record.offset, timestamp, record.key, record.value, record.headers)
+
+
+def _without_gaps(records: Iterable[KafkaRecord], base_offset: int) -> Iterator[KafkaRecord]:
+    """Pass on the records of a batch that lost none to compaction."""
+    for offset, record in enumerate(records, base_offset):
+        if record.offset != offset:
             raise CorruptRecordError(f"offset {record.offset} stands in the place of {offset}")
-        yield _kafka_record(partition, record)
+        yield record
 
 
-def _kafka_record(partition: int, record: Any) -> KafkaRecord:
-    """The oldest format has no time, and a sum of two numbers from a producer can be anything."""
-    timestamp = record.timestamp if record.timestamp in INT64 else -1
-    return KafkaRecord(partition, record.offset, timestamp, record.key, record.value, record.headers)
-
-
-class Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python has no types
+class TolerantRecordBatch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python has no types
     """kafka-python's, but header names may be any bytes, and decompression is bounded."""
 
-    _buffer: bytes
+    _buffer: bytearray
     _pos: int
     _decompressed: bool
 
+    def uncompressed(self) -> bytes:
+        """Return the batch as if its producer had not compressed it. Raises what a decompressor raises."""
+        self._maybe_uncompress()
+        return bytes(self._buffer)
+
     def _maybe_uncompress(self) -> None:
         if not self._decompressed and self.compression_type:
-            self._buffer = decompress(self.compression_type, bytes(self._buffer[self._pos :]))
-            self._pos = 0
+            records = decompress(self.compression_type, bytes(self._buffer[self._pos :]))
+            self._buffer[CODEC_POSITION] &= ~self.CODEC_MASK
+            self._buffer[self._pos :] = records
         self._decompressed = True
 
     def _read_msg(self) -> DefaultRecord:
@@ -123,7 +133,7 @@ class Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python has no ty
         return DefaultRecord(length, offset, timestamp, self.timestamp_type, key, value, headers)
 
 
-def _read_bytes(buffer: bytes, pos: int) -> tuple[bytes | None, int]:
+def _read_bytes(buffer: bytearray, pos: int) -> tuple[bytes | None, int]:
     length, pos = decode_varint(buffer, pos)
     if length < 0:
         return None, pos

@@ -14,71 +14,60 @@ from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 
 from todos.event_log import PartitionUnreadable, Undecodable
-from todos.kafka.decoding.batches import Slice, claimed_end, decode, open_batch, slices_of
+from todos.kafka.decoding.batches import RawBatch, claimed_end, decode, open_batch, split_batches
 from todos.kafka.decoding.compression import MAX_UNCOMPRESSED_BYTES
-from todos.kafka.decoding.plain import KafkaRecord
+from todos.kafka.decoding.fast_path import KafkaRecord
+from todos.kafka.failed_reads import READS_OF_A_BAD_CHECKSUM, READS_OF_NOTHING, FailedReads
 
-# A checksum that fails may be the reading's fault, so a batch is read this often before it is given up.
-READS_OF_A_BAD_CHECKSUM = 3
-# Nothing where there should be something is normal for a while: a fetch that is full leaves partitions for later.
-READS_OF_NOTHING = 10
 ABORT = b"\0\0"  # the second number in a marker's key: KIP-98
-Doubts = dict[TopicPartition, tuple[int, int]]
 
 
 def install(consumer: Any) -> None:
-    """Let a KafkaConsumer read by this module."""
-    doubts: Doubts = {}
+    """Let a KafkaConsumer read by this module. Raises AttributeError where it cannot."""
     fetcher = consumer._fetcher
-    fetcher.PartitionRecords = partial(PartitionRecords, end_of_log=consumer.highwater, doubts=doubts)
-    fetcher._parse_fetched_data = partial(_parse, fetcher._parse_fetched_data, {})
+    parse = fetcher._parse_fetched_data
+    fetcher.PartitionRecords = partial(PartitionRecords, end_of_log=consumer.highwater, failed_reads=FailedReads())
+    fetcher._parse_fetched_data = partial(_parse, parse, FailedReads())
 
 
-def _parse(parse: Callable[[Any], Any], doubts: Doubts, fetched: Any) -> Any:
-    """Where the length of a batch rotted, the broker itself cannot go on: it answers with an error, or with nothing.
+def _parse(parse: Callable[[Any], Any], failed_reads: FailedReads, fetched: Any) -> Any:
+    """Parse an answer of the broker, which cannot read on itself where the length of a batch is damaged.
 
-    Raises PartitionUnreadable as soon as it did so often enough.
+    It answers with an error then, or with nothing. Raises PartitionUnreadable when it has done so often enough.
     """
     where, offset, data = fetched.topic_partition, fetched.fetched_offset, fetched.partition_data
     try:
         records = parse(fetched)
     except CorruptRecordError as exc:
-        if _doubt(doubts, where, offset) >= READS_OF_A_BAD_CHECKSUM:
+        if failed_reads.add(where, offset) >= READS_OF_A_BAD_CHECKSUM:
             raise PartitionUnreadable(where.partition, offset, f"Kafka answers {exc.message}") from exc
         raise
     if data.error_code or data.records or data.last_stable_offset <= offset:
-        doubts.pop(where, None)
-    elif _doubt(doubts, where, offset) >= READS_OF_NOTHING:
+        failed_reads.clear(where)
+    elif failed_reads.add(where, offset) >= READS_OF_NOTHING:
         why = f"Kafka answers with nothing, though it goes up to {data.last_stable_offset - 1}"
         raise PartitionUnreadable(where.partition, offset, why)
     return records
 
 
-def _doubt(doubts: Doubts, where: TopicPartition, offset: int) -> int:
-    """How often this offset was in doubt by now, without another one in between."""
-    before, reads = doubts.get(where, (offset, 0))
-    doubts[where] = offset, (reads if before == offset else 0) + 1
-    return doubts[where][1]
-
-
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types
-    """What one fetch brought of one partition; `doubts` counts how often a batch was read with a bad checksum."""
+    """The records that one fetch brought of one partition; `failed_reads` counts the reads with a bad checksum."""
 
     fetch_offset: int
     next_fetch_offset: int
 
     def __init__(
-        self, *args: Any, end_of_log: Callable[[TopicPartition], int | None], doubts: Doubts, **options: Any
+        self, *args: Any, end_of_log: Callable[[TopicPartition], int | None], failed_reads: FailedReads, **options: Any
     ) -> None:
-        self._end_of_log, self._doubts = end_of_log, doubts
+        self._end_of_log, self._failed_reads = end_of_log, failed_reads
         super().__init__(*args, **options)
 
     def _unpack_records(
         self, where: TopicPartition, fetched: Any, *_deserializers: Any
     ) -> Iterator[KafkaRecord | Undecodable]:
         try:
-            slices = list(slices_of(memoryview(fetched._buffer)))
-            for current, following in zip_longest(slices, slices[1:]):
+            batches = list(split_batches(memoryview(fetched._buffer)))
+            for current, following in zip_longest(batches, batches[1:]):
                 # What is left over when the memory is full comes again with the next fetch.
                 if current.data and self.bytes_read < MAX_UNCOMPRESSED_BYTES:
                     yield from self._records(where, current, following)
@@ -88,7 +77,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         self.drain()
 
     def _records(
-        self, where: TopicPartition, current: Slice, following: Slice | None
+        self, where: TopicPartition, current: RawBatch, following: RawBatch | None
     ) -> Iterator[KafkaRecord | Undecodable]:
         batch, why = self._open(where, current, following)
         end = self._end(where, batch, current, following)
@@ -110,7 +99,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             yield from self._undecodable(where.partition, range(self.next_fetch_offset, end), current.data, why)
         self.next_fetch_offset = max(self.next_fetch_offset, end)
 
-    def _open(self, where: TopicPartition, current: Slice, following: Slice | None) -> tuple[Any, str]:
+    def _open(self, where: TopicPartition, current: RawBatch, following: RawBatch | None) -> tuple[Any, str]:
         """The batch, or None and the reason why it cannot be read."""
         batch, why = open_batch(current.data)
         if batch is None:
@@ -120,7 +109,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             return None, f"it claims to begin at {current.base_offset}"
         return batch, why
 
-    def _is_in_place(self, where: TopicPartition, batch: Any, following: Slice | None) -> bool:
+    def _is_in_place(self, where: TopicPartition, batch: Any, following: RawBatch | None) -> bool:
         """No checksum covers the offset at which a batch says that it begins."""
         if batch.magic < 2 or batch.base_offset == self.next_fetch_offset:
             return True
@@ -152,10 +141,10 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
 
     def _read_again(self, where: TopicPartition, base_offset: int, why: str) -> None:
         """Raises CorruptRecordError until this batch was read often enough."""
-        if _doubt(self._doubts, where, base_offset) < READS_OF_A_BAD_CHECKSUM:
+        if self._failed_reads.add(where, base_offset) < READS_OF_A_BAD_CHECKSUM:
             raise CorruptRecordError(f"{where.topic}/{where.partition}, batch at offset {base_offset}: {why}")
 
-    def _end(self, where: TopicPartition, batch: Any, current: Slice, following: Slice | None) -> int:
+    def _end(self, where: TopicPartition, batch: Any, current: RawBatch, following: RawBatch | None) -> int:
         """The offset behind the batch: where the next one begins, rather than what a damaged one says of itself."""
         if batch is not None and batch.magic < 2:
             return int(batch.base_offset) + 1  # an old format's compressed set bears the offset of its last record

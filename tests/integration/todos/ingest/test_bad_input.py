@@ -22,7 +22,7 @@ from todos.ingest.options import PollOptions
 from todos.ingest.parsing import ParsedBatch, parse_records
 from todos.ingest.store import store
 from todos.kafka.decoding.compression import MAX_UNCOMPRESSED_BYTES
-from todos.kafka.decoding.fetcher import READS_OF_A_BAD_CHECKSUM
+from todos.kafka.failed_reads import READS_OF_A_BAD_CHECKSUM
 from todos.ledger.leases import Lease, ensure_ledger
 from todos.models import DeadLetter, Todo
 
@@ -122,6 +122,7 @@ def test_header_names_of_any_bytes_block_nothing(topic: Topic) -> None:
     assert_kept(poison, DeadLetter.objects.get())
 
 
+@pytest.mark.usefixtures("either_kafka_api")
 @pytest.mark.parametrize("codec", CODECS[1:])
 def test_compressed_records_are_stored(topic: Topic, codec: str) -> None:
     producer = topic.new_producer(compression_type=codec, linger_ms=1_000)
@@ -147,6 +148,7 @@ def test_records_that_kafkas_own_producer_compresses_are_stored(topic: Topic, co
     assert (summary.stored, summary.dead_letters, summary.failures) == (200, 0, 0)
 
 
+@pytest.mark.usefixtures("either_kafka_api")
 def test_a_huge_value_is_one_dead_letter(topic: Topic) -> None:
     sent = Draft(b"\0" * 1_000_000)
     send(topic, [sent, Draft(event())])
@@ -173,6 +175,7 @@ def test_a_decompression_bomb_is_one_dead_letter_of_its_own_size(topic: Topic) -
     assert 0 < len(bytes(letter.value or b"")) < MAX_UNCOMPRESSED_BYTES / 100
 
 
+@pytest.mark.usefixtures("either_kafka_api")
 def test_the_markers_of_transactions_block_nothing(topic: Topic) -> None:
     producer = topic.new_producer(transactional_id=topic.kafka.topic)
     producer.init_transactions()
@@ -189,6 +192,7 @@ def test_the_markers_of_transactions_block_nothing(topic: Topic) -> None:
     assert topic.ledger() == {0: 7}  # three of the seven offsets are markers
 
 
+@pytest.mark.usefixtures("either_kafka_api")
 def test_what_a_transaction_aborted_is_not_stored_and_its_offsets_leave_no_lag(topic: Topic) -> None:
     producer = topic.new_producer(transactional_id=topic.kafka.topic)
     producer.init_transactions()

@@ -11,7 +11,7 @@ from tests.support.topic import Topic, event
 from todos.models import DeadLetter, Todo
 from todos.operations.rewind import rewind
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("either_kafka_api")]
 MakeTopic = Callable[..., Topic]
 GOOD_ID = "0198c0de-0000-7000-8000-000000000001"
 

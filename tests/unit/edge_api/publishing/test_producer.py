@@ -7,8 +7,8 @@ import pytest
 from kafka.errors import IllegalStateError, KafkaTimeoutError
 from kafka.protocol.metadata import MetadataResponse
 
-from edge_api.publishing.producer import Outcome, Producer, Refused
-from edge_api.publishing.record_batch import RecordBatch
+from edge_api.publishing.batch_producer import BatchProducer
+from edge_api.publishing.producer import Producer, SendOutcome, SendRefused, TakeTurns, create_producer
 from edge_api.settings import Settings
 
 NO_LEADER = -1
@@ -20,11 +20,12 @@ With = Callable[[Callable[[Producer], Awaitable[None]]], None]
 def with_producer(settings: Settings) -> With:
     def run(scenario: Callable[[Producer], Awaitable[None]]) -> None:
         async def main() -> None:
-            producer = Producer(settings.kafka, ack_timeout=ACK_TIMEOUT, loop=asyncio.get_running_loop())
+            producer = create_producer(settings.kafka, ack_timeout=ACK_TIMEOUT, loop=asyncio.get_running_loop())
+            assert isinstance(producer, BatchProducer)
             try:
                 await scenario(producer)
             finally:
-                producer.dismantle()
+                producer.abort()
             assert not producer._kafka._sender.is_alive()
 
         asyncio.run(main())
@@ -54,12 +55,9 @@ def tell_leaders(producer: Producer, leaders: list[int]) -> None:
     )
 
 
-def send(producer: Producer) -> asyncio.Future[Outcome]:
-    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    records = RecordBatch()
-    records.append(b"key", b"value")
-    records.append(b"key", b"value")
-    producer.send(records, outcome.set_result)
+def send(producer: Producer) -> asyncio.Future[SendOutcome]:
+    outcome: asyncio.Future[SendOutcome] = asyncio.get_running_loop().create_future()
+    producer.send([(b"key", b"value", []), (b"key", b"value", [])], outcome.set_result)
     return outcome
 
 
@@ -73,7 +71,7 @@ def test_every_in_sync_replica_must_acknowledge(with_producer: With) -> None:
 
 def test_nothing_is_taken_before_the_topic_is_known(with_producer: With) -> None:
     async def scenario(producer: Producer) -> None:
-        with pytest.raises(Refused):
+        with pytest.raises(SendRefused):
             send(producer)
 
     with_producer(scenario)
@@ -89,11 +87,16 @@ def test_nothing_is_taken_before_the_topic_is_known(with_producer: With) -> None
     ids=["all", "one without leader", "none with leader"],
 )
 def test_partitions_with_a_leader_take_turns(with_producer: With, leaders: list[int], expected: list[int]) -> None:
+    turns = TakeTurns()
+
+    def next_partition(producer: Producer) -> int:
+        return turns.partition(producer._topic, None, None, None, None, producer._kafka._metadata)
+
     async def scenario(producer: Producer) -> None:
         tell_leaders(producer, leaders)
-        assert expected == [producer._next_partition() for _ in expected]
+        assert expected == [next_partition(producer) for _ in expected]
         tell_leaders(producer, [1] * 10)  # partitions were added
-        assert set(range(10)) == {producer._next_partition() for _ in range(10)}
+        assert set(range(10)) == {next_partition(producer) for _ in range(10)}
 
     with_producer(scenario)
 
@@ -116,9 +119,9 @@ def test_what_is_unsent_when_the_producer_is_dropped_is_given_up(with_producer: 
     async def scenario(producer: Producer) -> None:
         tell_leaders(producer, [1])
         outcome = send(producer)
-        await asyncio.to_thread(producer.dismantle)
+        await asyncio.to_thread(producer.abort)
         assert isinstance(await asyncio.wait_for(outcome, 30), IllegalStateError)
-        with pytest.raises(Refused):
+        with pytest.raises(SendRefused):
             send(producer)
 
     with_producer(scenario)

@@ -14,8 +14,9 @@ from tests.support.batches import ATTRIBUTES_POSITION, CODECS, HEADER_BYTES, bat
 from tests.support.hostile import Draft, drafts
 from todos.event_log import Undecodable
 from todos.kafka.decoding.compression import MAX_UNCOMPRESSED_BYTES
-from todos.kafka.decoding.fetcher import READS_OF_A_BAD_CHECKSUM, PartitionRecords
-from todos.kafka.decoding.plain import KafkaRecord
+from todos.kafka.decoding.fast_path import KafkaRecord
+from todos.kafka.decoding.fetcher import PartitionRecords
+from todos.kafka.failed_reads import READS_OF_A_BAD_CHECKSUM, FailedReads
 
 CONTROL = 0x20
 COUNT = slice(HEADER_BYTES - 4, HEADER_BYTES)
@@ -27,7 +28,7 @@ Read = KafkaRecord | Undecodable
 def read(data: bytes | bytearray, first: int, end: int, max_records: int = 1_000) -> list[Read]:
     """As the consumer does: fetch and take until the end of the log, and try again after an error."""
     found: list[Read] = []
-    fetch = partial(PartitionRecords, end_of_log=lambda _: end, doubts={})
+    fetch = partial(PartitionRecords, end_of_log=lambda _: end, failed_reads=FailedReads())
     for _ in range(50):
         part = fetch(first, WHERE, MemoryRecords(data))
         try:
@@ -96,7 +97,7 @@ def test_no_damage_stops_a_partition(
 
 
 def test_an_empty_fetch_is_no_error() -> None:
-    part = PartitionRecords(5, WHERE, MemoryRecords(b""), end_of_log=lambda _: 5, doubts={})
+    part = PartitionRecords(5, WHERE, MemoryRecords(b""), end_of_log=lambda _: 5, failed_reads=FailedReads())
 
     assert ([], False, 5) == (part.take(10), bool(part), part.next_fetch_offset)
 
@@ -104,7 +105,7 @@ def test_an_empty_fetch_is_no_error() -> None:
 def test_a_bad_checksum_is_read_again_before_it_is_given_up() -> None:
     damaged = batch([Draft(b"one"), Draft(b"two")])
     damaged[-1] ^= 1
-    fetch = partial(PartitionRecords, end_of_log=lambda _: 2, doubts={})
+    fetch = partial(PartitionRecords, end_of_log=lambda _: 2, failed_reads=FailedReads())
     for _ in range(READS_OF_A_BAD_CHECKSUM - 1):
         with pytest.raises(CorruptRecordError, match="its checksum is wrong"):
             fetch(0, WHERE, MemoryRecords(damaged)).take(10)
@@ -130,7 +131,7 @@ def test_a_decompression_bomb_is_kept_as_it_came(codec: str) -> None:
 def test_one_fetch_fills_no_more_memory_than_is_allowed() -> None:
     half = Draft(bytes(MAX_UNCOMPRESSED_BYTES // 2 + 1))
     log = b"".join(batch([half], offset, "zstd") for offset in range(5))
-    part = PartitionRecords(0, WHERE, MemoryRecords(log), end_of_log=lambda _: 5, doubts={})
+    part = PartitionRecords(0, WHERE, MemoryRecords(log), end_of_log=lambda _: 5, failed_reads=FailedReads())
 
     assert [0, 1] == [record.offset for record in part.take(10)]
     assert part.next_fetch_offset == 2
@@ -178,7 +179,7 @@ def test_records_before_the_damage_are_read() -> None:
 def test_a_batch_without_a_sensible_length_is_an_error_that_is_told() -> None:
     data = batch([Draft(b"x")])
     data[8:12] = (-12).to_bytes(4, "big", signed=True)
-    part = PartitionRecords(0, WHERE, MemoryRecords(data), end_of_log=lambda _: 1, doubts={})
+    part = PartitionRecords(0, WHERE, MemoryRecords(data), end_of_log=lambda _: 1, failed_reads=FailedReads())
     with pytest.raises(CorruptRecordError, match="claims to have -12 bytes"):
         part.take(1)
 
@@ -187,7 +188,7 @@ def test_what_stands_before_a_batch_without_a_sensible_length_is_read() -> None:
     damaged = batch([Draft(b"x")], 1)
     damaged[8:12] = (-12).to_bytes(4, "big", signed=True)
     part = PartitionRecords(
-        0, WHERE, MemoryRecords(batch([Draft(b"good")]) + damaged), end_of_log=lambda _: 2, doubts={}
+        0, WHERE, MemoryRecords(batch([Draft(b"good")]) + damaged), end_of_log=lambda _: 2, failed_reads=FailedReads()
     )
 
     assert [b"good"] == [record.value for record in part.take(10)]

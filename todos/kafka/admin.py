@@ -1,0 +1,115 @@
+"""A topic's description and administration, and the offsets of its consumer group."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from kafka.structs import OffsetAndMetadata
+
+from edge_api.shared.hints import with_advice
+from edge_api.shared.kafka_settings import KafkaSettings
+from todos.event_log import LogUnavailable, OffsetRange, Retention
+
+ADMIN_TIMEOUT_MS = 5_000
+
+
+class KafkaAdmin:
+    """The part of a todos.event_log.Log that reads no records. Not thread-safe and not fork-safe."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self.kafka = kafka
+        self.topic = kafka.topic
+
+    def partitions(self) -> list[int]:
+        return sorted(partition["partition_index"] for partition in self._describe()["partitions"])
+
+    def identity(self) -> UUID | None:
+        topic_id = self._describe()["topic_id"]
+        return UUID(topic_id) if topic_id else None
+
+    def _describe(self) -> dict[str, Any]:
+        with unavailable():
+            (topic,) = self._admin.describe_topics([self.topic])
+        if topic["error_code"] == UnknownTopicOrPartitionError.errno:
+            raise LogUnavailable(f"topic {self.topic} does not exist; manage.py create_topics makes it")
+        if not topic["partitions"]:
+            raise LogUnavailable(f"topic {self.topic}: {for_code(topic['error_code']).__name__}")
+        return dict(topic)
+
+    def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
+        wanted = [TopicPartition(self.topic, partition) for partition in partitions]
+        with unavailable():
+            first, end = (
+                self._admin.list_partition_offsets(dict.fromkeys(wanted, spec), timeout_ms=ADMIN_TIMEOUT_MS)
+                for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+            )
+        return {where.partition: OffsetRange(first[where].offset, end[where].offset) for where in wanted}
+
+    def offset_at(self, partition: int, timestamp_ms: int) -> int | None:
+        """The first offset whose record is as young as that; None when all are older."""
+        return self.offsets_at([partition], timestamp_ms)[partition]
+
+    def offsets_at(self, partitions: Iterable[int], timestamp_ms: int) -> dict[int, int | None]:
+        wanted = {TopicPartition(self.topic, partition): timestamp_ms for partition in partitions}
+        with unavailable():
+            found = self._admin.list_partition_offsets(wanted, timeout_ms=ADMIN_TIMEOUT_MS)
+        return {where.partition: None if at.offset < 0 else int(at.offset) for where, at in found.items()}
+
+    def retention(self) -> Retention:
+        names = ("cleanup.policy", "retention.ms", "retention.bytes")
+        resource = ConfigResource(ConfigResourceType.TOPIC, self.topic, dict.fromkeys(names))
+        with unavailable():
+            described = self._admin.describe_configs([resource], config_filter="all")["topic"][self.topic]
+        policy, milliseconds, size = (described[name]["value"] for name in names)
+        if "delete" not in policy:
+            return Retention(None, None)
+        return Retention(
+            int(milliseconds) / 1000 if int(milliseconds) >= 0 else None, int(size) if int(size) >= 0 else None
+        )
+
+    def publish(self, positions: Mapping[int, int]) -> None:
+        offsets = {TopicPartition(self.topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in positions.items()}
+        with unavailable():
+            self._admin.alter_group_offsets(self.kafka.group, offsets)
+
+    def create_topic(self, partitions: int, replication_factor: int) -> bool:
+        """False when the topic was there already."""
+        spec = {self.topic: {"num_partitions": partitions, "replication_factor": replication_factor}}
+        with unavailable():
+            try:
+                self._admin.create_topics(spec, timeout_ms=ADMIN_TIMEOUT_MS, wait_for_metadata=True)
+            except TopicAlreadyExistsError:
+                return False
+        return True
+
+    def add_partitions(self, total: int) -> None:
+        """Raises LogUnavailable. Kafka can never take partitions away."""
+        with unavailable():
+            self._admin.create_partitions({self.topic: total}, timeout_ms=ADMIN_TIMEOUT_MS)
+
+    def close(self) -> None:
+        if admin := self.__dict__.pop("_admin", None):
+            admin.close()
+
+    @cached_property
+    def _admin(self) -> Any:
+        return KafkaAdminClient(
+            **self.kafka.client_options(),
+            client_id="todo-ingest-admin",
+            request_timeout_ms=ADMIN_TIMEOUT_MS,
+            bootstrap_timeout_ms=ADMIN_TIMEOUT_MS,
+        )
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Raise LogUnavailable for what kafka-python raises."""
+    try:
+        yield
+    except KafkaError as exc:
+        raise LogUnavailable(with_advice(str(exc))) from exc  # which begins with the name of its type
