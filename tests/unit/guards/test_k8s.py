@@ -87,7 +87,7 @@ def test_a_fault_fails_lint(manifests: Path) -> None:
         ),
         ("worker.yml", "consumerGroup: todo", "consumerGroup: other", "ScaledObject worker: consumerGroup must be"),
         ("worker.yml", "terminationGracePeriodSeconds: 100", "terminationGracePeriodSeconds: 60", "killed after 60 s"),
-        ("settings/edge.env", "http://web/", "web/", "EDGE_JWKS: no such file"),
+        ("settings/edge.env", "http://web/", "web/", "EDGE_JWKS: must be a URL or an existing file"),
         ("settings/edge.env", "EDGE_AUTH=token", "EDGE_AUTH=open", "EDGE_AUTH: must be token"),
         ("settings/edge.env", "EDGE_RATE_LIMIT_BURST", "EDGE_BURST", "no program reads EDGE_BURST_SECONDS"),
         ("settings/django.env", "todo.example,web,", "todo.example,", "DJANGO_ALLOWED_HOSTS lacks web"),
