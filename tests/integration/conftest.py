@@ -24,6 +24,12 @@ from tests.support.waiting import eventually
 from todos.kafka import decoding
 
 
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    """Hash in no time: production's hash takes a good part of a second, by design, for each user and each sign-in."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def make_topic(kafka: Kafka) -> Iterator[MakeTopic]:
     with ExitStack() as topics:
