@@ -6,11 +6,12 @@ from typing import Any
 from django.conf import settings
 
 from edge_api.shared.addresses import is_loopback
+from todoproject.web_worker import choose_worker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "todoproject.settings")
 
 wsgi_app = "todoproject.wsgi"
-worker_class = "todoproject.web_worker.PollingThreadWorker"
+worker_class = choose_worker()
 workers = 2
 threads = settings.WEB_THREADS
 keepalive = 5

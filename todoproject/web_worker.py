@@ -1,13 +1,33 @@
 """gunicorn's threaded worker, in which a client that sends nothing or half a request keeps no thread."""
 
+import logging
 import socket
 import time
 from contextlib import suppress
 from typing import Any
 
-from gunicorn.workers import gthread  # type: ignore[import-untyped]
+from gunicorn.workers import gthread
+
+logger = logging.getLogger(__name__)
 
 READ_SECONDS = 15.0  # from the first byte of a request to its last
+
+
+def choose_worker() -> str:
+    """Return the name of the worker class: PollingThreadWorker or, after one warning, gunicorn's own threaded worker.
+
+    PollingThreadWorker leans on internals of gunicorn, which is pinned exactly. Under other names it would do nothing.
+    """
+    connection = {*vars(gthread.TConn), *gthread.TConn.__init__.__code__.co_names}
+    missing = [f"TConn.{name}" for name in ("initialized", "sock", "wait_for_data") if name not in connection]
+    missing += [
+        f"ThreadWorker.{name}" for name in ("handle", "murder_pending") if not hasattr(gthread.ThreadWorker, name)
+    ]
+    missing += [] if hasattr(gthread, "_DEFER") else ["_DEFER"]
+    if missing:
+        logger.warning("gunicorn has no %s: a slow client may keep a thread of the web process", ", ".join(missing))
+        return "gthread"
+    return f"{__name__}.PollingThreadWorker"
 
 
 class PollingThreadWorker(gthread.ThreadWorker):  # type: ignore[misc]
