@@ -62,7 +62,7 @@ class PollOptions(Options):
 
 
 class TrimOptions(Options):
-    """Options of a trim: how long the history of batches is kept."""
+    """Options of a trim: how long the batch history is kept."""
 
     keep_days: int = Field(30, ge=1, le=3650, description="Days until a batch is deleted.")
 
