@@ -10,7 +10,7 @@ from devstack.process import Process
 
 
 class Brokers(Kafka):
-    """Real Kafka only: what stands in where there is no Java knows no cluster."""
+    """Real Kafka only: the stand-in for machines without Java has no clusters."""
 
     def __init__(self, directory: Path, *, count: int = 3) -> None:
         super().__init__(directory)

@@ -1,4 +1,4 @@
-"""What the programs are told: .env, then what the running stack was told, then the real environment, which wins."""
+"""The programs' environment: .env, then that of the running stack, then the real environment, which wins."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PROGRAMS_PREFIXES = ("DJANGO_", "EDGE_", "KAFKA_", "OTEL_")
 
 
 def create_dotenv() -> None:
-    """Copy .env.example to .env once; whatever it leaves blank is a secret, and gets a random value."""
+    """Copy .env.example to .env once; its blank variables are secrets, and get random values."""
     if DOTENV.exists():
         return
     lines = (ROOT / ".env.example").read_text().splitlines()
@@ -31,12 +31,12 @@ def create_dotenv() -> None:
 
 
 def load() -> dict[str, str]:
-    """Blank variables count as not set. The folder of this Python comes first in PATH."""
+    """Return the environment. Blank variables count as not set; the folder of this Python comes first in PATH."""
     return _merge({})
 
 
 def load_running() -> dict[str, str]:
-    """As `load`, with what the stack that runs was told. Raises ServiceError where neither has the addresses."""
+    """Return `load()` with the running stack's environment. Raises ServiceError if neither has the addresses."""
     merged = _merge(_read_published())
     if missing := [name for name in ADDRESS_NAMES if name not in merged]:
         raise ServiceError(f"{missing[0]} is not set and nothing runs here: start `make run` first")
@@ -44,7 +44,7 @@ def load_running() -> dict[str, str]:
 
 
 def publish(env: Mapping[str, str]) -> None:
-    """For `load_running`: whatever of the run's environment matters to the programs."""
+    """Write the variables that matter to the programs, for `load_running`."""
     told = {name: env[name] for name in env if name in ADDRESS_NAMES or name.startswith(PROGRAMS_PREFIXES)}
     _write_private(PUBLISHED, [json.dumps(told)])  # .env's format cannot carry every value
 
@@ -68,7 +68,7 @@ def _read_dotenv() -> dict[str, str]:
 
 
 def _read_published() -> dict[str, str]:
-    """Nothing, where a killed run left it."""
+    """Return the published variables; none if a killed run left the file."""
     return dict(json.loads(PUBLISHED.read_text())) if PUBLISHED.is_file() and lock.is_held(RUN_LOCK) else {}
 
 

@@ -128,7 +128,7 @@ def main() -> None:
             watched.pop(int(pid), None)
     for pid, (created, stop_signal) in reversed(watched.items()):
         processes = tree(pid)
-        if processes and processes[0].create_time() == created:  # else the pid belongs to somebody else now
+        if processes and processes[0].create_time() == created:  # else the pid belongs to another process now
             stop(processes, stop_signal, seconds=STOP_SECONDS)
 
 

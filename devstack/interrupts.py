@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """The run was asked to end. No Exception, so that no handler of errors takes it for one."""
+    """The run must end. A BaseException, so that no `except Exception` swallows it."""
 
 
 class Interrupts:

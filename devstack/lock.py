@@ -40,7 +40,7 @@ def is_held(path: Path) -> bool:
 
 
 def _acquire(lock: int, path: Path) -> None:
-    """Waits for what a killed run left to end, but not for a run."""
+    """Wait until the remains of a killed run have ended, but not for a live run."""
     deadline = time.monotonic() + LEFTOVER_SECONDS
     while True:
         try:

@@ -43,7 +43,7 @@ AS_ADMIN = '--header "Authorization: Bearer $(cat .devstack/token)" '
 
 
 def run() -> None:
-    """Returns when it was asked to end. Raises ServiceError when something did not start or did not last."""
+    """Run until Ctrl-C or SIGTERM. Raises ServiceError when a service or program does not start or ends early."""
     with lock.hold(environment.RUN_LOCK) as held:
         guard.start(keep_open=[held])  # it lets go only when it has ended what a killed run left
         environment.unpublish()
@@ -138,7 +138,7 @@ def _start_programs(env: dict[str, str], started: list[Service | Process], inter
 
 
 def _watch(programs: Process, started: list[Service | Process]) -> None:
-    """Without one of its services the stack would only go on to complain."""
+    """Wait for the programs; raise ServiceError as soon as one of the services ends, since they need all of them."""
     while programs.wait(WATCH_SECONDS) is None:
         _check_services(started)
     _check_services(started)
@@ -165,7 +165,7 @@ def _banner(env: dict[str, str], password: str) -> str:
 
 def _say_what_is_open(env: dict[str, str]) -> None:
     if is_open := [name for name in OPEN if env[name] == "open"]:
-        _say(f"WARNING: {' and '.join(is_open)}: open, so nobody needs to sign in. For this machine alone.\n")
+        _say(f"WARNING: {' and '.join(is_open)}: open, so no client needs to sign in. For this machine alone.\n")
 
 
 def _check_settings(env: dict[str, str]) -> None:
@@ -200,7 +200,7 @@ def _has_worker(redis_url: str) -> bool:
     with Celery(broker=redis_url, broker_transport_options={"max_retries": 1}) as app:
         try:
             return bool(app.control.ping(timeout=1, limit=1))
-        except OperationalError:  # the broker is away
+        except OperationalError:  # Redis is down
             return False
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-# Packages that must stay out of an image, whoever asks for them.
+# Packages that must stay out of an image, even as dependencies.
 FORBIDDEN = {
     "edge": {"django", "djangorestframework", "celery", "psycopg2-binary", "psycopg"},
     "django": {"fastapi", "starlette", "uvicorn", "psycopg"},

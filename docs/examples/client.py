@@ -114,7 +114,7 @@ class Client:
         return self._todo(self._ask("GET", url))
 
     def change(self, todo: Todo, **changes: str | bool) -> Todo:
-        """Refused with the status 412 if somebody has changed it since it was read."""
+        """Refused with the status 412 if it was changed since it was read."""
         url = f"{self.api}/api/todos/{todo.id}/"
         return self._todo(self._ask("PATCH", url, json=changes, headers={"If-Match": todo.etag}))
 
@@ -124,7 +124,7 @@ class Client:
     # --- How it is sent
 
     def _ask(self, method: str, url: str, *, headers: dict[str, str] | None = None, **options: Any) -> httpx.Response:
-        """Again after as long as the service asks for. Whatever is sent through here may be sent twice."""
+        """Retry after as long as the service asks for. Each request through here may be sent twice."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 answer = self._send(method, url, headers or {}, options)

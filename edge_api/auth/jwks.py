@@ -74,7 +74,7 @@ class KeySet:
         try:
             self._replace(read_jwks(await asyncio.to_thread(self._read, self._source)))
             self.is_stale = False
-        except Exception as exc:  # noqa: BLE001 - whatever the source raises, the keys stay as they were
+        except Exception as exc:  # noqa: BLE001 - after any error of the source the keys stay as they were
             if not self.is_stale or self.unavailable_reason:
                 log.warning("Cannot read the keys of tokens from EDGE_JWKS: %s: %s", type(exc).__name__, exc)
             self.is_stale = True

@@ -68,7 +68,7 @@ class Metrics(Collector):
             limited.add_metric([kind], count)
         yield limited
         if self.limits_shared is not None:
-            text = "1 while the rate limits are those of all edges, 0 while Redis is away."
+            text = "1 while the rate limits are those of all edges, 0 while Redis is unavailable."
             yield GaugeMetricFamily("todo_edge_rate_limits_shared", text, int(self.limits_shared))
         now = self.now()
         yield GaugeMetricFamily("todo_edge_ready", "1 while Kafka can take todos.", int(now.is_ready))

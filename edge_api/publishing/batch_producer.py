@@ -2,7 +2,7 @@
 
 That spends 15 us on a partition, a future and locks for each record, more than the edge does on all the rest.
 kafka-python keeps metadata, leaders, connections, TLS, SASL, retries and the delivery time-out; finished batches go
-straight into its accumulator. This module leans on its inside, which edge_api.publishing.self_check tries out.
+straight into its accumulator. This module uses its private parts, which edge_api.publishing.self_check tries out.
 """
 
 import time
@@ -22,6 +22,8 @@ JOIN_SECONDS = 5.0
 
 
 class BatchProducer(Producer):
+    """Hands whole batches to kafka-python's accumulator; their records share one future."""
+
     # Far below what a broker takes by default (message.max.bytes, 1 MiB). Only a single record may make a larger batch.
     max_batch_bytes = 256 * 1024
 
@@ -43,7 +45,7 @@ class BatchProducer(Producer):
             self._kafka._sender.force_close()
             self._kafka._sender.join(JOIN_SECONDS)
             self._kafka.close(timeout=0)
-        except Exception as exc:  # noqa: BLE001 - whatever a broken producer raises, it is dropped
+        except Exception as exc:  # noqa: BLE001 - a broken producer may raise anything, and is dropped
             log.warning("Closing kafka-python's producer by its public API, after %s: %s", type(exc).__name__, exc)
             super().abort()
 
@@ -96,7 +98,7 @@ class _FinishedRecords:
         return len(self._encoded)
 
     def next_offset(self) -> int:
-        """Always 1: kafka-python splits an oversized batch only if it has more, and its halves would answer nobody."""
+        """Return 1, or kafka-python would split an oversized batch into halves that resolve no request."""
         return 1
 
     def is_full(self) -> bool:

@@ -16,6 +16,8 @@ STOP_POLL_SECONDS = 0.05
 
 
 class Publisher:
+    """Adds records to the open batch, sends batches, and returns each record's position in Kafka."""
+
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.in_flight = InFlight(settings.edge, metrics)
         self.supervisor = ProducerSupervisor(settings, self.in_flight, metrics)
@@ -88,7 +90,7 @@ class Publisher:
         is_idle = not self.in_flight.awaiting_ack
         batch = self._open = self.in_flight.open(time.monotonic())
         if is_idle:
-            asyncio.get_running_loop().call_soon(self._send, batch)  # with what else this turn of the loop brings
+            asyncio.get_running_loop().call_soon(self._send, batch)  # with the other records of this loop turn
         else:
             asyncio.get_running_loop().call_later(LINGER_SECONDS, self._send, batch)
         return batch

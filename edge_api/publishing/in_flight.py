@@ -85,7 +85,7 @@ class InFlight:
     def send(
         self, batch: PendingBatch, producer: Producer, resolved: Callable[[PendingBatch, SendOutcome], None]
     ) -> None:
-        """Hand a batch to a producer. Whatever that raises is an outcome too, which `resolved` gets."""
+        """Hand a batch to a producer. An exception is an outcome too: `resolved` gets it."""
         records, batch.records, batch.producer = batch.records, [], producer
         try:
             producer.send(records, functools.partial(resolved, batch))
@@ -126,7 +126,7 @@ class InFlight:
             batch.fail("Not confirmed: the todo may or may not be stored.")
 
     def abandon(self, producer: Producer, now: float) -> None:
-        """Resolve what a producer still holds that was replaced."""
+        """Resolve the batches that a replaced producer still holds."""
         for batch in [*self.awaiting_ack, *self.timed_out]:
             if batch.producer is producer:
                 self.resolve(batch, RuntimeError("the producer was replaced"), now)

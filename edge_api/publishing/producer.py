@@ -1,4 +1,4 @@
-"""One kafka-python producer and its bridge to asyncio."""
+"""One kafka-python producer and its bridge to asyncio; BatchProducer of batch_producer.py, unless its check fails."""
 
 import asyncio
 import itertools
@@ -67,7 +67,7 @@ def create_producer(settings: KafkaSettings, *, ack_timeout: float, loop: asynci
 
 
 def _producer_class(kafka: KafkaProducer) -> type["Producer"]:
-    """Return BatchProducer, or after one warning Producer if kafka-python's inside has changed."""
+    """Return BatchProducer; or Producer, after one warning, if kafka-python's private parts have changed."""
     try:
         from edge_api.publishing import self_check
         from edge_api.publishing.batch_producer import BatchProducer
@@ -106,7 +106,7 @@ class TakeTurns(Partitioner):  # type: ignore[misc]  # kafka-python has no types
 class Producer:
     """Sends without ever blocking, by kafka-python's public API: one record per call, which costs 15 us.
 
-    BatchProducer is faster, but leans on the inside of kafka-python. This is what runs where that has changed.
+    BatchProducer is faster, but uses private parts of kafka-python. This is the fallback for when those have changed.
     """
 
     max_batch_bytes = 0  # each record is a batch of its own

@@ -1,4 +1,4 @@
-"""Tries out, without a broker, what edge_api.publishing needs of the inside of kafka-python and aiokafka."""
+"""Tries out, without a broker, what edge_api.publishing needs of the private parts of kafka-python and aiokafka."""
 
 from types import SimpleNamespace
 

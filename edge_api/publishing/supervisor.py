@@ -85,7 +85,7 @@ class ProducerSupervisor:
             await asyncio.sleep(TICK_SECONDS)
             try:
                 self.tick()
-            except Exception:  # the supervisor has to outlive whatever kafka-python raises
+            except Exception:  # the supervisor has to outlive any error of kafka-python
                 log.exception("The supervisor of the Kafka producer failed")
 
     def tick(self) -> None:

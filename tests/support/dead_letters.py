@@ -69,7 +69,7 @@ def at_once(*works: Callable[[], object]) -> list[BaseException | None]:
 
 
 class Killed(BaseException):
-    """Stands for the death of the process: the product does not catch it."""
+    """Simulates the death of the process: the product does not catch it."""
 
 
 class DiesAfterSending(KafkaSender):

@@ -1,4 +1,4 @@
-"""Many requests over some connections that stay open, each sent again until it is confirmed: for that is its key."""
+"""Send many requests over a few open connections, each under a key and again until it is confirmed."""
 
 import asyncio
 import json

@@ -145,7 +145,7 @@ class Stack:
         return self._start(name, "-m", "celery", "--app", "todoproject", "beat", "--loglevel", "INFO")
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`manage.py` of the same code; whether it succeeds is for the caller to say."""
+        """Run `manage.py` of the same code; the caller checks whether it succeeded."""
         command, env = [sys.executable, "manage.py", *arguments], os.environ | self.env
         return subprocess.run(
             command, cwd=self.code, env=env, capture_output=True, text=True, check=False, timeout=MANAGE_SECONDS

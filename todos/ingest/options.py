@@ -33,7 +33,7 @@ class PollOptions(Options):
         le=60_000,
         title="Long-poll time",
         description="Milliseconds to wait for the next record.",
-        json_schema_extra={"cost": "Shorter: an idle poll ends sooner and nobody listens until the next tick."},
+        json_schema_extra={"cost": "Shorter: an idle poll ends sooner, and no poll reads until the next tick."},
     )
     max_records: int = Field(
         5_000,
@@ -62,7 +62,7 @@ class PollOptions(Options):
 
 
 class TrimOptions(Options):
-    """Options of a trim: how long the history of batches is kept."""
+    """Options of a trim: how long the batch history is kept."""
 
     keep_days: int = Field(30, ge=1, le=3650, description="Days until a batch is deleted.")
 

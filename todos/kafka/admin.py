@@ -88,7 +88,7 @@ class KafkaAdmin:
         return True
 
     def add_partitions(self, total: int) -> None:
-        """Raises LogUnavailable. Kafka can never take partitions away."""
+        """Raises LogUnavailable. Kafka can never remove partitions."""
         with unavailable():
             self._admin.create_partitions({self.topic: total}, timeout_ms=ADMIN_TIMEOUT_MS)
 

@@ -1,4 +1,4 @@
-"""Reads a topic. Offsets come from the ledger: no consumer group, no auto-commit, partitions assigned by hand."""
+"""Read a topic. Offsets come from the ledger: no consumer group, no auto-commit, partitions assigned by hand."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -70,9 +70,9 @@ class KafkaLog(KafkaAdmin):
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",  # 'latest', the default, skips data in silence
-            isolation_level="read_committed",  # what a producer aborted was never promised to anybody
+            isolation_level="read_committed",  # no client got an acknowledgement for what a producer aborted
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            enable_incremental_fetch_sessions=False,  # each answer tells of each partition, also of a silent one
+            enable_incremental_fetch_sessions=False,  # each answer lists every partition, also one without records
         )
 
 
@@ -80,7 +80,7 @@ _of_this_process: KafkaLog | None = None
 
 
 def process_log() -> KafkaLog:
-    """One log per process, made at first use: connections outlive the polls of a Celery child."""
+    """Return this process' log, created at first use: its connections outlive the polls of a Celery child."""
     global _of_this_process  # noqa: PLW0603
     if _of_this_process is None:
         _of_this_process = KafkaLog(settings.KAFKA)

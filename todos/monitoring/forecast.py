@@ -38,7 +38,7 @@ class PollSpeed:
 
     batches: int
     records_per_second: float
-    seconds_per_batch: float  # the fixed cost, whatever the batch's size
+    seconds_per_batch: float  # the fixed cost of a batch of any size
     seconds_per_record: float
     processes: int  # worker processes that stored anything within the last hour
 

@@ -1,7 +1,7 @@
-"""Reads what kafka-python fetched, so that every offset comes out of it, whatever its bytes are.
+"""Decodes what kafka-python fetched: every offset becomes a record, or Undecodable if its bytes are damaged.
 
-Everything on the Django side that leans on the inside of kafka-python, or on aiokafka's record classes, is in here.
-Both are pinned; whether they are as expected is tried out before they are used.
+All code on the Django side that uses private parts of kafka-python, or aiokafka's record classes, is in this package.
+Both are pinned, and self_check tries them out before their first use.
 """
 
 import logging
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def install(consumer: Any) -> bool:
-    """Let a KafkaConsumer read by this package. False, with one warning, if kafka-python's inside has changed."""
+    """Let a KafkaConsumer read by this package. False, with one warning, if its private parts have changed."""
     reason = _reason_against_it()
     if reason is None:
         from todos.kafka.decoding import fetcher
@@ -28,7 +28,7 @@ def install(consumer: Any) -> bool:
 
 @cache
 def _reason_against_it() -> str | None:
-    """Try it out, once per process."""
+    """Run the self-check once per process; return why it failed, or None."""
     try:
         from todos.kafka.decoding import self_check
 

@@ -18,7 +18,7 @@ class TooLarge(ValueError):
 
 
 def decompress(codec: int, data: bytes) -> bytes:
-    """Raises TooLarge, and whatever the codec's library raises of broken data. `codec` is Kafka's number."""
+    """Raises TooLarge, and any error that the codec's library raises of broken data. `codec` is Kafka's number."""
     if codec not in CODECS:
         raise ValueError(f"compression codec {codec} is unknown")
     plain = CODECS[codec](data)

@@ -36,6 +36,6 @@ def fast_records(data: bytes, partition: int, base_offset: int) -> list[KafkaRec
                 return None
             encode_again.append(index, timestamp, key, value, headers)
             records.append(KafkaRecord(partition, base_offset + index, timestamp, key, value, headers))
-    except Exception:  # noqa: BLE001 - whatever it is, the careful reading finds it again and says it
+    except Exception:  # noqa: BLE001 - the careful reading meets the same error and reports it
         return None
     return records if encode_again.build()[HEADER_BYTES:] == data[HEADER_BYTES:] else None

@@ -1,7 +1,7 @@
-"""From the bytes of a fetch to records, so that every offset comes out of it, whatever its bytes are.
+"""Turn the bytes of a fetch into records: each offset becomes a record, or Undecodable.
 
 kafka-python 3.0.12 raises at the first record that it cannot decode, and its next poll then spins for ever. Here
-such a record comes out as Undecodable, with the bytes that stand in its place.
+such a record becomes Undecodable, with the bytes that are in its place.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ ABORT = b"\0\0"  # the second number in a marker's key: KIP-98
 
 
 def install(consumer: Any) -> None:
-    """Let a KafkaConsumer read by this module. Raises AttributeError where it cannot."""
+    """Replace how a KafkaConsumer decodes what it fetched. Raises AttributeError if a private part is missing."""
     fetcher = consumer._fetcher
     parse = fetcher._parse_fetched_data
     fetcher.PartitionRecords = partial(PartitionRecords, end_of_log=consumer.highwater, failed_reads=FailedReads())
@@ -31,9 +31,10 @@ def install(consumer: Any) -> None:
 
 
 def _parse(parse: Callable[[Any], Any], failed_reads: FailedReads, fetched: Any) -> Any:
-    """Parse an answer of the broker, which cannot read on itself where the length of a batch is damaged.
+    """Parse an answer of the broker.
 
-    It answers with an error then, or with nothing. Raises PartitionUnreadable when it has done so often enough.
+    If the length of a batch is damaged, the broker cannot read past it: it answers with an error or with nothing.
+    Raises PartitionUnreadable when it has done so often enough.
     """
     where, offset, data = fetched.topic_partition, fetched.fetched_offset, fetched.partition_data
     try:
@@ -51,7 +52,7 @@ def _parse(parse: Callable[[Any], Any], failed_reads: FailedReads, fetched: Any)
 
 
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types
-    """The records that one fetch brought of one partition; `failed_reads` counts the reads with a bad checksum."""
+    """The records of one partition in one fetch. `failed_reads` counts the reads with a bad checksum."""
 
     fetch_offset: int
     next_fetch_offset: int
@@ -91,7 +92,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
                     break
                 self.next_fetch_offset = offset + 1
                 yield record
-        except Exception as exc:  # noqa: BLE001 - decompressors raise whatever they like
+        except Exception as exc:  # noqa: BLE001 - decompressors may raise anything
             why = f"{type(exc).__name__}: {exc}"
         if end > self.fetch_offset:
             self.bytes_read += len(current.data if batch is None else batch._buffer)
@@ -100,7 +101,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         self.next_fetch_offset = max(self.next_fetch_offset, end)
 
     def _open(self, where: TopicPartition, current: RawBatch, following: RawBatch | None) -> tuple[Any, str]:
-        """The batch, or None and the reason why it cannot be read."""
+        """Return the batch, or None and the reason why it cannot be read."""
         batch, why = open_batch(current.data)
         if batch is None:
             self._read_again(where, current.base_offset, why)
@@ -110,7 +111,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         return batch, why
 
     def _is_in_place(self, where: TopicPartition, batch: Any, following: RawBatch | None) -> bool:
-        """No checksum covers the offset at which a batch says that it begins."""
+        """Whether the batch begins where it may: no checksum covers the base offset that it claims."""
         if batch.magic < 2 or batch.base_offset == self.next_fetch_offset:
             return True
         if batch.base_offset < self.next_fetch_offset:
@@ -119,9 +120,9 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         return limit is None or bool(batch.base_offset + batch.records_count <= limit)
 
     def _is_left_out(self, batch: Any) -> bool:
-        """Control batches, which mark the ends of transactions, and what was aborted.
+        """Whether the batch is a control batch, which ends a transaction, or belongs to an aborted one.
 
-        Kafka tells with each fetch whose transactions were aborted in it, and a marker where each one ends.
+        Each fetch lists the producers whose transactions were aborted in it; a marker ends each transaction.
         """
         if batch.magic < 2:
             return False
@@ -132,7 +133,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         return bool(batch.is_control_batch or self._is_batch_aborted(batch))
 
     def _undecodable(self, partition: int, offsets: range, data: memoryview | bytes, why: str) -> Iterator[Undecodable]:
-        """The first one carries the bytes of the whole batch."""
+        """Yield an Undecodable for each offset; the first one carries the bytes of the whole batch."""
         for offset in offsets:
             is_first = offset == offsets.start
             self.next_fetch_offset = offset + 1
@@ -140,12 +141,12 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
             yield Undecodable(partition, offset, text, bytes(data) if is_first else None)
 
     def _read_again(self, where: TopicPartition, base_offset: int, why: str) -> None:
-        """Raises CorruptRecordError until this batch was read often enough."""
+        """Make kafka-python fetch this batch again, by CorruptRecordError, until it was read often enough."""
         if self._failed_reads.add(where, base_offset) < READS_OF_A_BAD_CHECKSUM:
             raise CorruptRecordError(f"{where.topic}/{where.partition}, batch at offset {base_offset}: {why}")
 
     def _end(self, where: TopicPartition, batch: Any, current: RawBatch, following: RawBatch | None) -> int:
-        """The offset behind the batch: where the next one begins, rather than what a damaged one says of itself."""
+        """Return the offset behind the batch: where the next one begins, rather than what a damaged one claims."""
         if batch is not None and batch.magic < 2:
             return int(batch.base_offset) + 1  # an old format's compressed set bears the offset of its last record
         end = following.base_offset if following else claimed_end(current)

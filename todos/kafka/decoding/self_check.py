@@ -1,4 +1,4 @@
-"""Tries out, without a broker, what todos.kafka.decoding needs of the inside of kafka-python and aiokafka."""
+"""Tries out, without a broker, what todos.kafka.decoding needs of the private parts of kafka-python and aiokafka."""
 
 import struct
 from collections.abc import Iterable

@@ -95,7 +95,7 @@ def _jsonl(lines: PhysicalLines, ignore_unknown: bool) -> Iterator[Line]:
         if not physical.data.strip():
             continue
         values, errors = _object(physical)
-        # Nested values stay in `original` only: they may be too deep for whatever handles `fields`.
+        # Nested values stay in `original` only: they may be too deep for the code that handles `fields`.
         fields = {name: value for name, value in values.items() if not isinstance(value, dict | list)}
         errors |= dict.fromkeys((name for name in COLUMNS if name in values.keys() - fields.keys()), NESTED)
         if not ignore_unknown:
