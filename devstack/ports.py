@@ -1,22 +1,16 @@
 """Free TCP ports on 127.0.0.1."""
 
-import fcntl
-import os
 import random
 import socket
-import tempfile
-from pathlib import Path
-from typing import IO
 
 HOST = "127.0.0.1"
 # Below Linux's ephemeral range (32768 up): no outgoing connection can take the port while its service is down.
 LOWEST, HIGHEST = 15_000, 32_000
-CLAIMS = Path(tempfile.gettempdir()) / f"todo-ports-{os.getuid()}"
-_claims: list[IO[str]] = []
+_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Draw a port that no other process of this user draws while this one lives.
+    """Draw a port that no other process draws while this one lives.
 
     Raises OSError when none of a hundred ports is free.
     """
@@ -45,12 +39,11 @@ def accepts(port: int) -> bool:
 
 
 def _claim(port: int) -> bool:
-    """Lock the port's file in CLAIMS. The lock ends with this process, even if it is killed."""
-    CLAIMS.mkdir(exist_ok=True)
-    claim = (CLAIMS / str(port)).open("w")
+    """Bind an abstract Unix socket, which leaves no file and ends with this process, even if it is killed."""
+    claim = socket.socket(socket.AF_UNIX)
     try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        claim.bind(f"\0todo-port-{port}")
+    except OSError:
         claim.close()
         return False
     _claims.append(claim)
