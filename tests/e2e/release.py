@@ -27,7 +27,7 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
     ],
     "todos/ingest/parsing.py": [
         ('    owner: str = ""\n', '    owner: str = ""\n    label: str | None = None\n'),
-        ('                event.owner or "",\n', '                event.owner or "", event.label,\n'),
+        ('        event.owner or "",\n', '        event.owner or "",\n        event.label,\n'),
     ],
     "todos/ingest/store.py": [
         ("request_id, fingerprint, owner)\n        SELECT", "request_id, fingerprint, owner, label)\n        SELECT"),

@@ -205,7 +205,7 @@ def test_without_a_database_people_get_a_page_and_programs_a_sentence(client: Cl
     page, answer = client.get("/admin/"), client.get("/api/todos/")
 
     assert (503, "5") == (page.status_code, page["Retry-After"])
-    assert "wait in Kafka until it is back" in page.content.decode()
+    assert "wait in Kafka until the database is back" in page.content.decode()
     assert (503, "5") == (answer.status_code, answer["Retry-After"])
     assert "The database does not answer at the moment." == answer.json()["detail"]
 
