@@ -32,7 +32,7 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
     "todos/ingest/store.py": [
         ("request_id, fingerprint, owner)\n        SELECT", "request_id, fingerprint, owner, label)\n        SELECT"),
         ("request_id, fingerprint, owner\n        FROM", "request_id, fingerprint, owner, label\n        FROM"),
-        ("json_array_elements_text(%s))\n", "json_array_elements_text(%s), json_array_elements_text(%s))\n"),
+        ("(%s))\n            AS new (id", "(%s), json_array_elements_text(%s))\n            AS new (id"),
         ("request_id, fingerprint, owner)\n        ON", "request_id, fingerprint, owner, label)\n        ON"),
     ],
 }
