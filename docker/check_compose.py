@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from docker.durations import parse_duration
 from todoproject import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +31,7 @@ def complaints(folder: Path, hard_limit: timedelta = HARD_LIMIT) -> list[str]:
     try:
         found = [problem for paths in stacks for problem in problems(load(*paths), hard_limit)]
         found += lint(*stacks[-1])  # it has all services of the other one
-    except (Broken, OSError) as exc:
+    except (Broken, OSError, ValueError) as exc:
         found = [str(exc)]
     return list(dict.fromkeys(found))
 
@@ -104,14 +105,6 @@ def _dockerfile(service: str, path: Path) -> Iterator[str]:
     users = re.findall(r"^USER (\d+)", path.read_text(), re.MULTILINE)
     if not users or int(users[-1]) == 0:
         yield f"{path.name} runs as root"
-
-
-def parse_duration(text: str) -> timedelta:
-    """Parse Compose's notation, 1h2m3s. Raises Broken."""
-    parts = re.fullmatch(r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)s)?", text)
-    if parts is None:
-        raise Broken(f"not a duration: {text}")
-    return timedelta(**{unit: int(value) for unit, value in parts.groupdict(default="0").items()})
 
 
 if __name__ == "__main__":

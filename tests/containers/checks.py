@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from docker.check_compose import parse_duration
+from docker.durations import parse_duration
 from edge_api.contract import MAX_BATCH_TODOS
 from tests.containers import monitoring, scaling
 from tests.containers.compose import Compose

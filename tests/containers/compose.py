@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from devstack.environment import ROOT
 from devstack.ports import free_port
-from docker.check_compose import parse_duration
+from docker.durations import parse_duration
 from tests.containers.engine import Engine, Failed
 from tests.containers.images import package
 
