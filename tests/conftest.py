@@ -1,4 +1,4 @@
-"""Real services on free ports, started once when a test first asks for them, and stopped whatever happens.
+"""Real services on free ports, started once when a test first asks for them, and always stopped.
 
 Also the stacks of real processes on them, and the markers: each test is marked by the services that it uses.
 """

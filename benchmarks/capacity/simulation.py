@@ -29,7 +29,7 @@ class Setting:
     row: float
     database_row: float
     database_cores: float  # of each shard
-    small: float = 0.0  # of each transaction, whatever it holds
+    small: float = 0.0  # of each transaction, independent of its size
     hop: float = 0.0  # until a record can be read
     edge_rate: float = math.inf  # of all edges together
     seconds: float = 60.0

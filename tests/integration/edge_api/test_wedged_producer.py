@@ -1,4 +1,4 @@
-"""A producer whose thread does nothing any more is replaced, whatever wedged it."""
+"""A producer whose thread does nothing any more is replaced, and one that raises leaks no room."""
 
 import asyncio
 import time
@@ -14,15 +14,20 @@ from edge_api.shared.kafka_settings import KafkaSettings
 from tests.support.edge import create_topic
 
 
-def test_a_producer_whose_inside_raises_leaks_no_room(kafka: Kafka) -> None:
+@pytest.fixture
+def one_record_settings(kafka: Kafka) -> Settings:
+    """Room for one record, so that a second one fails if the first has leaked its room."""
     topic = create_topic(kafka.bootstrap_servers)
-    settings = Settings(
+    return Settings(
         EdgeSettings(auth="open", ack_timeout_seconds=1.0).model_copy(update={"max_in_flight_records": 1}),
         KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic=topic),
     )
 
+
+def test_a_producer_whose_inside_raises_leaks_no_room(one_record_settings: Settings) -> None:
+
     async def scenario() -> None:
-        publisher = Publisher(settings, Metrics())
+        publisher = Publisher(one_record_settings, Metrics())
         await publisher.start()
         try:
             await publisher.publish(b"key", b"before", [])
@@ -40,15 +45,10 @@ def test_a_producer_whose_inside_raises_leaks_no_room(kafka: Kafka) -> None:
     asyncio.run(scenario())
 
 
-def test_a_wedged_producer_is_replaced_and_its_room_is_freed(kafka: Kafka) -> None:
-    topic = create_topic(kafka.bootstrap_servers)
-    settings = Settings(
-        EdgeSettings(auth="open", ack_timeout_seconds=1.0).model_copy(update={"max_in_flight_records": 1}),
-        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic=topic),
-    )
+def test_a_wedged_producer_is_replaced_and_its_room_is_freed(one_record_settings: Settings) -> None:
 
     async def scenario() -> None:
-        publisher = Publisher(settings, Metrics())
+        publisher = Publisher(one_record_settings, Metrics())
         await publisher.start()
         try:
             await publisher.publish(b"key", b"before", [])

@@ -188,30 +188,30 @@ def test_values_out_of_range_have_no_forecast(admin_client: Client, task: Period
 SPEED = PollSpeed(batches=10, records_per_second=5_000, seconds_per_batch=0.5, seconds_per_record=0.0001, processes=4)
 
 
-def foretell(every_seconds: float = 5, *, speed: PollSpeed | None = SPEED, lag: int = 60_000, **options: int) -> Any:
+def predict(every_seconds: float = 5, *, speed: PollSpeed | None = SPEED, lag: int = 60_000, **options: int) -> Any:
     return forecast(
         speed, PollOptions(**options), every_seconds=every_seconds, partitions=6, arriving=540_000.0, lag=lag
     )
 
 
 def test_two_polls_store_twice_as_much_and_the_lag_goes() -> None:
-    two = foretell()
+    two = predict()
     assert (two.polls, two.per_minute, two.keeps_up) == (2, 600_000, True)
     assert two.seconds_to_clear == 60
-    one = foretell(every_seconds=10)
+    one = predict(every_seconds=10)
     assert (one.per_minute, one.keeps_up, one.seconds_to_clear) == (300_000, False, None)
 
 
 def test_there_are_no_more_polls_than_processes_and_partitions() -> None:
-    many = foretell(every_seconds=1)
+    many = predict(every_seconds=1)
     assert (many.polls, many.surplus) == (4, 6)
 
 
 def test_larger_batches_pay_their_fixed_cost_less_often_within_bounds() -> None:
-    assert foretell(max_records=50_000).per_minute == pytest.approx(2 * 60 * 50_000 / 5.5)
-    assert foretell(max_records=1).per_minute == 2 * 60 * 5_000 / 4
+    assert predict(max_records=50_000).per_minute == pytest.approx(2 * 60 * 50_000 / 5.5)
+    assert predict(max_records=1).per_minute == 2 * 60 * 5_000 / 4
 
 
 def test_a_gap_between_polls_is_told() -> None:
-    assert foretell(every_seconds=30, timeout_ms=2_000).idle_gap == 28
-    assert foretell().idle_gap == 0
+    assert predict(every_seconds=30, timeout_ms=2_000).idle_gap == 28
+    assert predict().idle_gap == 0

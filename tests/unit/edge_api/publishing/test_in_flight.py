@@ -1,4 +1,4 @@
-"""Room is taken and given back once, and each waiting request gets one answer, whatever a producer does."""
+"""Room is taken and given back once, and each waiting request gets one answer, also if a producer fails."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Whatever is renamed inside kafka-python or aiokafka is noticed, said in one warning, and done without."""
+"""A renamed name inside kafka-python or aiokafka causes one warning and the fallback to the public API."""
 
 import pytest
 

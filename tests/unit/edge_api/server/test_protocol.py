@@ -60,7 +60,7 @@ def connect() -> Iterator[Connect]:
 
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server waits for nobody; only for tests of what never comes to its end."""
+    """Shorten the server's deadlines; only for tests of requests that never end."""
     for name in ("HEADERS_SECONDS", "BODY_TIMEOUT_SECONDS"):
         monkeypatch.setattr(connection, name, QUICK)
 

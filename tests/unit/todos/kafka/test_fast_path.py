@@ -24,7 +24,7 @@ def read_fast(data: bytearray) -> list[KafkaRecord] | None:
     assert opened, why
     try:
         return fast_records(opened.uncompressed(), PARTITION, BASE_OFFSET)
-    except Exception:  # noqa: BLE001 - decompressors raise whatever they like, for both readings
+    except Exception:  # noqa: BLE001 - decompressors may raise anything, for both readings
         return None
 
 
@@ -64,7 +64,7 @@ def test_both_readings_agree_on_bytes_that_are_no_records(count: int, records: b
 
 
 def test_every_byte_of_a_small_batch_is_damaged_in_every_way() -> None:
-    """Whatever the invented input above leaves out."""
+    """Cases that the invented input above leaves out."""
     data = batch([Draft(b"one", b"k", ((b"h", b"v"),), timestamp=5), Draft(b"two", timestamp=4)], BASE_OFFSET)
     for place in range(ATTRIBUTES_POSITION + 2, len(data)):
         for value in range(256):

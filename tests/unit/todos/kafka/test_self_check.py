@@ -1,4 +1,4 @@
-"""Whatever is renamed inside kafka-python or aiokafka is noticed, and said in one warning."""
+"""A renamed name inside kafka-python or aiokafka is noticed, and reported in one warning."""
 
 import logging
 from functools import cache
