@@ -95,7 +95,7 @@ def retire(kid: str) -> None:
 def _make() -> SigningKey:
     private = Ed25519PrivateKey.generate()
     return SigningKey.objects.create(
-        kid=secrets.token_urlsafe(9),
+        kid=secrets.token_hex(8),  # a person types it, so it must not look like an option
         public=private.public_key().public_bytes_raw(),
         private=_fernet().encrypt(private.private_bytes_raw()).decode(),
     )

@@ -32,13 +32,13 @@ def test_a_producer_whose_inside_raises_leaks_no_room(one_record_settings: Setti
         try:
             await publisher.publish(b"key", b"before", [])
             accumulator = publisher.supervisor.producer._kafka._accumulator
-            incomplete = accumulator.__dict__.pop("_incomplete")
+            appends = accumulator.__dict__.pop("_appends_in_progress")  # no other thread needs it
             for _ in range(3):
                 with pytest.raises(Unavailable, match="may or may not be stored"):
                     await publisher.publish(b"key", b"value", [])
             assert (0, 0) == (publisher.in_flight.records, publisher.in_flight.bytes)
             assert not publisher.in_flight.awaiting_ack
-            accumulator._incomplete = incomplete  # kafka-python closes by it
+            accumulator._appends_in_progress = appends  # kafka-python closes by it
         finally:
             await publisher.stop()
 

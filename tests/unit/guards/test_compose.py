@@ -51,6 +51,7 @@ def test_waiting_for_the_health_of_a_service_without_healthcheck_fails(tree: Pat
     assert f"waits for {target} to be healthy, which has no healthcheck" in "\n".join(complaints(tree))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "complaint"),
     [

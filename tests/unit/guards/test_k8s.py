@@ -30,6 +30,7 @@ def test_a_fault_fails_lint(manifests: Path) -> None:
     assert (1, "docker/k8s: kustomization.yml and the folder differ: beat.yml\n") == (done.returncode, done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "old", "new", "complaint"),
     [

@@ -17,7 +17,7 @@ examples:
   manage.py signing_keys list
   manage.py signing_keys make
   manage.py signing_keys rotate --grace 1d
-  manage.py signing_keys retire KID
+  manage.py signing_keys retire KID      (an older KID that starts with -: retire -- KID)
   manage.py signing_keys export > jwks.json
 
 make creates a key unless one signs already. rotate creates a key that signs at once; tokens of the older keys stay

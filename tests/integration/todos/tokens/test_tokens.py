@@ -220,6 +220,8 @@ def test_commands_make_tokens_and_keys(client: Client, olga: User) -> None:
     assert [401, 200] == [access_of(client, **bearer(each)) for each in (old, new)]
     assert {kid_of(new)} == set(read_jwks(client.get("/.well-known/jwks.json").content))
     assert "there is no key x" == run("signing_keys", "retire", "x").said
+    assert "there is no key -x" == run("signing_keys", "retire", "--", "-x").said
+    assert kid_of(new).isalnum()
     assert "there is no active user ivan" in run("create_token", "ivan").said
 
 
