@@ -1,4 +1,4 @@
-"""Fifty thousand todos are imported and exported in the memory that a tenth of them needs."""
+"""Thirty thousand todos are imported and exported in the memory that a tenth of them needs."""
 
 import csv
 import subprocess
@@ -13,9 +13,9 @@ from tests.support.topic import Topic
 from todos.models import Todo
 
 pytestmark = pytest.mark.django_db(transaction=True)
-MANY, FEW = 50_000, 5_000
-# What MANY may need more than FEW. The files differ by 22 MB, and their todos as objects by far more.
-MARGIN_KB = 12_000
+MANY, FEW = 30_000, 3_000
+# What MANY may need more than FEW. The files differ by 13 MB, and their todos as objects by far more.
+MARGIN_KB = 7_000
 MEASURED = """
 import sys
 from pathlib import Path
