@@ -5,7 +5,9 @@ import time
 
 from todos.event_log import Log, LogUnavailable
 from todos.ingest.prefetch import Prefetcher
-from todos.ledger.leases import Leases, ensure_ledger, recreated_partitions, set_halt_reason
+from todos.ledger.halts import halt_partition, halted_until_rewind
+from todos.ledger.leases import Lease, Leases, ensure_ledger, recreated_partitions
+from todos.models import HaltReason
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,8 @@ class Assignment:
         self._log = log
         self._prefetcher = prefetcher
         self._partitions: list[int] = []
-        self._halted: set[int] = set()
+        self._halted: dict[int, HaltReason] = {}  # by this run
+        self._halted_until_rewind: set[int] = set()
         self._is_stale = False
         self._next_discovery = self._next_refresh = self._next_publish = 0.0
         self._unpublished: dict[int, int] = {}
@@ -33,6 +36,11 @@ class Assignment:
         """How long a read may wait, 0 or more."""
         return max(self._next_refresh - time.monotonic(), 0)
 
+    @property
+    def needs_newer_worker(self) -> bool:
+        """Whether this run halted a partition that only a newer worker can read."""
+        return HaltReason.UNSUPPORTED_VERSION in self._halted.values()
+
     def refresh(self) -> None:
         """Discover partitions and move towards a fair share of them, if either is due.
 
@@ -41,13 +49,14 @@ class Assignment:
         if time.monotonic() >= self._next_discovery:
             self._partitions = self._log.partitions()
             ensure_ledger(self._log.topic, self._partitions)
+            self._halted_until_rewind = halted_until_rewind(self._log.topic)
             self._halt_recreated()
             self._next_discovery = time.monotonic() + DISCOVERY_SECONDS
         if self._is_stale:
             self.leases.invalidate()
             self._next_refresh, self._is_stale = 0.0, False
         if time.monotonic() >= self._next_refresh:
-            if self.leases.refresh(set(self._partitions) - self._halted):
+            if self.leases.refresh(self._readable()):
                 positions = {partition: lease.next_offset for partition, lease in self.leases.held.items()}
                 self._prefetcher.assign(positions)
                 self._unpublished = positions  # the offsets of a released partition are its next holder's to publish
@@ -57,15 +66,14 @@ class Assignment:
         """Read all partitions again from where their ledgers are; call it after a failure."""
         self._is_stale = True
 
-    def halt(self, partition: int, reason: str) -> None:
+    def halt(self, partition: int, reason: HaltReason, text: str) -> None:
         """Leave out a partition until this run ends, and show operators why. The next run tries it again.
 
-        Raises a DatabaseError.
+        Does neither if the lease is lost: then only its holder may judge the partition. Raises a DatabaseError.
         """
-        logger.error("%s/%d %s", self._log.topic, partition, reason)
-        set_halt_reason(self._log.topic, [partition], reason)
-        self._halted.add(partition)
         self.invalidate()
+        if lease := self.leases.held.get(partition):
+            self._halt(partition, lease, reason, text)
 
     def advance(self, next_offsets: dict[int, int]) -> None:
         """Move the leases to where a stored batch ends."""
@@ -87,9 +95,17 @@ class Assignment:
             logger.info("%s: offsets are stored but not published: %s", self.leases.worker, exc)
         self._next_publish = time.monotonic() + PUBLISH_SECONDS
 
+    def _readable(self) -> set[int]:
+        return set(self._partitions) - self._halted.keys() - self._halted_until_rewind
+
+    def _halt(self, partition: int, lease: Lease, reason: HaltReason, text: str) -> None:
+        if halt_partition(self._log.topic, partition, lease, reason, text):
+            logger.error("%s/%d %s", self._log.topic, partition, text)
+            self._halted[partition] = reason
+
     def _halt_recreated(self) -> None:
         """Halt partitions of a recreated topic. If it is longer than the ledger, no offset would be out of range."""
-        readable = set(self._partitions) - self._halted
-        for partition in recreated_partitions(self._log.topic, self._log.identity(), readable):
-            text = "was recreated, and its ledger counts the offsets of the old topic"
-            self.halt(partition, f"{text}. {SEE_REWIND}")
+        recreated = recreated_partitions(self._log.topic, self._log.identity(), self._readable())
+        for partition, lease in recreated.items():
+            text = f"was recreated, and its ledger counts the offsets of the old topic. {SEE_REWIND}"
+            self._halt(partition, lease, HaltReason.TOPIC_RECREATED, text)

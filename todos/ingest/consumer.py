@@ -23,8 +23,10 @@ from todos.ingest.prefetch import FetchedBatch, Prefetcher
 from todos.ingest.store import LeaseLost, record_loss, store
 from todos.ingest.tracing import trace_batch
 from todos.ledger.batch_history import ChainBroken, WriterInfo, broken_chains
-from todos.ledger.leases import Leases, set_halt_reason
-from todos.ledger.poll_runs import PollSummary, record_run
+from todos.ledger.halts import halt_partition
+from todos.ledger.leases import Leases
+from todos.ledger.poll_runs import PollSummary, describe_error, record_run
+from todos.models import HaltReason
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +58,8 @@ class ConsumerRun:
         self._writer = WriterInfo(worker, task_id)
         self._prefetcher = Prefetcher(log, options.max_records)
         self._assignment = Assignment(log, self.leases, self._prefetcher)
-        self._storing: list[int] = []
         self._consecutive_failures = 0
-        self._needs_newer_worker = self._has_given_up = False
+        self._has_given_up = False
 
     def run(self) -> PollSummary:
         """Read and store until the run is over. Failures are logged and counted; they raise nothing."""
@@ -81,7 +82,6 @@ class ConsumerRun:
 
     def _step(self, seconds_left: float) -> bool:
         """Read and store one batch, or handle one failure. Returns True if records came."""
-        self._storing = []
         try:
             self._assignment.refresh()
             received = self._read_and_store(min(seconds_left, self._assignment.seconds_until_refresh))
@@ -97,7 +97,7 @@ class ConsumerRun:
 
     def _read_and_store(self, wait_seconds: float) -> bool:
         if not self.leases.held:
-            self._has_given_up = self._needs_newer_worker  # the newer workers share all partitions without this one
+            self._has_given_up = self._assignment.needs_newer_worker  # the newer workers share all partitions
             time.sleep(wait_seconds)
             return False
         try:
@@ -127,22 +127,24 @@ class ConsumerRun:
         except TooManyDeadLetters as exc:
             if limit.strict:
                 self.summary.add_failure(exc)
-                self._assignment.halt(next(iter(batch.ranges)), str(exc))
+                self._assignment.halt(next(iter(batch.ranges)), HaltReason.TOO_MANY_DEAD_LETTERS, str(exc))
                 return
             for part in batch.split_by_partition():
                 self._store(part, DeadLetterLimit(limit.percent, strict=True))
-        except DatabaseFailure as exc:
+        except (DatabaseFailure, SystemicFailure) as exc:
             parts = batch.split()
             if sqlstate(exc) != STATEMENT_CANCELLED or len(parts) < 2:
+                self._show_refusal(batch, exc)
                 raise
             logger.warning("%s: storing %d records took too long, splitting", self._writer.worker, len(batch.records))
             for part in parts:
                 self._store(part, limit)
+        else:
+            self.on_batch(self.summary)
 
     def _store_whole(self, batch: FetchedBatch, limit: DeadLetterLimit) -> None:
         self.leases.heartbeat()
         held, records, started_ns = self.leases.held, batch.records, time.time_ns()
-        self._storing = list(batch.ranges)
         for partition, (first, _) in batch.ranges.items():
             if partition not in held or held[partition].next_offset != first:
                 raise LeaseLost(f"partition {partition} was read from {first}, where its lease no longer is")
@@ -153,7 +155,6 @@ class ConsumerRun:
             _log_batch(records, next_offsets, self._writer)
         self._assignment.advance(next_offsets)
         self.summary.add_batch(stored=result.todos, duplicates=result.duplicates, dead_letters=result.dead_letters)
-        self.on_batch(self.summary)
 
     # --- Partitions that cannot be read or stored: an operator decides, and the others continue
 
@@ -167,7 +168,8 @@ class ConsumerRun:
                 logger.error("Kafka deleted records before they were stored: %s", loss)
             elif next_offset > offsets.end:
                 text = f"ends at {offsets.end}, but the ledger is at {next_offset}"
-                self._assignment.halt(partition, f"{text}: Kafka lost data, or the topic was recreated. {SEE_REWIND}")
+                text += f": Kafka lost data, or the topic was recreated. {SEE_REWIND}"
+                self._assignment.halt(partition, HaltReason.LOG_DIVERGED, text)
         self._assignment.invalidate()
 
     def _halt_broken_chains(self, exc: ChainBroken) -> None:
@@ -178,22 +180,31 @@ class ConsumerRun:
         logger.error("%s", exc)
         for ledger in broken:
             text = f"is at {ledger.next_offset}, but its batches end at {ledger.chain_end}"
-            self._assignment.halt(ledger.partition, f"{text}. {SEE_REWIND}")
+            self._assignment.halt(ledger.partition, HaltReason.LEDGER_EDITED, f"{text}. {SEE_REWIND}")
 
     def _halt_unreadable(self, exc: PartitionUnreadable) -> None:
         """Halt a partition whose bytes are damaged on the broker's disk."""
         self.summary.add_failure(exc)
         advice = f"manage.py rewind --partition {exc.partition} --offset {exc.offset + 1} --skip passes over it"
-        self._assignment.halt(
-            exc.partition, f"{exc}. If Kafka has no replica to restore it from, {advice}, or over more offsets"
-        )
+        text = f"{exc}. If Kafka has no replica to restore it from, {advice}, or over more offsets"
+        self._assignment.halt(exc.partition, HaltReason.UNREADABLE, text)
 
     def _halt_unsupported(self, partition: int, record: UnsupportedVersion) -> None:
         """Halt a partition that needs a newer worker, and let a newer one take it over at once."""
         advice = f"manage.py rewind --partition {partition} --offset {record.offset + 1} --skip would give it up"
-        self._assignment.halt(partition, f"waits for a newer worker: {record}. {advice}")
+        text = f"waits for a newer worker: {record}. {advice}"
+        self._assignment.halt(partition, HaltReason.UNSUPPORTED_VERSION, text)
         self.leases.release([partition])
-        self._needs_newer_worker = True
+
+    def _show_refusal(self, batch: FetchedBatch, exc: Exception) -> None:
+        """Show operators which partitions wait, if they must act. This run keeps trying, and storing ends the halt."""
+        if classify_error(exc) is ErrorKind.TRANSIENT:
+            return
+        text = describe_error(exc)
+        with suppress(DatabaseFailure):
+            for partition in batch.ranges:
+                if lease := self.leases.held.get(partition):
+                    halt_partition(self.log.topic, partition, lease, HaltReason.STORE_REFUSED, text)
 
     def _back_off(self, exc: Exception, seconds_left: float) -> None:
         """Wait before the next attempt, the longer the more attempts have failed; report the first failure only."""
@@ -203,9 +214,6 @@ class ConsumerRun:
             needs_operator = not isinstance(exc, LogUnavailable) and classify_error(exc) is not ErrorKind.TRANSIENT
             level = logging.ERROR if needs_operator else logging.WARNING
             logger.log(level, "%s: holding the offsets, will retry: %s", self._writer.worker, self.summary.last_error)
-            if needs_operator:
-                with suppress(DatabaseFailure):
-                    set_halt_reason(self.log.topic, self._storing, self.summary.last_error)
         connection.close()
         self._assignment.invalidate()
         time.sleep(min(0.1 * 2**self._consecutive_failures, MAX_BACKOFF_SECONDS, max(seconds_left, 0)))

@@ -17,19 +17,21 @@ from todos.ingest.errors import ErrorKind, classify_error
 from todos.ingest.parsing import ParsedBatch, TodoRow, build_dead_letter
 from todos.ledger.batch_history import UNKNOWN_WRITER, BatchCounts, WriterInfo, append_loss, record_batches
 from todos.ledger.leases import Lease
-from todos.models import DeadLetter, OffsetLoss
+from todos.models import UNTIL_REWIND, DeadLetter, OffsetLoss
 
 # Both are shorter than a lease, which the consumer renews between two attempts.
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "10s"
 # PostgreSQL takes no statement above 1 GiB, and quoting may double these bytes.
 MAX_LETTERS_BYTES = 16 << 20
 
-# Compares and swaps: a row whose offset or epoch is not the expected one is not updated.
+# Compares and swaps: a row whose offset or epoch is not the expected one is not updated, nor one that waits for a rewind.
 ADVANCE_LEDGER = """
-    UPDATE todos_partitionledger l SET next_offset = move.next_offset, moved_at = now(), alarm = ''
+    UPDATE todos_partitionledger l
+    SET next_offset = move.next_offset, moved_at = now(),
+        halt_reason = '', alarm = '', halted_since = NULL, halt_epoch = NULL
     FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS move (partition, expected, epoch, next_offset)
     WHERE l.topic = %s AND l.partition = move.partition
-      AND l.next_offset = move.expected AND l.epoch = move.epoch
+      AND l.next_offset = move.expected AND l.epoch = move.epoch AND l.halt_reason <> ALL(%s)
     RETURNING l.partition, l.generation
 """
 # Inserts todos that are not there yet, and counts them by partition. Each column is one JSON array: with psycopg2's
@@ -181,6 +183,7 @@ def advance_ledger(topic: str, leases: Mapping[int, Lease], next_offsets: Mappin
                 [leases[partition].epoch for partition in partitions],
                 [next_offsets[partition] for partition in partitions],
                 topic,
+                list(UNTIL_REWIND),
             ],
         )
         if cursor.rowcount != len(partitions):

@@ -158,19 +158,14 @@ def ensure_ledger(topic: str, partitions: Iterable[int]) -> None:
         cursor.execute(ENSURE_LEDGER, {"topic": topic, "partitions": list(partitions)})
 
 
-def recreated_partitions(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> list[int]:
-    """Return the partitions whose ledger counts the offsets of an older topic of the same name.
+def recreated_partitions(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> dict[int, Lease]:
+    """Return where the ledgers are that count the offsets of an older topic of the same name, by partition.
 
     A ledger without any stored record is bound to `topic_id`. None, for a log without ids, returns nothing.
     """
     if topic_id is None:
-        return []
+        return {}
     with connection.cursor() as cursor:
         cursor.execute(ADOPT_TOPIC, {"topic": topic, "id": topic_id})
     others = PartitionLedger.objects.filter(topic=topic, partition__in=list(partitions)).exclude(topic_id=topic_id)
-    return list(others.values_list("partition", flat=True))
-
-
-def set_halt_reason(topic: str, partitions: Iterable[int], reason: str) -> None:
-    """Show operators why these partitions are halted. Advancing a ledger clears its reason."""
-    PartitionLedger.objects.filter(topic=topic, partition__in=list(partitions)).update(alarm=reason)
+    return {row.partition: Lease(row.next_offset, row.epoch) for row in others}

@@ -38,7 +38,7 @@ class PollSummary:
     def add_failure(self, exc: Exception) -> None:
         """Count one failure and keep its text."""
         self.failures += 1
-        self.last_error = f"{type(exc).__name__}: {str(exc).strip()}"
+        self.last_error = describe_error(exc)
 
     @property
     def records(self) -> int:
@@ -51,6 +51,11 @@ class PollSummary:
             f" ({self.duplicates:,} duplicates, {self.dead_letters:,} dead letters, {self.lost:,} lost)"
         )
         return f"{text}; {self.failures} failures, the last one: {self.last_error}" if self.failures else text
+
+
+def describe_error(exc: Exception) -> str:
+    """Describe an error by its class and text."""
+    return f"{type(exc).__name__}: {str(exc).strip()}"
 
 
 def record_run(topic: str, writer: WriterInfo, started_at: datetime, summary: PollSummary) -> None:

@@ -4,11 +4,27 @@ from django.db import models
 from django.db.models.functions import Now
 
 
+class HaltReason(models.TextChoices):
+    """Why a partition is halted. All but those of UNTIL_REWIND end when the partition advances."""
+
+    LOG_DIVERGED = "log_diverged", "Kafka's log is not the one that was stored"
+    TOPIC_RECREATED = "topic_recreated", "the topic was deleted and created again"
+    LEDGER_EDITED = "ledger_edited", "the ledger is not where its batches end"
+    UNREADABLE = "unreadable", "Kafka cannot return the next record"
+    UNSUPPORTED_VERSION = "unsupported_version", "the next record needs a newer worker"
+    TOO_MANY_DEAD_LETTERS = "too_many_dead_letters", "too many records cannot be stored"
+    STORE_REFUSED = "store_refused", "the database refuses to store the records"
+
+
+# The log is another one, so no record of it proves that the cause is gone: only an operator ends these.
+UNTIL_REWIND = (HaltReason.LOG_DIVERGED, HaltReason.TOPIC_RECREATED)
+
+
 class PartitionLedger(models.Model):
     """How far one partition is stored, and which poll holds it. It alone decides about offsets.
 
     `next_offset` advances in the transaction of the rows it covers, and only by compare-and-swap on itself and
-    `epoch`. Kafka's committed offset of the group is a copy for tools. `alarm` says why the partition is halted.
+    `epoch`. Kafka's committed offset of the group is a copy for tools. A partition with a `halt_text` is halted.
     """
 
     topic = models.CharField(max_length=249)
@@ -19,12 +35,19 @@ class PartitionLedger(models.Model):
     holder = models.UUIDField(null=True, blank=True, help_text="The poll that leases it, while that poll is alive.")
     moved_at = models.DateTimeField(null=True, blank=True, help_text="When next_offset last moved.")
     generation = models.PositiveIntegerField(default=0, help_text="Counts the rewinds; each starts a chain of batches.")
-    alarm = models.TextField(
+    # Workers of the release before know only the text, and clear it when they advance the partition.
+    halt_reason = models.CharField(
+        max_length=32, choices=HaltReason, blank=True, default="", db_default="", help_text="Why it is halted."
+    )
+    halt_text = models.TextField(
+        db_column="alarm",
         blank=True,
         default="",
         db_default="",
-        help_text="Why it stands still until somebody looks; gone when it moves.",
+        help_text="Why it is halted, and what to do. Empty while it is not.",
     )
+    halted_since = models.DateTimeField(null=True, blank=True, help_text="When it was halted.")
+    halt_epoch = models.PositiveBigIntegerField(null=True, blank=True, help_text="The epoch in which it was halted.")
     # Totals since the first record, which a trim of the history keeps. Each batch adds to them in its transaction.
     batches_total = models.PositiveBigIntegerField(default=0, db_default=0)
     stored_total = models.PositiveBigIntegerField(default=0, db_default=0)

@@ -138,7 +138,7 @@ def build_status(
                 behind=_behind(partition, next_offset, state),
                 lost=(row and row.lost) or 0,
                 recently_deleted=(row and row.recently_deleted) or 0,
-                halt_reason=row.alarm if row else "",
+                halt_reason=row.halt_text if row else "",
             )
         )
     return PipelineStatus(topic, error, partitions, state.retention)

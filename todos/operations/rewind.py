@@ -67,7 +67,9 @@ def rewind(
         append_loss(loss, ledger.generation, origin)
     ledger.next_offset, ledger.moved_at = target, timezone.now()
     ledger.topic_id = None  # the next poll notes the id of the topic that has this name now
-    ledger.epoch, ledger.holder, ledger.alarm = ledger.epoch + 1, None, ""
+    ledger.epoch, ledger.holder = ledger.epoch + 1, None
+    ledger.halt_reason = ledger.halt_text = ""
+    ledger.halted_since = ledger.halt_epoch = None
     ledger.save()
     transaction.set_rollback(dry_run)
     return move

@@ -173,7 +173,7 @@ def test_a_paused_schedule_is_an_alarm(admin_client: Client, is_enabled: bool) -
 
 
 def test_alarms_of_partitions_and_losses_are_shown(admin_client: Client, topic: str) -> None:
-    PartitionLedger.objects.create(topic=topic, partition=3, alarm="<b>most of it</b> is bad")
+    PartitionLedger.objects.create(topic=topic, partition=3, halt_text="<b>most of it</b> is bad")
     OffsetLoss.objects.create(topic=topic, partition=3, first_offset=0, next_offset=2)
     PartitionLedger.objects.create(topic=topic, partition=4)
     OffsetLoss.objects.create(topic=topic, partition=4, first_offset=0, next_offset=2, created_at="2020-01-01T00:00Z")

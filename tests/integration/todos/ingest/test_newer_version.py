@@ -16,7 +16,7 @@ MakeTopic = Callable[..., Topic]
 
 
 def alarms(topic: Topic) -> list[str]:
-    return list(PartitionLedger.objects.filter(topic=topic.kafka.topic).values_list("alarm", flat=True))
+    return list(PartitionLedger.objects.filter(topic=topic.kafka.topic).values_list("halt_text", flat=True))
 
 
 def test_a_partition_waits_at_a_newer_event_and_the_others_go_on(make_memory_topic: MakeTopic) -> None:

@@ -87,7 +87,7 @@ def test_json_has_the_documented_keys_and_the_numbers(topic: Topic) -> None:
 
 
 def alarm(topic: Topic) -> str:
-    PartitionLedger.objects.create(topic=topic.kafka.topic, partition=0, alarm="most of the batch is bad")
+    PartitionLedger.objects.create(topic=topic.kafka.topic, partition=0, halt_text="most of the batch is bad")
     return "partition 0 is halted: most of the batch is bad"
 
 
@@ -160,7 +160,7 @@ def test_an_old_loss_and_a_skipped_range_need_no_operator(topic: Topic) -> None:
 
 
 def test_without_kafka_it_shows_what_the_database_knows(topic: Topic, kafka_away: str) -> None:
-    PartitionLedger.objects.create(topic=topic.kafka.topic, partition=4, next_offset=1234, alarm="bad batch")
+    PartitionLedger.objects.create(topic=topic.kafka.topic, partition=4, next_offset=1234, halt_text="bad batch")
     code, report = status()
     assert (2, "unreachable", None) == (code, report["state"], report["lag"])
     assert kafka_away in report["kafka_error"]
