@@ -1,16 +1,37 @@
-"""The owner of a todo: the primary key of the user who created it, as text. The edge takes it from the token's subject.
+"""The owner of a todo: the random subject of the user who created it. The edge takes it from the token's subject.
 
-A todo that was created without a token has no owner, an empty text.
+A todo that was created without a token has no owner, an empty text. An owner that no user has, such as that of a user
+whom a restore lost, stays as it is: no other user can ever get it.
 """
 
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
 from django.contrib.auth.models import User
+from django.db.models.signals import post_save
+from django.dispatch import receiver
 from django.http import HttpRequest
 from rest_framework.request import Request
+
+from todos.models import Owner
+
+BIGINT_DIGITS = 19
 
 
 def owner_of(user: User) -> str:
     """Return the owner of the todos that this user creates."""
-    return str(user.pk)
+    try:
+        return str(user.owner.subject)
+    except Owner.DoesNotExist:  # created by bulk_create, or by a release without owners
+        return str(Owner.objects.get_or_create(user=user)[0].subject)
+
+
+@receiver(post_save, sender=User)
+def create_owner(instance: User, created: bool, **_: Any) -> None:
+    """Create the owner together with the user, so that a dump that has one has the other too."""
+    if created:
+        Owner.objects.get_or_create(user=instance)
 
 
 def request_owner(request: Request | HttpRequest) -> str:
@@ -18,14 +39,25 @@ def request_owner(request: Request | HttpRequest) -> str:
     return owner_of(request.user) if isinstance(request.user, User) else ""
 
 
-def user_id_of(owner: str) -> int | None:
-    """Return the primary key in an owner, or None if another issuer's subject or a foreign producer's text is there."""
-    return int(owner) if owner.isascii() and owner.isdecimal() and len(owner) < 19 else None
+def user_of(owner: str) -> User | None:
+    """Return the owner's user, or None if this database has no such user."""
+    try:
+        subject = UUID(owner)
+    except ValueError:  # a foreign producer's text
+        return None
+    return User.objects.select_related("owner").filter(owner__subject=subject).first()
 
 
 def username_of(owner: str) -> str:
     """Return the name of the owner's user; empty if this database has no such user."""
-    user_id = user_id_of(owner)
-    if user_id is None:
-        return ""
-    return User.objects.filter(pk=user_id).values_list("username", flat=True).first() or ""
+    user = user_of(owner)
+    return user.get_username() if user else ""
+
+
+def present_owners(owners: Iterable[str]) -> dict[str, str]:
+    """Return today's owner of each that is a user's former one: records from before migration 0017 name those."""
+    former = {int(owner) for owner in owners if owner.isascii() and owner.isdecimal() and len(owner) < BIGINT_DIGITS}
+    if not former:
+        return {}
+    found = Owner.objects.filter(former__in=former).values_list("former", "subject")
+    return {str(number): str(subject) for number, subject in found}

@@ -12,8 +12,6 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from jwt.algorithms import OKPAlgorithm
 
-from edge_api.contract.events import OWNER_MAX
-
 ISSUER = AUDIENCE = "todo"
 ALGORITHM = "EdDSA"
 READ, WRITE = "read", "write"
@@ -21,6 +19,7 @@ SCOPES = (READ, WRITE)
 LEEWAY_SECONDS = 5  # for clocks that differ
 MAX_TOKEN_BYTES = 4_096
 _KID = re.compile(r"[!-~]{1,64}")
+_SUBJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class InvalidToken(Exception):
@@ -28,7 +27,7 @@ class InvalidToken(Exception):
 
 
 class Token(NamedTuple):
-    """The claims of a verified token: `owner` is its subject, `until` the Unix time when it expires."""
+    """The claims of a verified token: `owner` is its subject, a UUID; `until` the Unix time when it expires."""
 
     owner: str
     scopes: frozenset[str]
@@ -75,8 +74,10 @@ def verify(token: str, key: Key | None) -> Token:
     except jwt.InvalidTokenError as exc:
         raise InvalidToken(f"is not valid: {_REASONS.get(type(exc), 'its signature or a claim is wrong')}") from None
     owner, scope = claims["sub"], claims.get("scope", "")
-    if not isinstance(scope, str) or not 0 < len(owner) <= OWNER_MAX or "\0" in owner:
-        raise InvalidToken("is not valid: its subject or scope is malformed")
+    if not _SUBJECT.fullmatch(owner):  # once it was a number, which a restore may assign to another user
+        raise InvalidToken("is not valid: its subject is not a UUID; get a new token")
+    if not isinstance(scope, str):
+        raise InvalidToken("is not valid: its scope is malformed")
     return Token(owner, frozenset(scope.split()), min(float(claims["exp"]) + LEEWAY_SECONDS, key.until))
 
 

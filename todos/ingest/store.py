@@ -18,13 +18,14 @@ from todos.ingest.parsing import ParsedBatch, TodoRow, build_dead_letter
 from todos.ledger.batch_history import UNKNOWN_WRITER, BatchCounts, WriterInfo, append_loss, record_batches
 from todos.ledger.leases import Lease
 from todos.models import UNTIL_REWIND, DeadLetter, OffsetLoss
+from todos.owners import present_owners
 
 # Both are shorter than a lease, which the consumer renews between two attempts.
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "5s", "10s"
 # PostgreSQL takes no statement above 1 GiB, and quoting may double these bytes.
 MAX_LETTERS_BYTES = 16 << 20
 
-# Compares and swaps: a row whose offset or epoch is not the expected one is not updated, nor one that waits for a rewind.
+# Compares and swaps: it updates no row whose offset or epoch is not the expected one, nor one that waits for a rewind.
 ADVANCE_LEDGER = """
     UPDATE todos_partitionledger l
     SET next_offset = move.next_offset, moved_at = now(),
@@ -204,6 +205,8 @@ def insert_todos(todos: Sequence[TodoRow]) -> Counter[int]:
     """Insert todos in one statement, and count those that were new by partition. Raises a DatabaseError."""
     if not todos:
         return Counter()
+    if present := present_owners({todo.owner for todo in todos}):
+        todos = [todo._replace(owner=present.get(todo.owner, todo.owner)) for todo in todos]
     with connection.cursor() as cursor:
         cursor.execute(INSERT_TODOS, [to_json(column).decode() for column in zip(*todos, strict=True)])
         return Counter(dict(cursor.fetchall()))

@@ -1,8 +1,9 @@
-"""The models: todos, how far each partition is stored and who polls it, and records that could not be stored."""
+"""The models: todos and owners, how far each partition is stored and who polls it, and records that were not stored."""
 
 from todos.models.dead_letters import DeadLetter, DeadLetterEvent
 from todos.models.history import Batch, OffsetLoss
 from todos.models.ledger import UNTIL_REWIND, HaltReason, PartitionLedger, PausedSchedule, Poller, PollRun
+from todos.models.owner import Owner
 from todos.models.todo import Todo
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "DeadLetterEvent",
     "HaltReason",
     "OffsetLoss",
+    "Owner",
     "PartitionLedger",
     "PausedSchedule",
     "PollRun",

@@ -10,7 +10,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from edge_api.contract.tokens import READ, WRITE, InvalidToken, Token, kid_of, verify
-from todos.owners import user_id_of
+from todos.owners import user_of
 from todos.tokens.keys import known_key
 
 CHALLENGE = 'Bearer realm="todo"'
@@ -25,10 +25,10 @@ class TokenAuthentication(BaseAuthentication):
             return None
         try:
             token = _verified(credentials.strip())
-            user = User.objects.filter(pk=_user_id(token), is_active=True).first()
         except InvalidToken as exc:
             raise AuthenticationFailed(f"The token {exc}.") from None
-        if user is None:
+        user = user_of(token.owner)
+        if user is None or not user.is_active:
             raise AuthenticationFailed("The token's user does not exist or is not active.")
         return user, token
 
@@ -38,13 +38,6 @@ class TokenAuthentication(BaseAuthentication):
 
 def _verified(credentials: str) -> Token:
     return verify(credentials, known_key(kid_of(credentials)))
-
-
-def _user_id(token: Token) -> int:
-    user_id = user_id_of(token.owner)
-    if user_id is None:
-        raise InvalidToken("is not valid: its subject is not a user")
-    return user_id
 
 
 class HasScope(BasePermission):

@@ -13,6 +13,7 @@ from tests.e2e.authorization.matrix import Asking, Route, credentials, django_pa
 from tests.support.stack import Stack
 from tests.support.tokens import Signer, bearer
 from tests.support.waiting import eventually
+from todos.owners import owner_of
 from todos.tokens import keys
 
 PAGE = ROOT / "docs" / "authorization.md"
@@ -35,8 +36,8 @@ def asked(stack: Stack, users: dict[str, User]) -> Iterator[dict[Route, dict[str
         keys.rotate(timedelta(hours=1))
         keys.retire(first.kid)
         own, staff = keys.signing_key_pair(), session_of(users["staff"])
+        owner, other = owner_of(users["olga"]), owner_of(users["ivan"])
     signer, retired = Signer(own.kid, own.private), Signer(first.kid, first.private)
-    owner, other = str(users["olga"].pk), str(users["ivan"].pk)
     who = credentials(signer, retired, owner, other) | {"staff": staff}
     with httpx.Client(timeout=30) as client:
         asking = Asking(stack, owner, client)
@@ -80,10 +81,10 @@ def test_only_the_routes_that_are_meant_to_be_are_for_everybody(asked: dict[Rout
 
 def test_every_page_of_the_admin_is_for_staff_alone(stack: Stack, users: dict[str, User], signer: Signer) -> None:
     with stack.django():
-        session = session_of(users["olga"])
+        session, token = session_of(users["olga"]), signer.token(owner_of(users["staff"]))
     pages = [path for path in django_paths() if path.startswith("/admin/")]
     assert 90 < len(pages)
     with httpx.Client(base_url=stack.web_url, timeout=30) as client:
-        for headers in ({}, bearer(signer.token(str(users["staff"].pk))), session):
+        for headers in ({}, bearer(token), session):
             inside = {page for page in pages if client.get(page, headers=headers).is_success}
             assert {"/admin/login/", "/admin/jsi18n/"} >= inside

@@ -9,13 +9,14 @@ from django.contrib.auth.models import User
 
 from tests.support.stack import Stack
 from tests.support.tokens import Signer, bearer
+from todos.owners import owner_of
 
 REQUESTS = 1_000
 
 
 class Owner:
     def __init__(self, name: str, user: User, signer: Signer) -> None:
-        self.name, self.id = name, str(user.pk)
+        self.name, self.id = name, owner_of(user)
         self.headers = bearer(signer.token(self.id, exp=2**31))
         self.accepted: list[str] = []
         self.deleted: set[str] = set()
@@ -84,8 +85,9 @@ class Session:
 
 
 @pytest.fixture
-def owners(users: dict[str, User], signer: Signer) -> list[Owner]:
-    return [Owner(name, users[name], signer) for name in ("olga", "ivan")]
+def owners(stack: Stack, users: dict[str, User], signer: Signer) -> list[Owner]:
+    with stack.django():
+        return [Owner(name, users[name], signer) for name in ("olga", "ivan")]
 
 
 def test_a_thousand_requests_leak_nothing(stack: Stack, owners: list[Owner]) -> None:

@@ -19,6 +19,7 @@ from tests.support.plans import nodes_of, rows_read
 from tests.support.todos import make_todos
 from todos.admin import todo_actions, todo_list
 from todos.models import Batch, PartitionLedger, Todo
+from todos.owners import owner_of
 
 pytestmark = pytest.mark.django_db
 TODOS = "/admin/todos/todo/"
@@ -92,12 +93,12 @@ def test_the_filters_of_done_find_all_of_them(admin: Client, monkeypatch: pytest
 
 def test_an_owner_leads_to_all_that_is_theirs(admin: Client) -> None:
     make_todos(80)
-    olga = User.objects.create_user("olga")
-    Todo.objects.filter(source_offset__lt=60).update(owner=olga.pk)
+    olga = owner_of(User.objects.create_user("olga"))
+    Todo.objects.filter(source_offset__lt=60).update(owner=olga)
     Todo.objects.filter(source_offset=3).update(owner="' & =")
-    assert f'href="?owner={olga.pk}"' in admin.get(f"{TODOS}?q=todo+5").content.decode()
-    assert [*range(59, 3, -1), 2, 1, 0] == [number for page in pages(admin, f"?owner={olga.pk}") for number in page]
-    assert "olga" in admin.get(f"{TODOS}?owner={olga.pk}").content.decode()
+    assert f'href="?owner={olga}"' in admin.get(f"{TODOS}?q=todo+5").content.decode()
+    assert [*range(59, 3, -1), 2, 1, 0] == [number for page in pages(admin, f"?owner={olga}") for number in page]
+    assert "olga" in admin.get(f"{TODOS}?owner={olga}").content.decode()
     assert [3] == numbers(shown(admin, "?owner=%27+%26+%3D"))
     assert [] == numbers(shown(admin, f"?owner={9**40}"))
 

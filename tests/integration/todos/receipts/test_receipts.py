@@ -20,6 +20,7 @@ from tests.support.waiting import Stopwatch, eventually
 from todos.api import receipts
 from todos.ledger.leases import ensure_ledger
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Todo
+from todos.owners import owner_of
 from todos.receipts.waiter import LedgerWatch
 
 pytestmark = pytest.mark.django_db
@@ -142,7 +143,7 @@ def test_a_receipt_is_for_the_owner_of_its_todo(client: Client) -> None:
     """Not "deleted", which would be a lie; before the ledger has passed it neither."""
     user = User.objects.create_user("olga")
     make_todos(1)
-    Todo.objects.update(owner=str(user.pk))
+    Todo.objects.update(owner=owner_of(user))
     assert [404, 404] == [client.get(url(offset)).status_code for offset in (0, 10)]
     client.force_login(user)
     assert ["stored", "pending"] == [receipt(client, offset)["status"] for offset in (0, 10)]

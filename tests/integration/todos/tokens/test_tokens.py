@@ -17,6 +17,7 @@ from tests.support.manage import run
 from tests.support.threads import in_threads
 from tests.support.tokens import PASSWORD, bearer
 from todos.models import Todo
+from todos.owners import owner_of
 from todos.tokens import issue, keys
 from todos.tokens.models import RefreshToken, SigningKey
 
@@ -55,7 +56,7 @@ def test_a_password_gives_a_token_that_whoever_has_the_public_keys_can_verify(cl
     jwks = client.get("/.well-known/jwks.json")
     assert "max-age=5, public" == ", ".join(sorted(jwks["Cache-Control"].split(", ")))
     token = verify(got["access"], read_jwks(jwks.content)[kid_of(got["access"])])
-    assert (str(olga.pk), frozenset({"read", "write"})) == (token.owner, token.scopes)
+    assert (owner_of(olga), frozenset({"read", "write"})) == (token.owner, token.scopes)
     assert ("Bearer", 600) == (got["token_type"], got["expires_in"])
     assert 200 == access_of(client, **bearer(got["access"]))
 
@@ -173,7 +174,7 @@ def test_the_private_key_is_not_readable_in_the_database(olga: User) -> None:
 
 
 def test_an_owner_sees_and_changes_only_their_own(client: Client, olga: User) -> None:
-    mine, other, nobodys = todo_of(str(olga.pk)), todo_of("999"), todo_of("")
+    mine, other, nobodys = todo_of(owner_of(olga)), todo_of("999"), todo_of("")
     headers = bearer(issue.access_token(olga, ["read", "write"]))
     shown = client.get("/api/todos/", headers=headers).json()["results"]
     assert [str(mine.pk)] == [todo["id"] for todo in shown]
@@ -190,14 +191,14 @@ def test_an_owner_sees_and_changes_only_their_own(client: Client, olga: User) ->
 def test_a_session_is_as_good_as_a_token_but_needs_its_csrf_token(olga: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(olga)
-    mine = todo_of(str(olga.pk))
+    mine = todo_of(owner_of(olga))
     assert 1 == len(client.get("/api/todos/").json()["results"])
     assert 403 == client.delete(f"/api/todos/{mine.pk}/").status_code
 
 
 def test_open_means_that_nobody_sees_what_is_nobodys(client: Client, olga: User, settings: Settings) -> None:
     settings.API_AUTH = "open"
-    todo_of(str(olga.pk)), todo_of("")
+    todo_of(owner_of(olga)), todo_of("")
     assert [""] == [Todo.objects.get(pk=todo["id"]).owner for todo in client.get("/api/todos/").json()["results"]]
     assert 401 == access_of(client, **bearer("x"))
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from edge_api.contract.tokens import Key, Token, verify
 from edge_api.main import create_app
 from edge_api.problems import Problem
 from edge_api.settings import EdgeSettings, Settings
-from tests.support.tokens import Signer, bearer
+from tests.support.tokens import OWNER, Signer, bearer
 
 PASSED = 503  # the edge under test has no Kafka behind it
 ONE = Signer("one")
@@ -71,9 +72,9 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_what_is_remembered_is_the_token_not_what_stands_around_it(jwks: Path, verified: list[str]) -> None:
     async def scenario(door: Auth) -> None:
-        token = ONE.token("7").encode()
+        token = ONE.token().encode()
         for header in (b"Bearer " + token, b"bearer   " + token + b" ", b"BEARER \t" + token):
-            assert "7" == await door.owner_of({"headers": [(b"authorization", header)]})
+            assert OWNER == await door.owner_of({"headers": [(b"authorization", header)]})
         assert [token.decode()] == verified
         twice = {"headers": [(b"authorization", b"Bearer " + token)] * 2}
         with pytest.raises(Problem, match="sent once"):
@@ -120,7 +121,7 @@ def test_a_good_token_passes(post: Callable[..., httpx.Response]) -> None:
 def test_an_open_edge_takes_nobodys_todos_but_no_bad_token(jwks: Path) -> None:
     async def scenario(door: Auth) -> None:
         assert "" == await door.owner_of({"headers": []})
-        assert ["7", 401] == [await outcome(door, token) for token in (ONE.token("7"), ONE.token(exp=1))]
+        assert [OWNER, 401] == [await outcome(door, token) for token in (ONE.token(), ONE.token(exp=1))]
 
     async def main() -> None:
         door = Auth(EdgeSettings(auth="open", jwks=str(jwks)))
@@ -137,7 +138,7 @@ def test_a_token_is_verified_once_and_remembered_no_longer_than_it_is_good(
     jwks: Path, verified: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "MAX_CACHED_TOKENS", 2)
-    first, second, third = (ONE.token(owner) for owner in "123")
+    first, second, third = (ONE.token(str(uuid4())) for _ in range(3))
 
     async def scenario(door: Auth) -> None:
         for token in (first, second, first, first, third, first, second):
@@ -153,15 +154,16 @@ def test_a_token_is_verified_once_and_remembered_no_longer_than_it_is_good(
 
 def test_a_new_key_is_known_at_once_and_a_retired_one_is_forgotten(jwks: Path) -> None:
     two = Signer("two")
-    old, new = ONE.token("1"), two.token("2")
+    other = str(uuid4())
+    old, new = ONE.token(), two.token(other)
 
     async def scenario(door: Auth) -> None:
-        assert ["1", 401] == [await outcome(door, token) for token in (old, new)]
+        assert [OWNER, 401] == [await outcome(door, token) for token in (old, new)]
         jwks.write_bytes(ONE.jwks(two))
-        assert ["1", "2"] == [await outcome(door, token) for token in (old, new)]
+        assert [OWNER, other] == [await outcome(door, token) for token in (old, new)]
         jwks.write_bytes(two.jwks())
         assert 401 == await outcome(door, Signer("three").token())  # makes it look
-        assert [401, "2"] == [await outcome(door, token) for token in (old, new)]
+        assert [401, other] == [await outcome(door, token) for token in (old, new)]
 
     run_auth(jwks, scenario)
 
@@ -170,8 +172,8 @@ def test_a_key_ends_with_its_grace_also_where_nobody_can_be_asked(jwks: Path, mo
     jwks.write_bytes(ONE.jwks(until=time.time() + 100))
 
     async def scenario(door: Auth) -> None:
-        token = ONE.token("1", exp=int(time.time()) + 1000)
-        assert "1" == await outcome(door, token)
+        token = ONE.token(exp=int(time.time()) + 1000)
+        assert OWNER == await outcome(door, token)
         jwks.unlink()
         now = time.time()
         monkeypatch.setattr(time, "time", lambda: now + 101)
@@ -182,9 +184,9 @@ def test_a_key_ends_with_its_grace_also_where_nobody_can_be_asked(jwks: Path, mo
 
 def test_while_keys_cannot_be_read_known_ones_are_good_and_of_others_nobody_can_tell(jwks: Path) -> None:
     async def scenario(door: Auth) -> None:
-        assert "7" == await outcome(door, ONE.token())
+        assert OWNER == await outcome(door, ONE.token())
         jwks.write_bytes(b"{")
-        assert ["7", 503, None] == [
+        assert [OWNER, 503, None] == [
             await outcome(door, ONE.token()), await outcome(door, Signer("two").token()), door.unavailable_reason
         ]  # fmt: skip
 
