@@ -62,19 +62,24 @@ class ConsumerRun:
         self._has_given_up = False
 
     def run(self) -> PollSummary:
-        """Read and store until the run is over. Failures are logged and counted; they raise nothing."""
+        """Read and store until the run is over. Failures are logged and counted; only unexpected ones are raised."""
         started_at, started = timezone.now(), time.monotonic()
         deadline, idle_seconds = started + self.options.time_budget_seconds, self.options.timeout_ms / 1000
         end = min(deadline, started + idle_seconds)
-        with self._prefetcher, self.leases:
-            while not self._is_over() and (seconds_left := end - time.monotonic()) > 0:
-                if self._step(seconds_left):
-                    end = min(deadline, time.monotonic() + idle_seconds)
-            self._assignment.publish(now=True)
-        while self._has_given_up and not self.should_stop() and time.monotonic() < end:
-            time.sleep(REFRESH_SECONDS)  # keeps this worker busy, so that a newer one takes the next tick
-        self.summary.seconds = time.monotonic() - started
-        record_run(self.log.topic, self._writer, started_at, self.summary)
+        try:
+            with self._prefetcher, self.leases:
+                while not self._is_over() and (seconds_left := end - time.monotonic()) > 0:
+                    if self._step(seconds_left):
+                        end = min(deadline, time.monotonic() + idle_seconds)
+                self._assignment.publish(now=True)
+            while self._has_given_up and not self.should_stop() and time.monotonic() < end:
+                time.sleep(REFRESH_SECONDS)  # keeps this worker busy, so that a newer one takes the next tick
+        except Exception as exc:  # a fault of ours, or the task's time limit: operators see why the poll ended
+            self.summary.add_failure(exc)
+            raise
+        finally:
+            self.summary.seconds = time.monotonic() - started
+            record_run(self.log.topic, self._writer, started_at, self.summary)
         return self.summary
 
     def _is_over(self) -> bool:

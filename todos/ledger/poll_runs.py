@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import Error as DatabaseFailure
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from todos.ledger.batch_history import WriterInfo
@@ -13,6 +13,7 @@ from todos.models import PollRun
 
 logger = logging.getLogger(__name__)
 TRIM_ROWS = 10_000
+LOCK_TIMEOUT = "5s"
 
 
 @dataclass
@@ -53,22 +54,26 @@ class PollSummary:
         return f"{text}; {self.failures} failures, the last one: {self.last_error}" if self.failures else text
 
 
-def describe_error(exc: Exception) -> str:
-    """Describe an error by its class and text."""
-    return f"{type(exc).__name__}: {str(exc).strip()}"
+def describe_error(exc: BaseException) -> str:
+    """Describe an error by its class and text, and one of the database by PostgreSQL's name for it, like DiskFull."""
+    named = exc.__cause__ if isinstance(exc, DatabaseFailure) and exc.__cause__ else exc
+    return f"{type(named).__name__}: {str(exc).strip()}"
 
 
 def record_run(topic: str, writer: WriterInfo, started_at: datetime, summary: PollSummary) -> None:
     """Record that a poll ended. Without a database a warning is logged instead: the poll is over anyway."""
     counts = ("batches", "stored", "duplicates", "dead_letters", "lost", "failures", "last_error")
     try:
-        PollRun.objects.create(
-            topic=topic,
-            worker=writer.worker,
-            task_id=writer.task_id,
-            started_at=started_at,
-            **{name: getattr(summary, name) for name in counts},
-        )
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+            PollRun.objects.create(
+                topic=topic,
+                worker=writer.worker,
+                task_id=writer.task_id,
+                started_at=started_at,
+                **{name: getattr(summary, name) for name in counts},
+            )
     except DatabaseFailure as exc:
         logger.warning("cannot record that a poll of %s ended: %s", topic, exc)
         connection.close()

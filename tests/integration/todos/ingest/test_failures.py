@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, OperationalError, connection, transaction
 
 from devstack import Postgres
@@ -19,7 +20,7 @@ from todos.ingest.parsing import parse_records
 from todos.ingest.store import LeaseLost, advance_ledger, insert_todos, store
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.leases import Lease, Leases, ensure_ledger
-from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Poller, Todo
+from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Poller, PollRun, Todo
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
@@ -260,6 +261,47 @@ def test_offsets_that_kafka_deleted_become_a_recorded_loss(make_memory_topic: Ma
     assert topic.ledger() == {0: 10, 1: 3}
     assert set(others) <= {str(todo.id) for todo in Todo.objects.all()}
     assert topic.poll().lost == 0
+
+
+def test_a_poll_that_its_time_limit_ends_leaves_the_reason(
+    make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def over_time(*_: object, **__: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    topic = make_memory_topic()
+    topic.send_todos(1)
+    monkeypatch.setattr(ingest, "store", over_time)
+    with pytest.raises(SoftTimeLimitExceeded):
+        topic.poll()
+
+    run = PollRun.objects.get(topic=topic.kafka.topic)
+    assert (1, True) == (run.failures, run.last_error.startswith("SoftTimeLimitExceeded"))
+
+
+def test_a_poll_that_the_database_refuses_leaves_the_name_of_its_error(
+    make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = make_memory_topic()
+    topic.send_todos(1)
+    monkeypatch.setattr("todos.ingest.store.LOCK_TIMEOUT", "50ms")
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE todos_todo IN EXCLUSIVE MODE")
+            held.set()
+            done.wait(30)
+
+    thread = in_thread(hold)
+    assert held.wait(30)
+    topic.poll(time_budget_seconds=1)
+    done.set()
+    thread.join()
+
+    run = PollRun.objects.get(topic=topic.kafka.topic)
+    assert (0, True) == (run.batches, run.failures > 0)
+    assert run.last_error.startswith("LockNotAvailable: ")
 
 
 def test_a_ledger_ahead_of_the_log_stops_that_partition_only(
