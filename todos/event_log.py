@@ -90,6 +90,17 @@ class Retention(NamedTuple):
     bytes: int | None
 
 
+class OpenTransaction(NamedTuple):
+    """A transaction of a producer that has not ended. Nothing from `first_offset` on is read until it has.
+
+    `producer` is empty, and `since_ms` (milliseconds since 1970) negative, where the log does not tell.
+    """
+
+    first_offset: int
+    producer: str = ""
+    since_ms: int = -1
+
+
 class Log(Protocol):
     """One topic. Every method ends in bounded time and raises LogUnavailable if the log does not answer."""
 
@@ -103,6 +114,9 @@ class Log(Protocol):
 
     def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
         """Return the offsets that each partition holds."""
+
+    def open_transactions(self, ends: Mapping[int, int]) -> dict[int, OpenTransaction]:
+        """Return the oldest open transaction of each partition that has one before its offset in `ends`."""
 
     def retention(self) -> Retention:
         """Return when the log deletes records of the topic."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.support.hostile import Draft
 from tests.support.topic import event, event_of_version
-from todos.event_log import OffsetRange, Record, Retention
+from todos.event_log import OffsetRange, OpenTransaction, Record, Retention
 
 
 @dataclass
@@ -69,6 +69,9 @@ class MemoryLog:
 
     def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
         return {partition: OffsetRange(0, self.ends[partition]) for partition in partitions}
+
+    def open_transactions(self, ends: Mapping[int, int]) -> dict[int, OpenTransaction]:
+        return {}
 
     def retention(self) -> Retention:
         return Retention(None, None)

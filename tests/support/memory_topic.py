@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.hostile import Draft
 from tests.support.topic import Topic
-from todos.event_log import OffsetOutOfRange, OffsetRange, Record, Retention
+from todos.event_log import OffsetOutOfRange, OffsetRange, OpenTransaction, Record, Retention
 
 
 @dataclass
@@ -67,6 +67,9 @@ class TopicLog:
 
     def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
         return {partition: self._topic.range_of(partition) for partition in partitions}
+
+    def open_transactions(self, ends: Mapping[int, int]) -> dict[int, OpenTransaction]:
+        return {}
 
     def retention(self) -> Retention:
         return Retention(None, None)

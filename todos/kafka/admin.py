@@ -13,7 +13,7 @@ from kafka.structs import OffsetAndMetadata
 
 from edge_api.shared.hints import with_advice
 from edge_api.shared.kafka_settings import KafkaSettings
-from todos.event_log import LogUnavailable, OffsetRange, Retention
+from todos.event_log import LogUnavailable, OffsetRange, OpenTransaction, Retention
 
 ADMIN_TIMEOUT_MS = 5_000
 
@@ -49,6 +49,38 @@ class KafkaAdmin:
                 for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
             )
         return {where.partition: OffsetRange(first[where].offset, end[where].offset) for where in wanted}
+
+    def open_transactions(self, ends: Mapping[int, int]) -> dict[int, OpenTransaction]:
+        """Compare with the last stable offset, which an open transaction holds back."""
+        wanted = {TopicPartition(self.topic, partition): OffsetSpec.LATEST for partition in ends}
+        with unavailable():
+            stable = self._admin.list_partition_offsets(
+                wanted, isolation_level="read_committed", timeout_ms=ADMIN_TIMEOUT_MS
+            )
+        held = {where: int(at.offset) for where, at in stable.items() if at.offset < ends[where.partition]}
+        return {where.partition: self._transaction_at(where, offset) for where, offset in held.items()}
+
+    def _transaction_at(self, where: TopicPartition, offset: int) -> OpenTransaction:
+        """Describe the transaction that begins at the offset, as far as the broker's version and permissions allow."""
+        try:
+            producers = self._admin.describe_producers([where])[where].active_producers
+            open_ = [producer for producer in producers if producer.current_transaction_start_offset >= 0]
+            first = min(open_, key=lambda producer: producer.current_transaction_start_offset, default=None)
+            if first is None:
+                return OpenTransaction(offset)
+            for transaction, described in self._transactions_of(first.producer_id).items():
+                if described.transaction_start_time_ms >= 0:
+                    name = f"producer {first.producer_id} ({transaction})"
+                    return OpenTransaction(offset, name, described.transaction_start_time_ms)
+        except KafkaError:
+            return OpenTransaction(offset)
+        return OpenTransaction(offset, f"producer {first.producer_id}", first.last_timestamp)
+
+    def _transactions_of(self, producer_id: int) -> dict[str, Any]:
+        """Ask the coordinators, which know since when; they know nothing of a transaction that hangs."""
+        listed = self._admin.list_transactions(producer_id_filters=[producer_id])
+        names = [transaction.transactional_id for transactions in listed.values() for transaction in transactions]
+        return dict(self._admin.describe_transactions(names))
 
     def offset_at(self, partition: int, timestamp_ms: int) -> int | None:
         """The first offset whose record is as young as that; None when all are older."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Now
 
-from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, OffsetRange, Retention
+from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, OffsetRange, OpenTransaction, Retention
 from todos.models import OffsetLoss, PartitionLedger, Poller
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class PartitionStatus:
     lost: int = 0  # offsets that were never stored
     recently_deleted: int = 0  # those of them that Kafka deleted unread within RECENT_LOSS
     halt_reason: str = ""
+    transaction: OpenTransaction | None = None  # that keeps records from being read
 
     @property
     def lag(self) -> int | None:
@@ -66,6 +67,7 @@ class LogState:
     ranges: Mapping[int, OffsetRange] = field(default_factory=dict)
     retention: Retention | None = None
     oldest_unread_ms: Mapping[int, int] = field(default_factory=dict)  # milliseconds since 1970; negative: unknown
+    transactions: Mapping[int, OpenTransaction] = field(default_factory=dict)
 
 
 class _LedgerAnnotations(TypedDict):
@@ -103,16 +105,22 @@ def _sum_of_offsets(losses: "QuerySet[OffsetLoss]") -> Subquery:
 def fetch_log_state(log: Log, positions: Mapping[int, int]) -> LogState:
     """Ask the log alone, not the database. `positions` are the ledger's next offsets. Raises LogUnavailable."""
     ranges, retention = log.offset_ranges(log.partitions()), log.retention()
+    ends = {partition: held.end for partition, held in ranges.items()}
+    transactions = log.open_transactions(ends)
+    # What cannot be read yet is not waited for.
+    readable = {p: held.end for p, held in ranges.items()} | {
+        p: open_.first_offset for p, open_ in transactions.items()
+    }
     unread = {
         partition: max(positions.get(partition, 0), held.first)
         for partition, held in ranges.items()
-        if max(positions.get(partition, 0), held.first) < held.end
+        if max(positions.get(partition, 0), held.first) < readable[partition]
     }
     try:
         oldest = log.timestamps(unread)
     except (LogUnavailable, OffsetOutOfRange):
         oldest = {}
-    return LogState(ranges, retention, oldest)
+    return LogState(ranges, retention, oldest, transactions)
 
 
 def build_status(
@@ -139,6 +147,7 @@ def build_status(
                 lost=(row and row.lost) or 0,
                 recently_deleted=(row and row.recently_deleted) or 0,
                 halt_reason=row.halt_text if row else "",
+                transaction=state.transactions.get(partition),
             )
         )
     return PipelineStatus(topic, error, partitions, state.retention)
