@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from todos.models import DeadLetter
-from todos.monitoring.overview import fetch_overview
+from todos.monitoring.report import build_report
 
 PANELS = "admin/todos/pipeline/panels.html"
 
@@ -40,10 +40,13 @@ def _may_view(request: HttpRequest) -> bool:
 
 
 def _panels() -> dict[str, Any]:
-    now = fetch_overview()
-    reasons = dict(DeadLetter.Reason.choices)
+    report = build_report()
+    if report.overview is None:
+        return {"report": report}
+    now, reasons = report.overview, dict(DeadLetter.Reason.choices)
     return {
         "overview": now,
+        "report": report,
         "largest_lag": max((partition.lag or 0 for partition in now.status.partitions), default=0),
         "letters": [(reason, reasons.get(reason, reason), count) for reason, count in now.dead_letters.items()],
         "schedule_id": next(iter(now.schedule.names), None),

@@ -24,6 +24,7 @@ class SystemicFailure(Exception):
 
 STATEMENT_CANCELLED = "57014"  # by the statement time-out, above all
 LOCK_NOT_AVAILABLE = "55P03"  # within the lock time-out
+READ_ONLY = "25006"  # a standby during a switch-over
 DATA_CLASSES = {"22", "23"}  # data exception, integrity constraint violation
 DATA_STATES = {"54000"}  # a value too large for an index
 TRANSIENT_CLASSES = {
@@ -34,7 +35,7 @@ TRANSIENT_CLASSES = {
     "58",  # I/O
 }
 TRANSIENT_STATES = {
-    "25006",  # read-only: a standby during a switch-over
+    READ_ONLY,
     "25P03",  # idle in transaction for too long: this worker was frozen
     LOCK_NOT_AVAILABLE,
 }

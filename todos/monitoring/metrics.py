@@ -17,26 +17,32 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from todos.models import DeadLetter, PartitionLedger
-from todos.monitoring.overview import CheckState, Overview, fetch_overview
+from todos.monitoring.checks import CheckState, ComponentCheck
+from todos.monitoring.overview import Overview
+from todos.monitoring.problems import Problem, ProblemCode
+from todos.monitoring.report import build_report
 
 
 class PipelineMetrics(Collector):
     """Collects the metrics at each scrape."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric, or only that the database is unavailable."""
+        """Yield every metric, or only components and problems while the database cannot be read."""
+        report = build_report()
+        yield _components(report.checks)
+        yield _problems(report.problems)
+        if report.overview is None:
+            return
         try:
             ledger = list(PartitionLedger.objects.filter(topic=settings.KAFKA.topic))
             letters = _dead_letters()
-            overview = fetch_overview()
         except DatabaseError:
             connection.close()
-            yield _gauge("todo_part_up", PART_UP, "part", {"database": 0})
             return
         yield from _totals(ledger)
         yield from letters
-        yield from _partitions(overview)
-        yield from _polling(overview)
+        yield from _partitions(report.overview)
+        yield from _polling(report.overview)
 
 
 PART_UP = "1 while this component of the pipeline works, 0 while it does not; absent while its state is unknown."
@@ -88,13 +94,22 @@ def _partitions(overview: Overview) -> Iterator[Metric]:
     yield _gauge("todo_partition_alarm", "1 while the partition is halted and needs an operator.", "partition", halted)
 
 
-def _polling(overview: Overview) -> Iterator[Metric]:
+def _components(checks: list[ComponentCheck]) -> Metric:
     is_up = {
         check.name.lower(): int(check.state is not CheckState.BAD)
-        for check in overview.checks
+        for check in checks
         if check.state is not CheckState.UNKNOWN
     }
-    yield _gauge("todo_part_up", PART_UP, "part", is_up)
+    return _gauge("todo_part_up", PART_UP, "part", is_up)
+
+
+def _problems(problems: list[Problem]) -> Metric:
+    none = {str(code): 0 for code in ProblemCode if code.needs_operator}
+    present = {str(problem.code): 1 for problem in problems if problem.code.needs_operator}
+    return _gauge("todo_problem", "1 while this problem needs an operator.", "code", none | present)
+
+
+def _polling(overview: Overview) -> Iterator[Metric]:
     yield GaugeMetricFamily("todo_polls_running", "Polls that are running now.", len(overview.polls))
     is_paused = int(not overview.schedule.is_enabled)
     yield GaugeMetricFamily("todo_polling_paused", "1 while no schedule of the poll is enabled.", is_paused)

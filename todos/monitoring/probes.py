@@ -1,6 +1,7 @@
 """Kafka and Redis, queried in background threads so that a service that hangs delays no page.
 
-Each result serves every page of this process for a few seconds.
+Each result serves every page of this process for a few seconds. Redis is written to, since a replica or a full Redis
+answers every question.
 """
 
 import threading
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from django.conf import settings
-from redis import Redis
+from redis import ReadOnlyError, Redis, ResponseError
 
 from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable
@@ -24,6 +25,7 @@ T = TypeVar("T")
 FRESH_SECONDS = 3.0  # a younger result is not queried for again, however many pages are open
 USABLE_SECONDS = 15.0  # the last result of a slow service counts for this long
 WAIT_SECONDS = 1.0
+REDIS_KEY, REDIS_KEY_SECONDS = "todo-pipeline-probe", 60
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class ProbeResult(Generic[T]):
     value: T | None
     error: str = ""
     at: float = field(default_factory=time.time)
+    failing_since: float | None = None  # when this process first found it failing
 
     @property
     def age(self) -> float:
@@ -74,7 +77,8 @@ class Probe(Generic[T]):
         try:
             result = ProbeResult(query())
         except Exception as exc:  # noqa: BLE001 - operators must see every error, and the next query must start
-            result = ProbeResult(None, str(exc).rstrip(".") or type(exc).__name__)
+            since = (self._last and self._last.failing_since) or time.time()
+            result = ProbeResult(None, str(exc).rstrip(".") or type(exc).__name__, failing_since=since)
         with self._changed:
             self._last, self._thread = result, None
             self._changed.notify_all()
@@ -96,9 +100,11 @@ class KafkaState:
 
 @dataclass(frozen=True)
 class RedisState:
-    """What Redis answered: the number of ticks that wait in the queue for a worker."""
+    """What Redis answered: the number of ticks that wait in the queue for a worker, and why it refuses a write."""
 
     waiting: int
+    refusal: str = ""
+    is_read_only: bool = False
 
 
 class Services:
@@ -140,7 +146,12 @@ class Services:
             raise
 
     def _query_redis(self) -> RedisState:
-        return RedisState(int(self._redis.llen(settings.CELERY_TASK_DEFAULT_QUEUE)))
+        waiting = int(self._redis.llen(settings.CELERY_TASK_DEFAULT_QUEUE))
+        try:
+            self._redis.set(REDIS_KEY, 1, ex=REDIS_KEY_SECONDS)
+        except ResponseError as exc:
+            return RedisState(waiting, str(exc).rstrip("."), isinstance(exc, ReadOnlyError))
+        return RedisState(waiting)
 
 
 _services: dict[tuple[KafkaSettings, str], Services] = {}

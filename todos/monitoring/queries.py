@@ -17,6 +17,7 @@ from todos.operations.schedules import POLL_TASK, poll_options
 RECENT_TODOS = 1_000
 MAX_COUNTED_LETTERS = 10_000
 LAST_BATCHES = 8
+MAX_FAILED_POLLS = 1_000
 # A batch's created_at is the time of its last statement. Its commit follows within this time.
 SETTLED = timedelta(minutes=2)
 
@@ -163,6 +164,26 @@ def last_poll(topic: str) -> PollRun | None:
     return PollRun.objects.filter(topic=topic).first()
 
 
+FAILING_SINCE = """
+    WITH newest AS (
+        SELECT id, started_at, failures > 0 AND batches = 0 AS has_failed FROM todos_pollrun
+        WHERE topic = %s ORDER BY id DESC LIMIT %s)
+    SELECT min(started_at), count(*) FROM newest
+    WHERE id > (SELECT coalesce(max(id), 0) FROM newest WHERE NOT has_failed)
+"""
+
+
+def failing_since(topic: str) -> datetime | None:
+    """Return when the first poll of those started that have failed without a break.
+
+    None if the last poll has not failed, or if none of the newest MAX_FAILED_POLLS has not.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(FAILING_SINCE, [topic, MAX_FAILED_POLLS])
+        since, polls = cursor.fetchone()
+    return None if polls == MAX_FAILED_POLLS else since
+
+
 def batch_of(topic: str, partition: int, offset: int) -> Batch | None:
     """Return the batch that stored this offset first; None when the history was trimmed since.
 
@@ -178,25 +199,32 @@ def batch_of(topic: str, partition: int, offset: int) -> Batch | None:
 
 
 class PollSchedule(NamedTuple):
-    """All schedules of the poll task, by primary key, with the shortest interval and longest budget of the enabled."""
+    """All schedules of the poll task, by primary key, with the shortest interval and longest budget of the enabled.
+
+    `paused_at` is when the last one was paused; None while one is enabled, or where an edit disabled it.
+    """
 
     names: Mapping[int, str]
     is_enabled: bool
     every_seconds: float
     budget_seconds: float
+    paused_at: datetime | None
 
 
 def poll_schedule() -> PollSchedule:
     """Read the schedules of the poll task, the enabled ones first."""
-    tasks = PeriodicTask.objects.filter(task=POLL_TASK).select_related("interval", "crontab", "solar", "clocked")
+    related = ("interval", "crontab", "solar", "clocked", "pausedschedule")
+    tasks = PeriodicTask.objects.filter(task=POLL_TASK).select_related(*related)
     tasks = sorted(tasks, key=lambda task: not task.enabled)
     enabled = [task for task in tasks if task.enabled]
     intervals = [_seconds(task.interval) for task in enabled if task.interval]
+    pauses = [task.pausedschedule.paused_at for task in tasks if hasattr(task, "pausedschedule")]
     return PollSchedule(
         {task.pk: task.name for task in tasks},
         bool(enabled),
         min(intervals, default=math.inf),
         max((poll_options(task).time_budget_seconds for task in enabled), default=0.0),
+        None if enabled else max(pauses, default=None),
     )
 
 

@@ -1,4 +1,7 @@
-"""The report of pipeline_status: the admin's overview, or Kafka and Redis alone while the database is unavailable."""
+"""The report that the admin's first page, `pipeline_status`, `/metrics` and `/readyz/pipeline` share.
+
+It is of the whole overview, or of Kafka and Redis alone while the database cannot be read.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,16 +13,21 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 from django.utils import timezone
 
-from todos.monitoring.lag import PartitionStatus, PipelineStatus
-from todos.monitoring.overview import (
-    CheckState,
+from todos.ingest.errors import sqlstate
+from todos.monitoring.checks import (
     ComponentCheck,
-    Overview,
+    check_components,
     check_kafka,
     check_redis,
-    fetch_overview,
+    database_blocked,
+    database_down,
 )
-from todos.monitoring.probes import Services
+from todos.monitoring.database import TableLock, first_line, locked_tables
+from todos.monitoring.diagnosis import diagnose, failing_components, locked
+from todos.monitoring.lag import PartitionStatus, PipelineStatus
+from todos.monitoring.overview import Overview, fetch_overview
+from todos.monitoring.probes import Services, services
+from todos.monitoring.problems import Problem
 
 
 class ReportState(StrEnum):
@@ -32,14 +40,19 @@ class ReportState(StrEnum):
 
 @dataclass(frozen=True)
 class Report:
-    """What needs an operator, and why. `overview` is None while the database does not answer."""
+    """The state of each component, and every problem. `overview` is None while the database cannot be read."""
 
     checks: list[ComponentCheck]
-    problems: list[str]  # one line each
+    problems: list[Problem]
     kafka_error: str | None
     database_error: str | None = None
     overview: Overview | None = None
     at: datetime = field(default_factory=timezone.now)
+
+    @property
+    def needs_operator(self) -> bool:
+        """Whether todos are not stored, or will be lost, until an operator acts."""
+        return any(problem.code.needs_operator for problem in self.problems)
 
     @property
     def topic(self) -> str:
@@ -75,7 +88,8 @@ class Report:
             "at": self.at.isoformat(timespec="seconds"),
             "topic": self.topic,
             "state": self.state,
-            "problems": self.problems,
+            "problems": [problem.text for problem in self.problems],
+            "diagnosis": [problem.as_dict() for problem in self.problems],
             "kafka_error": self.kafka_error,
             "database_error": self.database_error,
             "parts": {check.name.lower(): {"state": check.state, "text": check.text} for check in self.checks},
@@ -104,20 +118,33 @@ def _partition(row: PartitionStatus) -> dict[str, Any]:
     }
 
 
-def build_report(probes: Services) -> Report:
-    """Report on the pipeline, whichever of its components is unavailable. Raises no exception."""
+def build_report(probes: Services | None = None) -> Report:
+    """Report on the pipeline, whichever of its components is unavailable. Raises no exception.
+
+    `probes` default to those that this process shares.
+    """
+    probes = probes or services()
     try:
-        overview = fetch_overview(probes)
+        return report_on(fetch_overview(probes))
     except DatabaseFailure as exc:
-        connection.close()  # so that the next report connects again
-        return _report_without_database(probes, str(exc).strip().splitlines()[0])
-    problems = [alarm.text for alarm in overview.alarms]
-    return Report(overview.checks, problems, overview.kafka.error or None, overview=overview)
+        error = ("cannot be read: " if sqlstate(exc) else "unreachable: ") + first_line(exc)
+    connection.close()  # so that the next query connects again
+    try:
+        locks = locked_tables()
+    except DatabaseFailure:
+        connection.close()
+        locks = []
+    return _report_without_overview(probes, error, locks)
 
 
-def _report_without_database(probes: Services, error: str) -> Report:
+def report_on(overview: Overview) -> Report:
+    """Report on the pipeline as the overview describes it."""
+    checks = check_components(overview)
+    return Report(checks, diagnose(overview, checks), overview.kafka.error or None, overview=overview)
+
+
+def _report_without_overview(probes: Services, error: str, locks: list[TableLock]) -> Report:
+    """Report on Kafka and Redis, and on why the database cannot be read: it is unavailable, or a table is locked."""
     kafka, redis = probes.results(probes.start({}))
-    database = ComponentCheck("Database", CheckState.BAD, f"unreachable: {error}")
-    checks = [check_kafka(kafka), check_redis(redis), database]
-    problems = [f"{check.name}: {check.text}" for check in checks if check.state is CheckState.BAD]
-    return Report(checks, problems, kafka.error or None, error)
+    checks = [check_kafka(kafka), check_redis(redis), database_blocked(error) if locks else database_down(error)]
+    return Report(checks, [*failing_components(checks), *locked(locks)], kafka.error or None, error)

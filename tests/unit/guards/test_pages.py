@@ -8,6 +8,8 @@ import pytest
 import yaml
 from django.core.management import get_commands, load_command_class
 
+from todos.monitoring.problems import ProblemCode
+
 ROOT = Path(__file__).resolve().parents[3]
 RUNBOOK, LIFECYCLE = ((ROOT / "docs" / name).read_text() for name in ("runbook.md", "lifecycle.md"))
 RULES = [
@@ -15,7 +17,7 @@ RULES = [
     for group in yaml.safe_load((ROOT / "docker/monitoring/alerts.yml").read_text())["groups"]
     for rule in group["rules"]
 ]
-# Where the admin's alarms are worded.
+# Where the reasons are worded.
 WORDING = "".join(path.read_text() for path in (ROOT / "todos").rglob("*.py"))
 COMMAND = re.compile(r"`(?:manage\.py |make manage ARGS=\")([a-z_]+[^`\"]*)\"?`")
 
@@ -26,8 +28,9 @@ def anchors(page: str) -> set[str]:
 
 
 def test_each_alert_has_its_section_of_the_runbook() -> None:
-    sections = re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)[1:]
+    _, problems, *sections = re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)
 
+    assert problems.startswith("Problems\n")
     assert [rule["alert"] for rule in RULES] == [section.split("\n")[0] for section in sections]
     for rule in RULES:
         assert f"docs/runbook.md#{rule['alert'].lower()}" == rule["annotations"]["runbook_url"]
@@ -35,12 +38,21 @@ def test_each_alert_has_its_section_of_the_runbook() -> None:
         assert ["Means", "Look", "Do", "Ends"] == re.findall(r"^- \*\*(\w+):\*\*", section, re.MULTILINE), section
 
 
-def test_the_alarms_that_the_runbook_quotes_are_those_of_the_admin() -> None:
+def test_each_problem_has_its_section_of_the_runbook_with_the_status_of_the_probe() -> None:
+    told = dict(re.findall(r"^### ([\w-]+)\n\n(\d{3})\. ", RUNBOOK, re.MULTILINE))
+
+    assert {str(code): "503" if code.needs_operator else "200" for code in ProblemCode} == told
+    for code in ProblemCode:
+        page, anchor = code.runbook.split("#")
+        assert anchor in anchors((ROOT / page).read_text())
+
+
+def test_the_reasons_that_the_runbook_quotes_are_those_of_the_admin() -> None:
     quoted = [
         text for cell in re.findall(r"^\| (`.*?`) \|", RUNBOOK, re.MULTILINE) for text in cell[1:-1].split("`, `")
     ]
 
-    assert 16 == len(quoted)
+    assert 7 == len(quoted)
     assert [] == [text for text in quoted if text not in WORDING]
 
 

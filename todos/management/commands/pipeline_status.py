@@ -15,9 +15,9 @@ from rich.text import Text
 from todos.cli.arguments import add_examples, positive
 from todos.cli.kafka import quiet_kafka
 from todos.cli.output import exit_quietly_when_pipe_closes
+from todos.monitoring.checks import CheckState
 from todos.monitoring.formatting import format_duration, format_number
 from todos.monitoring.lag import PartitionStatus
-from todos.monitoring.overview import CheckState
 from todos.monitoring.probes import Services
 from todos.monitoring.report import Report, ReportState, build_report
 
@@ -39,19 +39,18 @@ examples:
   manage.py pipeline_status --json | jq .lag
   manage.py pipeline_status --watch 10 --json >> status.jsonl
 
-exit code: 0 no problem; 1 an operator is needed; 2 Kafka or the database does not answer, or wrong usage; with --watch
+exit code: 0 no problem; 1 a problem; 2 Kafka or the database does not answer, or wrong usage; with --watch
 0 when Ctrl-C ends it
 
-An operator is needed when Redis, beat or the workers fail, when a partition is halted, when dead letters are open (of
-any topic), when Kafka deleted unread records in the last day or may delete some within the hour, and when all schedules
-of the poll are paused. The admin's first page shows the same texts. --watch queries Kafka and Redis every 3 seconds at
-most.
+Each problem is told with its section of the runbook. The admin's first page and /readyz/pipeline tell the same ones.
+--watch queries Kafka and Redis every 3 seconds at most.
 
 --json prints one object, with --watch one per line. Keys may be added; none is renamed or removed. null: unknown.
   at                  ISO time, UTC
   topic               name
   state               "ok", "attention", "unreachable": exit code 0, 1, 2
   problems            texts, one for each problem
+  diagnosis           the same problems as objects with code, text, partition, since and runbook
   kafka_error         text, or null while Kafka answers
   database_error      text, or null while the database answers
   parts               objects with state ("ok", "warning", "bad", "unknown") and text: kafka, redis, database, beat,
@@ -96,7 +95,7 @@ class Command(BaseCommand):
             report = build_report(services)
         self.stdout.write(json.dumps(report.as_dict(), indent=2) if as_json else _as_text(report))
         if report.problems:
-            raise CommandError("\n".join(report.problems), returncode=CODES[report.state])
+            raise CommandError("\n".join(map(str, report.problems)), returncode=CODES[report.state])
 
     def _watch(self, services: Services, seconds: float, *, as_json: bool) -> None:
         if as_json or not self.stdout.isatty():
@@ -113,7 +112,7 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(report.as_dict()) if as_json else _as_text(report))
         if not as_json:
             for problem in report.problems:
-                self.stdout.write(problem)
+                self.stdout.write(str(problem))
         self.stdout.flush()
 
 
@@ -129,7 +128,7 @@ def _as_text(report: Report) -> str:
 def _as_screen(report: Report) -> RenderableType:
     """Lay out a screen of --watch: the problems come first, since a small terminal cuts off the end."""
     state = Text(f"{report.at:%H:%M:%S} UTC  {report.state}", style=STATE_STYLES[report.state])
-    return Group(state, *map(Text, report.problems), _as_tables(report))
+    return Group(state, *(Text(str(problem)) for problem in report.problems), _as_tables(report))
 
 
 def _as_tables(report: Report) -> RenderableType:

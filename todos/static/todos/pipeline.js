@@ -24,6 +24,9 @@
   function show(html) {
     const fresh = new DOMParser().parseFromString(html, "text/html");
     const focused = document.activeElement && document.activeElement.id;
+    // While a table of the database is locked there are problems only, without the other panels.
+    const count = (root) => root.querySelectorAll("[data-panel]").length;
+    if (count(fresh) !== count(panels)) panels.innerHTML = html;
     for (const panel of panels.querySelectorAll("[data-panel]")) {
       const update = fresh.querySelector(`[data-panel="${panel.dataset.panel}"]`);
       if (!update || update.innerHTML === panel.innerHTML) continue;

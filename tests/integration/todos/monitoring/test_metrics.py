@@ -1,54 +1,26 @@
-"""/metrics and /readyz/pipeline of Django's side."""
+"""/metrics of Django's side, and its pages without a database."""
 
 import json
 import re
-import uuid
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import redis
 import yaml
 from django.db import connection
 from django.test import Client
-from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 from prometheus_client.parser import text_string_to_metric_families
 
-from devstack import Kafka, Valkey
 from devstack.environment import ROOT
 from devstack.ports import free_port
 from tests.support.topic import Topic
 from tests.support.waiting import eventually
-from todos.ledger.batch_history import UNKNOWN_WRITER
-from todos.ledger.poll_runs import PollSummary, record_run
-from todos.models import PartitionLedger, PollRun
-from todos.monitoring.probes import close_services
+from todos.models import PartitionLedger
 from todos.operations.schedules import create_default_schedules
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MONITORING = ROOT / "docker" / "monitoring"
 Samples = dict[tuple[str, str], float]
-
-
-@pytest.fixture
-def live(kafka: Kafka, valkey: Valkey, settings: Any) -> Iterator[Topic]:
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    settings.CELERY_BROKER_URL = f"{valkey.url.rpartition('/')[0]}/9"
-    settings.KAFKA = settings.KAFKA.model_copy(
-        update={"topic": name, "group": name, "bootstrap_servers": kafka.bootstrap_servers}
-    )
-    topic = Topic(settings.KAFKA)
-    topic.log().create_topic(2, 1)
-    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as queue:
-        queue.flushdb()
-        yield topic
-        queue.flushdb()
-    close_services()
-    topic.producer.close()
-    for log in topic.logs:
-        log.close()
 
 
 def samples(client: Client) -> Samples:
@@ -92,6 +64,7 @@ def test_metrics_tell_what_was_stored_and_what_waits(client: Client, live: Topic
     assert 0 <= now["todo_last_poll_age_seconds", ""] < 60
     assert (1, 1) == (now["todo_part_up", "kafka"], now["todo_part_up", "database"])
     assert (0, 0) == (now["todo_polls_running", ""], now["todo_polling_paused", ""])
+    assert (0, 0) == (now["todo_problem", "kafka-unavailable"], now["todo_problem", "beat-silent"])
 
 
 def test_without_kafka_the_rest_is_told(client: Client, live: Topic, settings: Any) -> None:
@@ -101,24 +74,15 @@ def test_without_kafka_the_rest_is_told(client: Client, live: Topic, settings: A
 
     now = until(client, lambda now: now.get(("todo_part_up", "kafka")) == 0)
 
-    assert 3 == now["todo_stored_total", "0"]
+    assert (3, 1) == (now["todo_stored_total", "0"], now["todo_problem", "kafka-unavailable"])
     assert [] == [name for name, _ in now if name in ("todo_lag_records", "todo_retention_seconds")]
-
-
-@pytest.fixture
-def no_database() -> Iterator[None]:
-    connection.close()
-    original, connection.settings_dict = connection.settings_dict, {**connection.settings_dict, "PORT": "1"}
-    yield
-    connection.close()
-    connection.settings_dict = original
 
 
 @pytest.mark.usefixtures("no_database")
 def test_without_a_database_that_is_told(client: Client) -> None:
-    assert {("todo_part_up", "database"): 0} == samples(client)
-    answer = client.get("/readyz/pipeline")
-    assert (503, "unreachable or not migrated") == (answer.status_code, answer.json()["database"])
+    now = samples(client)
+    assert (0, 1) == (now["todo_part_up", "database"], now["todo_problem", "database-unavailable"])
+    assert {"todo_part_up", "todo_problem"} == {name for name, _ in now}
 
 
 def test_every_metric_of_dashboard_and_alerts_exists(client: Client, live: Topic) -> None:
@@ -136,58 +100,6 @@ def test_every_metric_of_dashboard_and_alerts_exists(client: Client, live: Topic
 
     assert {name for name in names if not name.startswith("todo_edge_")} <= known
     assert "todo_stored_total" in names
-
-
-# --- /readyz/pipeline
-
-
-def run_ended(topic: str, ago: timedelta) -> None:
-    record_run(topic, UNKNOWN_WRITER, timezone.now(), PollSummary())
-    newest = PollRun.objects.filter(topic=topic).latest("id")
-    PollRun.objects.filter(pk=newest.pk).update(started_at=timezone.now() - ago, ended_at=timezone.now() - ago)
-
-
-def ready(client: Client, check: Callable[[int, dict[str, str]], bool]) -> None:
-    def is_so() -> bool:
-        answer = client.get("/readyz/pipeline")
-        return check(answer.status_code, answer.json())
-
-    assert eventually(is_so, seconds=20, what="/readyz/pipeline", every=0.2)
-
-
-def test_a_pipeline_that_polls_is_ready_and_one_that_stopped_is_not(client: Client, live: Topic, settings: Any) -> None:
-    create_default_schedules()
-    ready(client, lambda code, parts: code == 503 and parts["beat"] == "no poll yet")
-
-    run_ended(live.kafka.topic, timedelta(seconds=1))
-    ready(client, lambda code, parts: code == 200 and parts["status"] == "ok")
-
-    PollRun.objects.all().delete()
-    run_ended(live.kafka.topic, timedelta(seconds=28))
-    ready(client, lambda code, parts: code == 503 and "silent" in parts["beat"])
-
-    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as queue:
-        queue.rpush("poll", "a tick")
-    ready(client, lambda code, parts: code == 503 and parts["workers"] == "no worker takes the waiting ticks")
-
-
-def test_paused_polling_is_ready(client: Client, live: Topic) -> None:
-    create_default_schedules()
-    run_ended(live.kafka.topic, timedelta(hours=1))
-    for task in PeriodicTask.objects.all():
-        task.enabled = False
-        task.save()
-
-    ready(client, lambda code, parts: code == 200 and parts["beat"] == "polling is paused")
-
-
-def test_redis_away_is_told(client: Client, live: Topic, settings: Any) -> None:
-    create_default_schedules()
-    settings.CELERY_BROKER_URL = f"redis://127.0.0.1:{free_port()}/0"
-
-    ready(client, lambda code, parts: code == 503 and parts["redis"].startswith("unreachable"))
-    run_ended(live.kafka.topic, timedelta(minutes=1))
-    ready(client, lambda code, parts: parts["beat"] == "unknown while Redis is unavailable")
 
 
 def test_a_ledger_of_another_topic_is_not_counted(client: Client, live: Topic) -> None:

@@ -1,0 +1,257 @@
+"""/readyz/pipeline: every fault is told with its cause, and with 503 where an operator must act."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import psycopg2
+import pytest
+import redis
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from devstack.ports import free_port
+from tests.support.topic import Topic, event
+from tests.support.waiting import eventually
+from todos.ledger.batch_history import UNKNOWN_WRITER
+from todos.ledger.poll_runs import PollSummary, record_run
+from todos.models import PartitionLedger, PollRun
+from todos.operations.schedules import create_default_schedules, switch_polling
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Told = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def schedules(live: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer of a service is kept for the next page."""
+    monkeypatch.setattr("todos.monitoring.probes.FRESH_SECONDS", 0)
+    create_default_schedules()
+
+
+def run_ended(topic: str, ago: timedelta = timedelta(seconds=1), error: str = "") -> None:
+    """A poll that started and ended so long ago."""
+    record_run(topic, UNKNOWN_WRITER, timezone.now(), PollSummary(failures=int(bool(error)), last_error=error))
+    newest = PollRun.objects.filter(topic=topic).latest("id")
+    PollRun.objects.filter(pk=newest.pk).update(started_at=timezone.now() - ago, ended_at=timezone.now() - ago)
+
+
+def probe(client: Client) -> tuple[int, str, Told]:
+    """The status code, the status and the problems by code."""
+    answer = client.get("/readyz/pipeline")
+    body = answer.json()
+    return answer.status_code, body["status"], {problem["code"]: problem for problem in body["problems"]}
+
+
+def until(client: Client, code: int, *problems: str) -> Told:
+    """Wait until these are the problems, and no others; the first answer of a service may be late."""
+
+    seen: list[Told] = []
+
+    def is_so() -> bool:
+        status_code, _, told = probe(client)
+        seen.append(told)
+        return (status_code, sorted(problems)) == (code, sorted(told))
+
+    eventually(is_so, seconds=20, what=f"{code} {problems}", every=0.1)
+    return seen[-1]
+
+
+# --- Beat and workers
+
+
+def test_a_pipeline_that_polls_is_ready_and_one_that_stopped_is_not(client: Client, live: Topic, settings: Any) -> None:
+    until(client, 503, "beat-silent")
+
+    run_ended(live.kafka.topic)
+    until(client, 200)
+    assert (200, "ok", {}) == probe(client)
+
+    PollRun.objects.all().delete()
+    run_ended(live.kafka.topic, timedelta(seconds=28))
+    silent = until(client, 503, "beat-silent")["beat-silent"]
+    assert PollRun.objects.get().started_at.isoformat(timespec="seconds") == silent["since"]
+    assert ("docs/runbook.md#beat-silent", None) == (silent["runbook"], silent["partition"])
+
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as queue:
+        queue.rpush("poll", "a tick")
+    until(client, 503, "workers-silent")
+
+    PeriodicTask.objects.all().delete()
+    until(client, 503, "no-schedule")
+
+
+def test_a_pause_is_no_fault_until_todos_wait(client: Client, live: Topic) -> None:
+    run_ended(live.kafka.topic, timedelta(hours=1))
+    switch_polling(enabled=False)
+    assert until(client, 200, "polling-paused")["polling-paused"]["since"]
+
+    live.send_todos(3)
+    told = until(client, 503, "paused-with-backlog")
+    assert told["paused-with-backlog"]["text"].endswith("; 3 todos wait in Kafka")
+
+
+# --- Redis
+
+
+def test_redis_that_is_away_is_at_fault_and_not_beat(client: Client, settings: Any) -> None:
+    settings.CELERY_BROKER_URL = f"redis://127.0.0.1:{free_port()}/0"
+    assert until(client, 503, "redis-unavailable")["redis-unavailable"]["since"]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mend", "code"),
+    [
+        (["REPLICAOF", "127.0.0.1", "9"], ["REPLICAOF", "NO", "ONE"], "redis-read-only"),
+        (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"], "redis-refuses-writes"),
+    ],
+    ids=["replica", "out of memory"],
+)
+def test_redis_that_only_answers_reads_is_at_fault(
+    client: Client, settings: Any, break_it: list[str], mend: list[str], code: str
+) -> None:
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as server:
+        server.execute_command(*break_it)
+        try:
+            until(client, 503, code)
+        finally:
+            server.execute_command(*mend)
+
+
+# --- PostgreSQL
+
+
+@pytest.mark.usefixtures("no_database")
+def test_a_database_that_is_away_is_at_fault_and_nothing_else(client: Client) -> None:
+    until(client, 503, "database-unavailable")
+
+
+def test_a_read_only_database_is_at_fault_and_not_beat(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    try:
+        told = until(client, 503, "database-read-only")
+    finally:
+        connection.close()
+    assert "ReadOnlySqlTransaction" in told["database-read-only"]["text"]
+
+
+def test_a_full_disk_is_at_fault_and_not_beat(client: Client) -> None:
+    """As PostgreSQL refuses a row of a full tablespace: no disk can be filled here."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE 'No space left on device' USING ERRCODE = 'disk_full'; END $$;"
+            "CREATE TRIGGER full_disk BEFORE INSERT ON todos_pollrun EXECUTE FUNCTION refuse()"
+        )
+    try:
+        told = until(client, 503, "database-refuses-writes")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION refuse CASCADE")
+    assert "DiskFull: No space left on device" in told["database-refuses-writes"]["text"]
+
+
+@contextmanager
+def session(name: str) -> Iterator[Any]:
+    """Another session of the database, in a transaction."""
+    database = connection.settings_dict
+    options = {"host": database["HOST"], "port": database["PORT"], "user": database["USER"], "dbname": database["NAME"]}
+    with closing(psycopg2.connect(**options, application_name=name)) as other, other.cursor() as cursor:
+        yield cursor
+        other.rollback()
+
+
+@pytest.mark.parametrize("mode", ["EXCLUSIVE", "ACCESS EXCLUSIVE"])
+def test_a_locked_table_is_told_with_the_session_that_locked_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr("todos.monitoring.database.LOCKED_SECONDS", 0)
+    with session("a forgotten psql") as other:
+        other.execute(f"LOCK TABLE todos_todo IN {mode} MODE")
+        told = until(client, 503, "table-locked")["table-locked"]
+    assert "table todos_todo is locked by process " in told["text"]
+    assert "a forgotten psql" in told["text"]
+    assert told["since"]
+
+
+# --- Polls that fail
+
+
+def test_stores_that_fail_are_told_with_the_error_until_one_succeeds(
+    client: Client, live: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todos.ingest.store.LOCK_TIMEOUT", "100ms")
+    live.send_todos(3)
+    with session("a migration") as other:
+        other.execute("LOCK TABLE todos_todo IN EXCLUSIVE MODE")
+        for _ in range(2):
+            live.poll(timeout_ms=500)
+        told = until(client, 503, "store-failing")["store-failing"]
+    assert "LockNotAvailable" in told["text"]
+    first = PollRun.objects.order_by("id").first()
+    assert first is not None
+    assert first.started_at.isoformat(timespec="seconds") == told["since"]
+
+    live.poll(timeout_ms=2000)
+    until(client, 200)
+
+
+def test_polls_that_do_not_reach_kafka_are_told_while_the_web_process_does(client: Client, live: Topic) -> None:
+    run_ended(live.kafka.topic, error="LogUnavailable: NoBrokersAvailable")
+    until(client, 503, "read-failing")
+
+
+def test_kafka_that_is_away_is_at_fault_and_not_the_polls(client: Client, live: Topic, settings: Any) -> None:
+    run_ended(live.kafka.topic, error="LogUnavailable: NoBrokersAvailable")
+    settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": f"127.0.0.1:{free_port()}"})
+    until(client, 503, "kafka-unavailable")
+
+
+# --- Partitions that do not advance
+
+
+def test_a_partition_that_no_poll_advances_is_told_whatever_the_cause(client: Client, live: Topic) -> None:
+    a_minute_ago = timezone.now() - timedelta(minutes=1)
+    live.send(event(), partition=1, timestamp_ms=int(a_minute_ago.timestamp() * 1000))
+    run_ended(live.kafka.topic)
+    told = until(client, 503, "partition-stalled")["partition-stalled"]
+    assert (1, a_minute_ago.isoformat(timespec="seconds")) == (told["partition"], told["since"])
+
+    live.poll(timeout_ms=2000)
+    until(client, 200)
+
+
+def test_a_halted_partition_is_told_with_its_number(client: Client, live: Topic) -> None:
+    run_ended(live.kafka.topic)
+    PartitionLedger.objects.create(topic=live.kafka.topic, partition=1, alarm="it waits for an operator")
+    told = until(client, 503, "partition-halted")["partition-halted"]
+    assert (1, "partition 1 is halted: it waits for an operator") == (told["partition"], told["text"])
+
+
+def test_an_open_transaction_is_told_with_its_producer(
+    client: Client, live: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todos.monitoring.diagnosis.TRANSACTION_SECONDS", 0)
+    run_ended(live.kafka.topic)
+    name = f"foreign-{uuid.uuid4().hex[:8]}"
+    with closing(live.new_producer(transactional_id=name)) as foreign:
+        foreign.init_transactions()
+        foreign.begin_transaction()
+        foreign.send(live.kafka.topic, event(), partition=1)
+        foreign.flush(30)
+        live.send_todos(2, partition=1)
+
+        told = until(client, 503, "open-transaction")["open-transaction"]
+
+        assert told["text"].startswith("partition 1: 3 records are held by an open transaction of producer ")
+        assert f"({name})" in told["text"]
+        assert (1, True) == (told["partition"], told["since"] is not None)
+
+        foreign.commit_transaction()
+        live.poll(timeout_ms=2000)
+        until(client, 200)

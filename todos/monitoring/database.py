@@ -1,0 +1,91 @@
+"""Whether PostgreSQL takes what each poll writes, and which sessions hold polls up."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.apps import apps
+from django.db import Error as DatabaseFailure
+from django.db import connection, transaction
+from django.utils import timezone
+
+from todos.ingest.errors import LOCK_NOT_AVAILABLE, READ_ONLY, sqlstate
+from todos.ledger.poll_runs import describe_error
+from todos.models import PollRun
+
+LOCK_TIMEOUT = "1s"
+LOCKED_SECONDS = 5  # as long as a store waits for a lock before it fails
+
+# The modes that conflict with an INSERT. A prepared transaction has no process, and another user's start is hidden.
+LOCKED_TABLES = """
+    SELECT c.relname, l.pid, a.application_name, a.usename, a.state, a.xact_start
+    FROM pg_locks l
+    JOIN pg_class c ON c.oid = l.relation
+    LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'relation' AND l.granted
+      AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND c.relname = ANY(%s)
+      AND coalesce(a.xact_start, '-infinity') < clock_timestamp() - %s * interval '1 second'
+    ORDER BY a.xact_start, c.relname
+"""
+
+
+class WriteError(NamedTuple):
+    """Why PostgreSQL refuses a write."""
+
+    text: str
+    is_read_only: bool
+
+
+class TableLock(NamedTuple):
+    """A lock that no write gets past, and the session that holds it."""
+
+    table: str
+    pid: int | None
+    application: str | None
+    user: str | None
+    state: str | None
+    since: datetime | None
+
+    def __str__(self) -> str:
+        session = ", ".join(filter(None, (self.application, self.user and f"user {self.user}", self.state)))
+        holder = f"process {self.pid} ({session})" if self.pid else "a prepared transaction"
+        return f"table {self.table} is locked by {holder}"
+
+
+def limit_lock_waits() -> None:
+    """Limit how long each statement of the caller's transaction may wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+
+
+def find_write_error(topic: str) -> WriteError | None:
+    """Write what each poll leaves, and roll it back. Return why PostgreSQL refused it.
+
+    Raises a DatabaseError if PostgreSQL does not answer. A wait for a lock is no refusal; see `locked_tables`.
+    """
+    none = dict.fromkeys(("batches", "stored", "duplicates", "dead_letters", "lost", "failures"), 0)
+    try:
+        with transaction.atomic():
+            limit_lock_waits()
+            PollRun.objects.create(topic=topic, worker="", started_at=timezone.now(), **none)
+            transaction.set_rollback(True)
+    except DatabaseFailure as exc:
+        state = sqlstate(exc)
+        if state is None or state.startswith("57P"):  # the connection broke, or the server shuts down
+            raise
+        return None if state == LOCK_NOT_AVAILABLE else WriteError(describe_error(exc).splitlines()[0], state == READ_ONLY)
+    return None
+
+
+def locked_tables() -> list[TableLock]:
+    """Return the locks of the todos' tables that have kept writes waiting for LOCKED_SECONDS, the oldest first."""
+    tables = [model._meta.db_table for model in apps.get_app_config("todos").get_models()]
+    with connection.cursor() as cursor:
+        cursor.execute(LOCKED_TABLES, [tables, LOCKED_SECONDS])
+        return [TableLock(*row) for row in cursor.fetchall()]
+
+
+def first_line(exc: DatabaseFailure) -> str:
+    """Return the first line of what PostgreSQL answered; the others quote the statement."""
+    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
