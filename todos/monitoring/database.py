@@ -74,7 +74,9 @@ def find_write_error(topic: str) -> WriteError | None:
         state = sqlstate(exc)
         if state is None or state.startswith("57P"):  # the connection broke, or the server shuts down
             raise
-        return None if state == LOCK_NOT_AVAILABLE else WriteError(describe_error(exc).splitlines()[0], state == READ_ONLY)
+        return (
+            None if state == LOCK_NOT_AVAILABLE else WriteError(describe_error(exc).splitlines()[0], state == READ_ONLY)
+        )
     return None
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from todos.bounds import moment_of
 from todos.event_log import LogUnavailable
+from todos.models import HaltReason
 from todos.monitoring import queries
 from todos.monitoring.checks import ComponentCheck
 from todos.monitoring.database import TableLock
@@ -50,8 +51,10 @@ def _pause(now: Overview) -> Iterator[Problem]:
 def _halted_partitions(now: Overview) -> Iterator[Problem]:
     for row in now.status.partitions:
         if row.halt_reason:
+            is_diverged = row.halt_code == HaltReason.LOG_DIVERGED
+            code = ProblemCode.LOG_DIVERGED if is_diverged else ProblemCode.PARTITION_HALTED
             text = f"partition {row.partition} is halted: {row.halt_reason}"
-            yield Problem(ProblemCode.PARTITION_HALTED, text, row.partition)
+            yield Problem(code, text, row.partition, row.halted_since)
 
 
 def _open_transactions(now: Overview) -> Iterator[Problem]:

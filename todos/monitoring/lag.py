@@ -37,6 +37,8 @@ class PartitionStatus:
     lost: int = 0  # offsets that were never stored
     recently_deleted: int = 0  # those of them that Kafka deleted unread within RECENT_LOSS
     halt_reason: str = ""
+    halt_code: str = ""  # of todos.models.HaltReason
+    halted_since: datetime | None = None
     transaction: OpenTransaction | None = None  # that keeps records from being read
 
     @property
@@ -147,6 +149,8 @@ def build_status(
                 lost=(row and row.lost) or 0,
                 recently_deleted=(row and row.recently_deleted) or 0,
                 halt_reason=row.halt_text if row else "",
+                halt_code=row.halt_reason if row else "",
+                halted_since=row.halted_since if row else None,
                 transaction=state.transactions.get(partition),
             )
         )

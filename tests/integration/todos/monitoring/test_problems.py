@@ -19,7 +19,7 @@ from tests.support.topic import Topic, event
 from tests.support.waiting import eventually
 from todos.ledger.batch_history import UNKNOWN_WRITER
 from todos.ledger.poll_runs import PollSummary, record_run
-from todos.models import PartitionLedger, PollRun
+from todos.models import HaltReason, PartitionLedger, PollRun
 from todos.operations.schedules import create_default_schedules, switch_polling
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -226,11 +226,19 @@ def test_a_partition_that_no_poll_advances_is_told_whatever_the_cause(client: Cl
     until(client, 200)
 
 
-def test_a_halted_partition_is_told_with_its_number(client: Client, live: Topic) -> None:
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [(HaltReason.UNREADABLE, "partition-halted"), (HaltReason.LOG_DIVERGED, "log-diverged")],
+)
+def test_a_halted_partition_is_told_with_its_number_and_since_when(
+    client: Client, live: Topic, reason: HaltReason, code: str
+) -> None:
     run_ended(live.kafka.topic)
-    PartitionLedger.objects.create(topic=live.kafka.topic, partition=1, alarm="it waits for an operator")
-    told = until(client, 503, "partition-halted")["partition-halted"]
-    assert (1, "partition 1 is halted: it waits for an operator") == (told["partition"], told["text"])
+    halt = {"halt_reason": reason, "halt_text": "it waits for an operator", "halted_since": "2026-01-02T03:04:05Z"}
+    PartitionLedger.objects.create(topic=live.kafka.topic, partition=1, **halt)
+    told = until(client, 503, code)[code]
+    assert (1, "2026-01-02T03:04:05+00:00") == (told["partition"], told["since"])
+    assert "partition 1 is halted: it waits for an operator" == told["text"]
 
 
 def test_an_open_transaction_is_told_with_its_producer(
