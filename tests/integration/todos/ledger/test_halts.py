@@ -61,7 +61,8 @@ def test_a_halt_keeps_its_time_until_the_reason_changes(stored: Topic) -> None:
     assert (HaltReason.UNREADABLE, ledger.epoch) == (first.halt_reason, first.halt_epoch)
     assert first.halted_since is not None
     assert other.halted_since is not None
-    assert first.halted_since == again.halted_since < other.halted_since
+    assert first.halted_since == again.halted_since
+    assert first.halted_since < other.halted_since
 
 
 def test_a_halt_ends_when_the_partition_advances(stored: Topic) -> None:
@@ -71,7 +72,7 @@ def test_a_halt_ends_when_the_partition_advances(stored: Topic) -> None:
 
     ledger = ledger_of(stored)
     assert (4, "", "") == (ledger.next_offset, ledger.halt_reason, ledger.halt_text)
-    assert ledger.halted_since is ledger.halt_epoch is None
+    assert (None, None) == (ledger.halted_since, ledger.halt_epoch)
 
 
 def test_a_halt_because_of_another_log_ends_only_with_a_rewind(stored: Topic) -> None:
