@@ -71,9 +71,13 @@ def new_batch(settings: Settings, auth: Auth, publisher: Publisher, limits: Rate
         limits.check_owner(owner)
         if slots.locked():
             raise RetryLater("Not stored: too many batches are under way.")
-        idempotency_key = parse_idempotency_key(scope)
         async with slots:
-            todos = await _read_todos(*await read_body(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON))
+            try:
+                idempotency_key = parse_idempotency_key(scope)
+                todos = await _read_todos(*await read_body(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON))
+            except Problem:
+                metrics.rejected += 1  # as POST /new/ does: how many todos it would have held is unknown
+                raise
             limits.check_batch(scope, owner, len(todos))
             created_at, request_id = now(), client_request_id(scope) or new_id().encode()
             metrics.rejected += sum(isinstance(todo, RejectedTodo) for todo in todos)

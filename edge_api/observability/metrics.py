@@ -57,7 +57,11 @@ class Metrics(Collector):
         for (route, status), count in list(self.requests.items()):
             requests.add_metric([route, str(status)], count)
         yield requests
-        todos = CounterMetricFamily("todo_edge_todos", "Todos that clients sent.", labels=["outcome"])
+        todos = CounterMetricFamily(
+            "todo_edge_todos",
+            "Todos that clients sent; a request that cannot be read counts as one.",
+            labels=["outcome"],
+        )
         for outcome in ("accepted", "rejected", "unconfirmed"):
             todos.add_metric([outcome], getattr(self, outcome))
         yield todos

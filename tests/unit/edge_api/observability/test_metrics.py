@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 import yaml
 from fastapi import FastAPI
 
@@ -36,6 +38,31 @@ def test_refusals_are_counted_by_status(app: FastAPI, run: Callable[..., None]) 
         found[f"todo_edge_todos_total{{outcome={outcome}}}"] for outcome in ("accepted", "rejected", "unconfirmed")
     )
     assert (0, 0) == (found["todo_edge_ready{}"], found["todo_edge_in_flight_todos{}"])
+
+
+UNREADABLE: list[dict[str, Any]] = [
+    {"content": b"x", "headers": JSON},
+    {"content": b"{}", "headers": {"Content-Type": "text/plain"}},
+    {"content": b"{}", "headers": JSON | {"Idempotency-Key": ""}},
+    {"content": b" " * 20_000_000, "headers": JSON},
+    {"content": b"7", "headers": JSON},
+]
+
+
+@pytest.mark.parametrize("path", ["/new/", "/new/batch/"])
+@pytest.mark.parametrize("request_options", UNREADABLE)
+def test_a_request_that_cannot_be_read_counts_as_one_todo_wherever_it_was_sent(
+    app: FastAPI, run: Callable[..., None], path: str, request_options: dict[str, Any]
+) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        answer = await client.post(path, **request_options)
+        assert 400 <= answer.status_code < 500
+        found.update(samples((await client.get("/metrics")).text))
+
+    found: dict[str, float] = {}
+    run(app, scenario)
+
+    assert 1 == found["todo_edge_todos_total{outcome=rejected}"]
 
 
 def test_acknowledgements_fall_into_their_buckets() -> None:
