@@ -86,30 +86,27 @@ def _stored(topic: str, since: datetime, width: timedelta) -> dict[datetime, int
 # --- From the edge to the database
 
 DELAYS = """
-    SELECT count(*), percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay), max(stored_at)
-    FROM (SELECT greatest(extract(epoch FROM stored_at - created_at), 0) AS delay, stored_at FROM todos_todo
-          WHERE created_at <= now() ORDER BY created_at DESC, id DESC LIMIT %s) recent
+    SELECT count(*), percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY delay)
+    FROM (SELECT greatest(extract(epoch FROM stored_at - created_at), 0) AS delay FROM todos_todo
+          WHERE created_at > now() - interval '1 hour' AND created_at <= now()
+          ORDER BY created_at DESC, id DESC LIMIT %s) recent
 """
 
 
 class Delays(NamedTuple):
-    """Percentiles of the seconds from created_at to stored_at, over the newest `todos` todos."""
+    """Percentiles of the seconds from created_at to stored_at, over the newest `todos` todos of the last hour."""
 
     todos: int
     p50: float
     p99: float
-    stored_at: datetime
 
 
 def delays() -> Delays | None:
-    """Return how long the newest RECENT_TODOS todos took to be stored; None when there is no todo."""
+    """Return how long the newest RECENT_TODOS todos of the last hour took to be stored; None when there are none."""
     with connection.cursor() as cursor:
         cursor.execute(DELAYS, [RECENT_TODOS])
-        todos, percentiles, stored_at = cursor.fetchone()
-    if not todos:
-        return None
-    p50, p99 = map(float, percentiles)
-    return Delays(todos, p50, p99, stored_at)
+        todos, percentiles = cursor.fetchone()
+    return Delays(todos, *map(float, percentiles)) if todos else None
 
 
 # --- Dead letters
