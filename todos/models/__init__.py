@@ -1,6 +1,6 @@
 """The models: todos and owners, how far each partition is stored and who polls it, and records that were not stored."""
 
-from todos.models.dead_letters import DeadLetter, DeadLetterEvent
+from todos.models.dead_letters import DeadLetter, DeadLetterEvent, DeadLetterTotal
 from todos.models.history import Batch, OffsetLoss
 from todos.models.ledger import UNTIL_REWIND, HaltReason, PartitionLedger, PausedSchedule, Poller, PollRun
 from todos.models.owner import Owner
@@ -11,6 +11,7 @@ __all__ = [
     "Batch",
     "DeadLetter",
     "DeadLetterEvent",
+    "DeadLetterTotal",
     "HaltReason",
     "OffsetLoss",
     "Owner",

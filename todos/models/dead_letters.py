@@ -51,6 +51,27 @@ class DeadLetter(SourceModel):
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
+class DeadLetterTotal(models.Model):
+    """How many dead letters of one reason a partition has ever had.
+
+    A trigger of the database adds each insert to it, in the transaction of the insert. That transaction holds the
+    partition's row of the ledger, so no other one waits for these rows.
+    """
+
+    topic = models.CharField(max_length=249)
+    partition = models.PositiveIntegerField()
+    reason = models.CharField(max_length=32)
+    letters = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["topic", "partition", "reason"], name="dead_letter_total_once_per_reason")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}: {self.letters} {self.reason}"
+
+
 class DeadLetterEvent(models.Model):
     """One action of an operator on a dead letter. Rows are only added, never changed or deleted."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.models import Count, Q
+from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -16,10 +16,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from todos.models import DeadLetter, PartitionLedger
+from todos.models import DeadLetter, DeadLetterTotal, PartitionLedger
 from todos.monitoring.checks import CheckState, ComponentCheck
 from todos.monitoring.overview import Overview
 from todos.monitoring.problems import Problem, ProblemCode
+from todos.monitoring.queries import MAX_COUNTED_LETTERS
 from todos.monitoring.report import build_report
 
 
@@ -35,12 +36,12 @@ class PipelineMetrics(Collector):
             return
         try:
             ledger = list(PartitionLedger.objects.filter(topic=settings.KAFKA.topic))
-            letters = _dead_letters()
+            letters = dict(DeadLetterTotal.objects.values_list("reason").annotate(Sum("letters")))
         except DatabaseError:
             connection.close()
             return
         yield from _totals(ledger)
-        yield from letters
+        yield from _dead_letters(letters, report.overview.dead_letters)
         yield from _partitions(report.overview)
         yield from _polling(report.overview)
 
@@ -66,17 +67,12 @@ def _totals(ledger: list[PartitionLedger]) -> Iterator[Metric]:
     yield SummaryMetricFamily("todo_batch_records", "Records per batch of one partition.", batches, records)
 
 
-def _dead_letters() -> list[Metric]:
+def _dead_letters(totals: Mapping[str, int], still_open: Mapping[str, int]) -> Iterator[Metric]:
     """Dead letters are never deleted, so their number is a counter."""
-    is_open = Count("id", filter=Q(status=DeadLetter.Status.OPEN))
-    rows = list(DeadLetter.objects.order_by().values_list("reason").annotate(all=Count("id"), open=is_open))
     none = dict.fromkeys(map(str, DeadLetter.Reason), 0)
-    total = {reason: count for reason, count, _ in rows}
-    still_open = {reason: count for reason, _, count in rows}
-    return [
-        _counter("todo_dead_letters", "Records that cannot become a todo.", "reason", none | total),
-        _gauge("todo_dead_letters_open", "Dead letters that wait for an operator.", "reason", none | still_open),
-    ]
+    yield _counter("todo_dead_letters", "Records that cannot become a todo.", "reason", {**none, **totals})
+    text = f"Dead letters that wait for an operator, {MAX_COUNTED_LETTERS:,} at most."
+    yield _gauge("todo_dead_letters_open", text, "reason", {**none, **still_open})
 
 
 def _partitions(overview: Overview) -> Iterator[Metric]:

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 import yaml
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.environment import ROOT
 from devstack.ports import free_port
 from tests.support.topic import Topic
 from tests.support.waiting import eventually
-from todos.models import PartitionLedger
+from todos.models import DeadLetter, DeadLetterTotal, PartitionLedger
+from todos.operations.rewind import rewind
 from todos.operations.schedules import create_default_schedules
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,6 +68,58 @@ def test_metrics_tell_what_was_stored_and_what_waits(client: Client, live: Topic
     assert (1, 1) == (now["todo_part_up", "kafka"], now["todo_part_up", "database"])
     assert (0, 0) == (now["todo_polls_running", ""], now["todo_polling_paused", ""])
     assert (0, 0) == (now["todo_problem", "kafka-unavailable"], now["todo_problem", "beat-silent"])
+
+
+# --- Dead letters
+
+
+def letters(count: int, **fields: Any) -> None:
+    first = DeadLetter.objects.count()
+    places = [{"topic": "any", "partition": 0, "offset": first + number, "detail": "d"} for number in range(count)]
+    DeadLetter.objects.bulk_create(DeadLetter(**place, **fields) for place in places)
+
+
+def test_dead_letters_are_counted_once_however_often_they_are_read(
+    client: Client, make_memory_topic: Callable[..., Topic], settings: Any
+) -> None:
+    topic = make_memory_topic(partitions=2)
+    settings.KAFKA = topic.kafka.model_copy(update={"bootstrap_servers": f"127.0.0.1:{free_port()}"})
+    for partition in (0, 1):
+        topic.send(b"x", None, partition=partition, key=b"k")
+    assert 4 == topic.poll().dead_letters
+    rewind(topic.kafka.topic, 0, 0)
+    assert 2 == topic.poll().dead_letters
+    DeadLetter.objects.filter(reason="empty").update(status="discarded")
+
+    now = samples(client)
+
+    assert (2, 2) == (now["todo_dead_letters_total", "invalid"], now["todo_dead_letters_total", "empty"])
+    assert (2, 0) == (now["todo_dead_letters_open", "invalid"], now["todo_dead_letters_open", "empty"])
+
+
+def test_letters_from_before_the_totals_are_counted_by_the_migration() -> None:
+    call_command("migrate", "todos", "0017", verbosity=0)
+    letters(3, reason="invalid")
+    call_command("migrate", "todos", verbosity=0)
+    letters(2, reason="invalid")
+    assert [("any", 0, "invalid", 5)] == list(
+        DeadLetterTotal.objects.values_list("topic", "partition", "reason", "letters")
+    )
+
+
+def test_no_scrape_reads_all_dead_letters(client: Client, settings: Any) -> None:
+    settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": f"127.0.0.1:{free_port()}"})
+    letters(5_000, reason="invalid", status="discarded")
+    letters(10, reason="empty")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE todos_deadletter")
+    with CaptureQueriesContext(connection) as queries:
+        now = samples(client)
+    assert (5_000, 10) == (now["todo_dead_letters_total", "invalid"], now["todo_dead_letters_open", "empty"])
+    with connection.cursor() as cursor:
+        for sql in (query["sql"] for query in queries if query["sql"].startswith("SELECT")):
+            cursor.execute(f"EXPLAIN {sql}")
+            assert "Seq Scan on todos_deadletter " not in str(cursor.fetchall())
 
 
 def test_without_kafka_the_rest_is_told(client: Client, live: Topic, settings: Any) -> None:
