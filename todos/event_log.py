@@ -84,7 +84,10 @@ class Sender(Protocol):
 
 
 class Retention(NamedTuple):
-    """When the log deletes records: by age in seconds, and by size of a partition in bytes; None is never."""
+    """When the log deletes records: by age in seconds, and by size of a partition in bytes; None is never.
+
+    More than 100 years are never, too.
+    """
 
     seconds: float | None
     bytes: int | None

@@ -23,10 +23,13 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from todos.admin.base import LogsFieldChanges, ModelAdmin, TabularInline
 from todos.admin.schedule_actions import ScheduleActions
 from todos.admin.tuning import FIELDS, PollTuningForm, is_tunable
+from todos.bounds import FOREVER_SECONDS, interval_seconds
 from todos.ingest.options import InvalidOptions, Options
 from todos.operations.schedules import TASK_OPTIONS, clear_pauses
 
 TOO_OFTEN = "The interval must be at least 1 second. Below 1 second beat would flood the queue with ticks."
+
+TOO_LONG = "The interval must be at most 100 years. Beat stops at one that no date can hold, whichever task uses it."
 
 
 class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
@@ -63,10 +66,12 @@ class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
 
 
 class CheckedIntervalForm(forms.ModelForm):
-    """Refuses an interval that is too short for a task of this project that uses it."""
+    """Refuses an interval that is too long, or too short for a task of this project that uses it."""
 
     def clean(self) -> dict[str, Any] | None:
         data = super().clean()
+        if not self.errors and interval_seconds(IntervalSchedule(**self.cleaned_data)) > FOREVER_SECONDS:
+            raise ValidationError(TOO_LONG)
         if not self.errors and _is_too_often(IntervalSchedule(**self.cleaned_data)):
             users = PeriodicTask.objects.filter(interval_id=self.instance.pk, task__in=TASK_OPTIONS)
             if self.instance.pk and users.exists():
@@ -75,8 +80,7 @@ class CheckedIntervalForm(forms.ModelForm):
 
 
 def _is_too_often(interval: IntervalSchedule) -> bool:
-    # Compared without a timedelta, which a large number of days would overflow.
-    return bool(interval.period == IntervalSchedule.MICROSECONDS and interval.every < 1_000_000)
+    return interval_seconds(interval) < 1
 
 
 class ThemedTaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):  # type: ignore[misc]

@@ -8,6 +8,7 @@ from django import forms
 from django_celery_beat.models import PeriodicTask
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
+from todos.bounds import interval_seconds
 from todos.ingest.options import PollOptions
 from todos.operations.schedules import POLL_TASK, interval_of
 
@@ -64,7 +65,7 @@ class PollTuningForm(PollNumbersForm, forms.ModelForm):
         options = PollOptions().model_dump() | {k: v for k, v in stored.items() if k in PollOptions.model_fields}
         self.initial.update(options)
         if self.instance.interval:
-            self.initial["every_seconds"] = _seconds(self.instance)
+            self.initial["every_seconds"] = int(interval_seconds(self.instance.interval))
 
     def save(self, commit: bool = True) -> Any:
         self.instance.interval = interval_of(self.cleaned_data["every_seconds"])
@@ -81,14 +82,10 @@ def is_tunable(task: PeriodicTask | None) -> bool:
         and task.task == POLL_TASK
         and task.interval is not None
         and not task.one_off
-        and task.interval.schedule.run_every.total_seconds() % 1 == 0
-        and 1 <= _seconds(task) <= MAX_INTERVAL_SECONDS
+        and interval_seconds(task.interval) % 1 == 0
+        and 1 <= interval_seconds(task.interval) <= MAX_INTERVAL_SECONDS
         and isinstance(_json(task.kwargs), dict)
     )
-
-
-def _seconds(task: PeriodicTask) -> int:
-    return int(task.interval.schedule.run_every.total_seconds())
 
 
 def _json(text: str | None) -> Any:

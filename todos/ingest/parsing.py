@@ -18,10 +18,9 @@ from edge_api.contract import (
     parse_json,
 )
 from edge_api.contract.headers import DEAD_LETTER_REPLAYS, FINGERPRINT, REQUEST_ID, VALID_FINGERPRINT, VALID_REQUEST_ID
+from todos.bounds import moment_of
 from todos.event_log import Record, Undecodable
 from todos.models import DeadLetter
-
-MAX_TIMESTAMP_MS = 253_370_764_800_000  # the contract's last moment, start of the year 9999
 
 
 class TodoRow(NamedTuple):
@@ -144,9 +143,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 def time_of(timestamp_ms: int) -> datetime:
     """Return the time of a record, given in milliseconds since 1970; now, if the producer gave no valid time."""
-    if 0 <= timestamp_ms < MAX_TIMESTAMP_MS:
-        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-    return datetime.now(UTC)
+    return moment_of(timestamp_ms) or datetime.now(UTC)
 
 
 def build_dead_letter(topic: str, record: Record, reason: DeadLetter.Reason, detail: str) -> DeadLetter:

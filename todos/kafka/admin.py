@@ -13,6 +13,7 @@ from kafka.structs import OffsetAndMetadata
 
 from edge_api.shared.hints import with_advice
 from edge_api.shared.kafka_settings import KafkaSettings
+from todos.bounds import finite_seconds
 from todos.event_log import LogUnavailable, OffsetRange, OpenTransaction, Retention
 
 ADMIN_TIMEOUT_MS = 5_000
@@ -101,7 +102,8 @@ class KafkaAdmin:
         if "delete" not in policy:
             return Retention(None, None)
         return Retention(
-            int(milliseconds) / 1000 if int(milliseconds) >= 0 else None, int(size) if int(size) >= 0 else None
+            finite_seconds(int(milliseconds) / 1000) if int(milliseconds) >= 0 else None,
+            int(size) if int(size) >= 0 else None,
         )
 
     def publish(self, positions: Mapping[int, int]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from todos.bounds import finite_seconds
 from todos.ingest.options import PollOptions
 
 # A batch of this many records, this soon after another one, shows the speed of a poll and not how long it waited.
@@ -67,7 +68,7 @@ class Forecast:
         if self.per_minute is None or self.lag is None or self.arriving is None:
             return None
         spare = self.per_minute - self.arriving
-        return 0.0 if not self.lag else self.lag * 60 / spare if spare > 0 else None
+        return 0.0 if not self.lag else finite_seconds(self.lag * 60 / spare) if spare > 0 else None
 
     @property
     def keeps_up(self) -> bool | None:

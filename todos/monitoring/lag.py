@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Now
 
+from todos.bounds import finite_seconds, moment_of
 from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, OffsetRange, OpenTransaction, Retention
 from todos.models import OffsetLoss, PartitionLedger, Poller
 
@@ -68,7 +69,7 @@ class LogState:
 
     ranges: Mapping[int, OffsetRange] = field(default_factory=dict)
     retention: Retention | None = None
-    oldest_unread_ms: Mapping[int, int] = field(default_factory=dict)  # milliseconds since 1970; negative: unknown
+    oldest_unread_ms: Mapping[int, int] = field(default_factory=dict)  # milliseconds since 1970; invalid: unknown
     transactions: Mapping[int, OpenTransaction] = field(default_factory=dict)
 
 
@@ -163,13 +164,19 @@ def _deleted_in(partition: int, next_offset: int, state: LogState) -> float | No
         return None
     if next_offset < state.ranges[partition].first:
         return 0.0
-    behind = _behind(partition, next_offset, state)
-    return None if behind is None else max(state.retention.seconds - behind, 0.0)
+    age = _age_of_oldest(partition, next_offset, state)
+    return None if age is None else finite_seconds(max(state.retention.seconds - age, 0.0))
 
 
 def _behind(partition: int, next_offset: int, state: LogState) -> float | None:
-    milliseconds = state.oldest_unread_ms.get(partition, -1)
+    age = _age_of_oldest(partition, next_offset, state)
+    return None if age is None else max(age, 0.0)
+
+
+def _age_of_oldest(partition: int, next_offset: int, state: LogState) -> float | None:
+    """Return the age of the oldest unread record in seconds; negative if its producer's clock is ahead."""
+    written = moment_of(state.oldest_unread_ms.get(partition, -1))
     # The ledger may be newer than the log's state: by now everything may have been stored.
-    if milliseconds < 0 or next_offset >= state.ranges[partition].end:
+    if written is None or next_offset >= state.ranges[partition].end:
         return None
-    return time.time() - milliseconds / 1000
+    return time.time() - written.timestamp()

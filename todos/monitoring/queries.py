@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from todos.bounds import interval_seconds
 from todos.models import Batch, PartitionLedger, PollRun
 from todos.operations.schedules import POLL_TASK, poll_options
 
@@ -214,7 +215,7 @@ def poll_schedule() -> PollSchedule:
     tasks = PeriodicTask.objects.filter(task=POLL_TASK).select_related(*related)
     tasks = sorted(tasks, key=lambda task: not task.enabled)
     enabled = [task for task in tasks if task.enabled]
-    intervals = [_seconds(task.interval) for task in enabled if task.interval]
+    intervals = [interval_seconds(task.interval) for task in enabled if task.interval]
     pauses = [task.pausedschedule.paused_at for task in tasks if hasattr(task, "pausedschedule")]
     return PollSchedule(
         {task.pk: task.name for task in tasks},
@@ -223,7 +224,3 @@ def poll_schedule() -> PollSchedule:
         max((poll_options(task).time_budget_seconds for task in enabled), default=0.0),
         None if enabled else max(pauses, default=None),
     )
-
-
-def _seconds(interval: object) -> float:
-    return interval.schedule.run_every.total_seconds()  # type: ignore[attr-defined,no-any-return]

@@ -266,6 +266,16 @@ def test_nor_after_an_edit_of_its_interval(admin: Client, schedule_form: dict[st
     assert admin.post(path, inline | {"every": "2", "period": "seconds"}).status_code == 302
 
 
+def test_an_interval_that_no_date_can_hold_is_refused(admin: Client) -> None:
+    path = "/admin/django_celery_beat/intervalschedule/add/"
+    inline = {f"periodictask_set-{name}_FORMS": "0" for name in ("TOTAL", "INITIAL")}
+
+    refused = admin.post(path, inline | {"every": str(2**31 - 1), "period": "days"})
+
+    assert "must be at most 100 years" in refused.content.decode()
+    assert not IntervalSchedule.objects.filter(period=IntervalSchedule.DAYS).exists()
+
+
 def test_an_operator_without_rights_sees_nothing(client: Client) -> None:
     client.force_login(User.objects.create_user("staff", is_staff=True))
     assert client.get(TODOS).status_code == 403

@@ -15,7 +15,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from devstack import Kafka, Valkey
 from devstack.environment import ROOT
@@ -134,6 +134,26 @@ def test_what_needs_an_operator_is_exit_code_1(topic: Topic, happens: Callable[[
     done = run("pipeline_status")
     assert (1, True) == (done.code, done.said.startswith(text))
     assert f"topic {topic.kafka.topic}" in done.out
+
+
+def test_times_that_no_date_can_hold_are_as_good_as_never(topic: Topic, admin_client: Client) -> None:
+    """From Kafka's settings, a producer's clock and an operator's interval."""
+    names = ("retention_ms", "message_timestamp_after_max_ms", "message_timestamp_before_max_ms")
+    topic.configure(**dict.fromkeys(names, 2**63 - 1))
+    for partition, timestamp in enumerate((2**63 - 1, 2**62)):
+        topic.send(event(), partition=partition, timestamp_ms=timestamp)
+    longest = IntervalSchedule.objects.create(every=2**31 - 1, period=IntervalSchedule.DAYS)
+    PeriodicTask.objects.create(name="in a long time", task=POLL_TASK, interval=longest)
+
+    code, report = status()
+
+    assert (0, [], 2) == (code, report["problems"], report["lag"])
+    assert (None, None) == (report["retention_seconds"], report["deleted_in_seconds"])
+    assert "2 records of" in run("resume_polling").out
+    close_services()
+    assert {200} == {
+        admin_client.get(path).status_code for path in ("/admin/pipeline/", "/metrics", "/readyz/pipeline")
+    }
 
 
 def test_the_page_the_command_and_the_probe_say_the_same(topic: Topic, admin_client: Client) -> None:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import pytest
 
 from edge_api import contract
-from todos.ingest.parsing import MAX_TIMESTAMP_MS, parse_records
+from todos.bounds import LATEST_MS
+from todos.ingest.parsing import parse_records
 
 EXAMPLES = Path(contract.__file__).parent / "examples/todo-created/v1"
 
@@ -55,14 +56,14 @@ def test_a_record_without_a_value_says_so(value: bytes | None) -> None:
     assert (letter.reason, letter.detail) == ("empty", "body: no value")
 
 
-@pytest.mark.parametrize("timestamp", [-1, -(2**63), MAX_TIMESTAMP_MS, 2**63 - 1])
+@pytest.mark.parametrize("timestamp", [-1, -(2**63), LATEST_MS, 2**63 - 1])
 def test_a_nonsense_timestamp_does_no_harm(timestamp: int) -> None:
     (todo,) = parse_records("topic", [Example(b'{"title": "x"}', timestamp=timestamp)]).todos
     assert 2026 <= todo.created_at.year < 9999
 
 
 def test_the_last_sensible_timestamp_is_kept() -> None:
-    (todo,) = parse_records("topic", [Example(b'{"title": "x"}', timestamp=MAX_TIMESTAMP_MS - 1)]).todos
+    (todo,) = parse_records("topic", [Example(b'{"title": "x"}', timestamp=LATEST_MS - 1)]).todos
     assert todo.created_at.year == 9998
 
 
