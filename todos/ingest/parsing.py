@@ -82,13 +82,18 @@ class ParsedBatch:
         return part
 
 
-def parse_records(topic: str, records: Iterable[Record]) -> ParsedBatch:
-    """Parse records of any partitions, those of one partition in the order of their offsets. Raises nothing."""
+def parse_records(topic: str, records: Iterable[Record], *, set_aside: bool = False) -> ParsedBatch:
+    """Parse records of any partitions, those of one partition in the order of their offsets. Raises nothing.
+
+    `set_aside` makes dead letters of unsupported records, as an operator may decide.
+    """
     batch = ParsedBatch()
     for record in records:
         if batch.unsupported and record.partition in batch.unsupported:
             continue
         parsed = _parse(topic, record)
+        if isinstance(parsed, UnsupportedVersion) and set_aside:
+            parsed = build_dead_letter(topic, record, DeadLetter.Reason.SET_ASIDE, str(parsed))
         if isinstance(parsed, UnsupportedVersion):
             batch.unsupported[record.partition] = parsed
             continue

@@ -5,12 +5,12 @@ other, so nothing that was read before an `assign` can follow it. At most two ba
 being stored, and the next.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from todos.event_log import Log
+from todos.event_log import Log, Record
 from todos.ingest.parsing import ParsedBatch, parse_records
 
 # A smaller batch was all there was, unless `max_records` cut it off. Records that arrive while it is stored should
@@ -48,6 +48,11 @@ class FetchedBatch(NamedTuple):
         middle = offsets[len(offsets) // 2]
         return [self._part(partition, first, middle), self._part(partition, middle, end)]
 
+    def before(self, partition: int, end: int) -> "FetchedBatch":
+        """Return the part of a batch of one partition that ends at the offset `end` at the latest."""
+        first, own_end = self.ranges[partition]
+        return self._part(partition, first, end) if end < own_end else self
+
     def _part(self, partition: int, first: int, end: int) -> "FetchedBatch":
         return FetchedBatch(self.records.within(partition, range(first, end)), {partition: (first, end)})
 
@@ -58,8 +63,10 @@ class Prefetcher:
     Create it in the process that reads: a thread does not survive a fork. `max_records` limits each batch.
     """
 
-    def __init__(self, log: Log, max_records: int) -> None:
-        self._log = log
+    def __init__(
+        self, log: Log, max_records: int, parse: Callable[[str, Iterable[Record]], ParsedBatch] = parse_records
+    ) -> None:
+        self._log, self._parse = log, parse
         self._max_records = max_records
         self._min_records = min(PREFETCH_MIN_RECORDS, max_records)
         self._positions: dict[int, int] = {}
@@ -99,7 +106,7 @@ class Prefetcher:
     def _read(self, wait_seconds: float) -> FetchedBatch:
         read = self._log.poll(timeout_ms=int(wait_seconds * 1000), max_records=self._max_records)
         ends = {partition: records[-1].offset + 1 for partition, records in read.items()} or self._log.positions()
-        batch = parse_records(self._log.topic, (record for records in read.values() for record in records))
+        batch = self._parse(self._log.topic, (record for records in read.values() for record in records))
         ends |= {partition: record.offset for partition, record in batch.unsupported.items()}
         ranges = {p: (self._positions[p], end) for p, end in ends.items() if end > self._positions[p]}
         self._positions |= ends

@@ -51,6 +51,12 @@ ACQUIRE = """
         ORDER BY l.holder IS DISTINCT FROM %(poller)s, random() LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
     RETURNING partition, next_offset, epoch
 """
+# Takes a partition even from a poller that is alive, which then can store nothing more of it.
+SEIZE = """
+    UPDATE todos_partitionledger SET holder = %(poller)s, epoch = epoch + 1
+    WHERE topic = %(topic)s AND partition = %(partition)s
+    RETURNING partition, next_offset, epoch
+"""
 # Releases partitions that this poller holds.
 RELEASE = """
     UPDATE todos_partitionledger SET holder = NULL
@@ -123,6 +129,12 @@ class Leases:
         self._acquire(free, fair_share - len(self.held))
         return before != {partition: lease.epoch for partition, lease in self.held.items()}
 
+    def seize(self, partition: int) -> Lease:
+        """Take the lease of a partition that has a ledger, from whichever poll holds it. Raises a DatabaseError."""
+        self.heartbeat()
+        self._hold(self._run(SEIZE, partition=partition))
+        return self.held[partition]
+
     def invalidate(self) -> None:
         """Drop all leases without releasing them; call it after a failure. The next refresh reads them again."""
         self.held.clear()
@@ -143,8 +155,11 @@ class Leases:
 
     def _acquire(self, free: list[int], limit: int) -> None:
         if free and limit > 0:
-            for partition, next_offset, epoch in self._run(ACQUIRE, wanted=free, limit=limit):
-                self.held[partition] = Lease(next_offset, epoch)
+            self._hold(self._run(ACQUIRE, wanted=free, limit=limit))
+
+    def _hold(self, rows: list[tuple[int, ...]]) -> None:
+        for partition, next_offset, epoch in rows:
+            self.held[partition] = Lease(next_offset, epoch)
 
     def _run(self, sql: str, **params: Any) -> list[tuple[int, ...]]:
         with connection.cursor() as cursor:

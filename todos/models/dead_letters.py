@@ -15,6 +15,7 @@ class DeadLetter(SourceModel):
         REJECTED = "rejected", "refused by the database"
         UNDECODABLE = "undecodable", "not a record in Kafka's format"
         CONFLICT = "conflict", "another content came first under its Idempotency-Key"
+        SET_ASIDE = "set_aside", "set aside by an operator: it needs a newer worker"
 
     class Status(models.TextChoices):
         OPEN = "open", "open"

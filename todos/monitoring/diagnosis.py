@@ -54,6 +54,8 @@ def _halted_partitions(now: Overview) -> Iterator[Problem]:
             is_diverged = row.halt_code == HaltReason.LOG_DIVERGED
             code = ProblemCode.LOG_DIVERGED if is_diverged else ProblemCode.PARTITION_HALTED
             text = f"partition {row.partition} is halted: {row.halt_reason}"
+            if row.lag and row.lag > 0:
+                text += f"; {format_count(row.lag, 'record waits', 'records wait')} behind it"
             yield Problem(code, text, row.partition, row.halted_since)
 
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from django.db import connection
 
 from todos.event_log import Log, LogUnavailable, OffsetRange, Record
-from todos.ingest.parsing import UnsupportedVersion, parse_records
+from todos.ingest.parsing import parse_records
 from todos.ledger.batch_history import broken_chains
 from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Todo
 
@@ -37,8 +37,8 @@ GAPS = """
 class StoredByNewerRelease(Exception):
     """A newer release stored the record; this one cannot parse it."""
 
-    def __init__(self, partition: int, record: UnsupportedVersion) -> None:
-        super().__init__(f"partition {partition}: {record}")
+    def __init__(self, record: DeadLetter) -> None:
+        super().__init__(f"partition {record.partition}: {record.detail}")
 
 
 class OffsetKind(StrEnum):
@@ -173,9 +173,7 @@ class _Classifier:
 
     def classify(self, records: Sequence[Record]) -> None:
         """Compare records, in the order of their offsets, with the rows. Raises StoredByNewerRelease."""
-        parsed = parse_records(self.topic, records)
-        if parsed.unsupported:
-            raise StoredByNewerRelease(self.partition, parsed.unsupported[self.partition])
+        parsed = parse_records(self.topic, records, set_aside=True)
         rows = Todo.objects.filter(id__in=[todo.id for todo in parsed.todos])
         positions = {id_: position for id_, *position in rows.values_list("id", "source_partition", "source_offset")}
         letters = self._letters_between(records[0].offset, records[-1].offset)
@@ -195,10 +193,15 @@ class _Classifier:
             else:
                 self.without_row.append(offset)
         for letter in parsed.dead_letters:
-            if letter.offset in letters:
-                self._count(letter.offset, OffsetKind.DEAD_LETTER)
-            else:
-                self._count(letter.offset, OffsetKind.LOST if self._is_lost(letter.offset) else OffsetKind.MISSING)
+            self._count(letter.offset, OffsetKind.DEAD_LETTER if letter.offset in letters else self._kind_of(letter))
+
+    def _kind_of(self, unstored: DeadLetter) -> OffsetKind:
+        """Return the kind of a record that is no todo and has no dead letter. Raises StoredByNewerRelease."""
+        if self._is_lost(unstored.offset):
+            return OffsetKind.LOST
+        if unstored.reason == DeadLetter.Reason.SET_ASIDE:
+            raise StoredByNewerRelease(unstored)
+        return OffsetKind.MISSING
 
     def compare_with_batches(self, readable: OffsetRange) -> list[str]:
         """Classify the todos without a row, after all of `readable` was read, and return what contradicts the history.
