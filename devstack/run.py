@@ -21,6 +21,8 @@ from devstack.valkey import Valkey
 from edge_api.settings import load_settings
 from edge_api.shared.env import ConfigError
 
+# Docker's images do not run as root; here root is at most a container's own, and the note would repeat at each start.
+QUIET = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
 PORTS = {"EDGE_PORT": "7007", "WEB_PORT": "7008"}
 # Without signing in, on this machine alone; `make run` says so.
 OPEN = {"EDGE_AUTH": "open", "DJANGO_API_AUTH": "open"}
@@ -123,7 +125,7 @@ def _start_programs(env: dict[str, str], started: list[Service | Process], inter
     _say("Starting edge, web, worker and beat ...")
     # honcho would let .env win over the environment, so it gets no such file.
     command = [sys.executable, "-m", "honcho", "--env", os.devnull, "start"]
-    programs = Process("A program of the Procfile", command, env=env, cwd=ROOT)
+    programs = Process("A program of the Procfile", command, env=QUIET | env, cwd=ROOT)
     started.append(programs)
     with interrupts.held():
         programs.start()

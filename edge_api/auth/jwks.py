@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
 from edge_api.contract.tokens import Key, read_jwks
+from edge_api.shared.outages import Outage
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +17,8 @@ RELOAD_SECONDS = 5.0
 # Bounds the reloads that unknown keys cause. A valid token of a new key waits for the next one, and is not refused.
 MIN_RELOAD_SECONDS = 1.0
 FETCH_SECONDS = 3.0
+# Django may still be starting meanwhile; /readyz says so, and a healthy start logs no warning.
+START_SECONDS = 30.0
 MAX_BYTES = 65_536
 
 
@@ -38,6 +42,8 @@ class KeySet:
         self._keys: dict[str, Key] = {}
         self.unavailable_reason: str | None = "the keys of tokens are not known yet"
         self.is_stale = True
+        self._started = time.monotonic()
+        self._outage = Outage(log, "Cannot read the keys of tokens from EDGE_JWKS", "Reading the keys of tokens again")
         self._reload_requested = asyncio.Event()
         self._next_load: asyncio.Future[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -74,9 +80,10 @@ class KeySet:
         try:
             self._replace(read_jwks(await asyncio.to_thread(self._read, self._source)))
             self.is_stale = False
+            self._outage.end()
         except Exception as exc:  # noqa: BLE001 - after any error of the source the keys stay as they were
-            if not self.is_stale or self.unavailable_reason:
-                log.warning("Cannot read the keys of tokens from EDGE_JWKS: %s: %s", type(exc).__name__, exc)
+            if self._keys or time.monotonic() - self._started > START_SECONDS:
+                self._outage.begin(f"{type(exc).__name__}: {exc}")
             self.is_stale = True
         finally:
             if this_load is not None and not this_load.done():

@@ -104,7 +104,10 @@ class ProducerSupervisor:
         if self._is_stuck:
             reason = "Kafka does not answer"
         if reason != self.unavailable_reason:
-            log.warning("Not ready: %s" if reason else "Ready after: %s", reason or self.unavailable_reason)
+            if reason:
+                log.warning("Not ready: %s", reason)
+            else:
+                log.info("Ready")
         if reason and not self.unavailable_reason:
             self._unready_since = now
         self.unavailable_reason = reason

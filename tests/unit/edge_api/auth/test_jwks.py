@@ -1,6 +1,7 @@
 """How keys are reloaded: in the background, on request but not too often, and never replaced by what cannot be read."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -112,6 +113,25 @@ def test_keys_stay_when_the_source_cannot_be_read(document: bytes) -> None:
         assert not keys.is_stale
 
     run(source, scenario)
+
+
+@pytest.mark.parametrize(("start_seconds", "lines"), [(1000, 0), (0, 2)], ids=["starting", "started"])
+def test_a_source_that_cannot_be_read_is_one_line_and_its_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, start_seconds: float, lines: int
+) -> None:
+    """Django may take a while to start beside the edge; after that, each outage is news once."""
+    monkeypatch.setattr(jwks, "START_SECONDS", start_seconds)
+    caplog.set_level(logging.INFO)
+    source = Source(b"")
+
+    async def scenario(keys: KeySet, _changes: list[str]) -> None:
+        for _ in range(3):
+            assert await keys.find("one") is None
+        source.document = ONE.jwks()
+        assert await keys.find("one")
+
+    run(source, scenario)
+    assert lines == len([line for line in caplog.messages if line.startswith(("Cannot read", "Reading"))])
 
 
 def test_a_source_without_keys_is_a_reason_to_be_unavailable() -> None:

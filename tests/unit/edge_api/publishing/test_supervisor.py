@@ -1,6 +1,7 @@
 """A producer that is stuck or cannot reach Kafka is replaced, by a clock that the test drives."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -137,6 +138,21 @@ def test_an_edge_that_shuts_down_refuses_and_builds_nothing_more(run: Callable[[
         await world.after(2 * REBUILD_UNREADY_AFTER_SECONDS)
         assert world.supervisor.unavailable_reason == "the edge is shutting down"
         assert len(world.producers) == 1
+
+    run(scenario)
+
+
+def test_a_start_is_no_outage_and_an_outage_is_a_line(
+    run: Callable[[Scenario], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(world: World) -> None:
+        await world.after(0.1)
+        assert [] == [record for record in caplog.records if record.levelno > logging.INFO]
+
+        world.producers[0].reason = "Kafka is not reachable"
+        await world.after(0.1)
+        await world.after(0.1)
+        assert [logging.WARNING] == [record.levelno for record in caplog.records if record.levelno > logging.INFO]
 
     run(scenario)
 
