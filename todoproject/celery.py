@@ -3,8 +3,12 @@
 import os
 
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "todoproject.settings")
+
+# By alias, not by the setting broker_transport: with that, kombu would take no notice of the TLS of rediss://.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "todoproject.broker:Transport"))
 
 app = Celery("todoproject")
 app.config_from_object("django.conf:settings", namespace="CELERY")

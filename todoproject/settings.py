@@ -240,6 +240,10 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = None  # else beat schedules a daily task that deletes results
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CONSUMER = "todoproject.celery_consumer:Consumer"
+# Tasks are acknowledged before they run, so a reconnect neither cancels those that run nor has to fetch fewer.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 # Seconds until beat notices an edit in the admin: one small query each time.
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
