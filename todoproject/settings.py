@@ -244,7 +244,7 @@ CELERY_WORKER_CONSUMER = "todoproject.celery_consumer:Consumer"
 # Tasks are acknowledged before they run, so a reconnect neither cancels those that run nor has to fetch fewer.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "todoproject.beat:Scheduler"
 # Seconds until beat notices an edit in the admin: one small query each time.
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 DJANGO_CELERY_BEAT_TZ_AWARE = True

@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import socket
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -17,10 +18,15 @@ from todos.ingest.tracing import stop_tracing
 from todos.kafka.consumer import close_process_log, process_log
 from todos.ledger.batch_history import trim
 from todos.ledger.poll_runs import PollSummary, trim_runs
+from todos.operations.clocks import ClockWatch
 from todos.operations.schedules import POLL_TASK, TRIM_TASK
+from todos.operations.ticks import Tick
 
 logger = logging.getLogger(__name__)
 
+PAUSE_CHECK_SECONDS = 1.0
+
+_clock = ClockWatch(f"the worker on {socket.gethostname()}")
 # Created before the worker forks, so that its children see it: a long poll must not delay a shutdown.
 # Not an Event: if a child is killed while it holds the Event's lock, all others wait for that lock forever.
 _stopping = multiprocessing.RawValue("b", 0)
@@ -43,8 +49,18 @@ def _stop_polling(**_: Any) -> None:
     _stopping.value = 1
 
 
-def _is_stopping() -> bool:
-    return bool(_stopping.value)
+class StopCheck:
+    """Tells a poll to end: the worker stops, or the schedule of the poll's tick was paused."""
+
+    def __init__(self, tick: Tick) -> None:
+        self._tick = tick
+        self._is_paused, self._next_look = False, 0.0
+
+    def __call__(self) -> bool:
+        if not self._is_paused and time.monotonic() >= self._next_look:
+            self._is_paused = self._tick.is_outdated(POLL_TASK, has_started=True)
+            self._next_look = time.monotonic() + PAUSE_CHECK_SECONDS
+        return self._is_paused or bool(_stopping.value)
 
 
 @worker_process_shutdown.connect
@@ -55,15 +71,23 @@ def _close(**_: Any) -> None:
 
 @shared_task(name=POLL_TASK)
 def poll_todos(**kwargs: Any) -> None:
-    """Long-poll the topic and store todos in bulk. kwargs are the fields of PollOptions; invalid ones give defaults."""
-    task_id = (current_task and current_task.request.id) or ""
-    run = ConsumerRun(process_log(), _options(kwargs), worker_name(), task_id, should_stop=_is_stopping)
+    """Long-poll the topic and store todos in bulk. kwargs are the fields of PollOptions; invalid ones give defaults.
+
+    A poll whose schedule is paused, or whose tick has expired, ends before it reads.
+    """
+    task_id, tick = (current_task and current_task.request.id) or "", _current_tick()
+    if tick.is_outdated(POLL_TASK):
+        return
+    _clock.measure()
+    run = ConsumerRun(process_log(), _options(kwargs), worker_name(), task_id, should_stop=StopCheck(tick))
     _log_summary(run.run(), task_id)
 
 
 @shared_task(name=TRIM_TASK)
 def trim_batches(**kwargs: Any) -> None:
     """Delete old batches and poll runs. kwargs are the fields of TrimOptions; invalid ones delete nothing."""
+    if _current_tick().is_outdated(TRIM_TASK):
+        return
     try:
         options = TrimOptions.parse(kwargs)
     except InvalidOptions as exc:
@@ -74,6 +98,10 @@ def trim_batches(**kwargs: Any) -> None:
         logger.info(
             "trim_batches: deleted %d batches and %d polls older than %d days", batches, runs, options.keep_days
         )
+
+
+def _current_tick() -> Tick:
+    return Tick.from_headers(current_task.request.headers if current_task else None)
 
 
 def worker_name() -> str:
@@ -92,4 +120,6 @@ def _options(kwargs: dict[str, Any]) -> PollOptions:
 
 def _log_summary(summary: PollSummary, task_id: str) -> None:
     if summary.records or summary.failures or summary.lost:
-        logger.info("poll_todos: %s", summary, extra=asdict(summary) | {"task_id": task_id})
+        # Each poll of an outage fails; its begin and end are logged by the run.
+        level = logging.INFO if summary.records or summary.lost else logging.DEBUG
+        logger.log(level, "poll_todos: %s", summary, extra=asdict(summary) | {"task_id": task_id})

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from django.db import Error as DatabaseFailure
 from django.db import connection
-from django.utils import timezone
 
+from edge_api.shared.outages import Outage
 from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
 from todos.ingest.assignment import REFRESH_SECONDS, SEE_REWIND, Assignment
 from todos.ingest.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
@@ -31,6 +31,9 @@ from todos.models import HaltReason
 logger = logging.getLogger(__name__)
 
 MAX_BACKOFF_SECONDS = 2.0
+# Of this process, since an outage lasts longer than a run.
+READING = Outage(logger, "cannot read, will retry", "reading again")
+STORING = Outage(logger, "holding the offsets, will retry", "storing again")
 
 
 class ConsumerRun:
@@ -59,15 +62,16 @@ class ConsumerRun:
         self._prefetcher = Prefetcher(log, options.max_records)
         self._assignment = Assignment(log, self.leases, self._prefetcher)
         self._consecutive_failures = 0
-        self._has_given_up = False
+        self._has_given_up = self._has_refreshed = self._is_storing = False
 
     def run(self) -> PollSummary:
         """Read and store until the run is over. Failures are logged and counted; only unexpected ones are raised."""
-        started_at, started = timezone.now(), time.monotonic()
+        started = time.monotonic()
         deadline, idle_seconds = started + self.options.time_budget_seconds, self.options.timeout_ms / 1000
         end = min(deadline, started + idle_seconds)
         try:
             with self._prefetcher, self.leases:
+                self._register()
                 while not self._is_over() and (seconds_left := end - time.monotonic()) > 0:
                     if self._step(seconds_left):
                         end = min(deadline, time.monotonic() + idle_seconds)
@@ -79,16 +83,27 @@ class ConsumerRun:
             raise
         finally:
             self.summary.seconds = time.monotonic() - started
-            record_run(self.log.topic, self._writer, started_at, self.summary)
+            record_run(self.log.topic, self._writer, self.summary)
         return self.summary
+
+    def _register(self) -> None:
+        """Become visible as a poller before the first should_stop: an operator who pauses must wait for this run."""
+        try:
+            self.leases.heartbeat()
+        except DatabaseFailure:  # the first step tries again and reports it
+            connection.close()
 
     def _is_over(self) -> bool:
         return self._has_given_up or self.should_stop()
 
     def _step(self, seconds_left: float) -> bool:
         """Read and store one batch, or handle one failure. Returns True if records came."""
+        self._is_storing = False
         try:
             self._assignment.refresh()
+            if not self._has_refreshed:  # the first refresh of a run queries both Kafka and PostgreSQL
+                self._has_refreshed = True
+                READING.end()
             received = self._read_and_store(min(seconds_left, self._assignment.seconds_until_refresh))
         except LeaseLost as exc:
             logger.info("%s: %s", self._writer.worker, exc)
@@ -148,6 +163,7 @@ class ConsumerRun:
             self.on_batch(self.summary)
 
     def _store_whole(self, batch: FetchedBatch, limit: DeadLetterLimit) -> None:
+        self._is_storing = True
         self.leases.heartbeat()
         held, records, started_ns = self.leases.held, batch.records, time.time_ns()
         for partition, (first, _) in batch.ranges.items():
@@ -159,6 +175,7 @@ class ConsumerRun:
         if logger.isEnabledFor(logging.DEBUG):
             _log_batch(records, next_offsets, self._writer)
         self._assignment.advance(next_offsets)
+        STORING.end()
         self.summary.add_batch(stored=result.todos, duplicates=result.duplicates, dead_letters=result.dead_letters)
 
     # --- Partitions that cannot be read or stored: an operator decides, and the others continue
@@ -218,7 +235,8 @@ class ConsumerRun:
         if self._consecutive_failures == 1:
             needs_operator = not isinstance(exc, LogUnavailable) and classify_error(exc) is not ErrorKind.TRANSIENT
             level = logging.ERROR if needs_operator else logging.WARNING
-            logger.log(level, "%s: holding the offsets, will retry: %s", self._writer.worker, self.summary.last_error)
+            outage = STORING if self._is_storing else READING
+            outage.begin(f"{self._writer.worker}: {self.summary.last_error}", level)
         connection.close()
         self._assignment.invalidate()
         time.sleep(min(0.1 * 2**self._consecutive_failures, MAX_BACKOFF_SECONDS, max(seconds_left, 0)))

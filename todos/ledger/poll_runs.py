@@ -2,18 +2,21 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from edge_api.shared.outages import Outage
 from todos.ledger.batch_history import WriterInfo
 from todos.models import PollRun
 
 logger = logging.getLogger(__name__)
 TRIM_ROWS = 10_000
 LOCK_TIMEOUT = "5s"
+_recording = Outage(logger, "cannot record that polls end", "recording again that polls end")
 
 
 @dataclass
@@ -60,8 +63,8 @@ def describe_error(exc: BaseException) -> str:
     return f"{type(named).__name__}: {str(exc).strip()}"
 
 
-def record_run(topic: str, writer: WriterInfo, started_at: datetime, summary: PollSummary) -> None:
-    """Record that a poll ended. Without a database a warning is logged instead: the poll is over anyway."""
+def record_run(topic: str, writer: WriterInfo, summary: PollSummary) -> None:
+    """Record that a poll ended. Without a database a warning is logged instead, once: the poll is over anyway."""
     counts = ("batches", "stored", "duplicates", "dead_letters", "lost", "failures", "last_error")
     try:
         with transaction.atomic():
@@ -71,12 +74,14 @@ def record_run(topic: str, writer: WriterInfo, started_at: datetime, summary: Po
                 topic=topic,
                 worker=writer.worker,
                 task_id=writer.task_id,
-                started_at=started_at,
+                started_at=Now() - timedelta(seconds=summary.seconds),  # a worker's clock may be wrong
                 **{name: getattr(summary, name) for name in counts},
             )
     except DatabaseFailure as exc:
-        logger.warning("cannot record that a poll of %s ended: %s", topic, exc)
+        _recording.begin(exc)
         connection.close()
+    else:
+        _recording.end()
 
 
 def trim_runs(keep_days: int) -> int:

@@ -25,7 +25,7 @@ COUNT_EXISTING = """
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('todos', '0017_owners'),
+        ('todos', '0019_clock_skew'),
     ]
 
     operations = [

@@ -12,13 +12,14 @@ from kombu.exceptions import OperationalError
 
 from todos.ingest.options import InvalidOptions, Options, PollOptions, TrimOptions
 from todos.models import PausedSchedule
+from todos.operations.ticks import SCHEDULE_HEADER, SENT_AT_HEADER, database_now
 
 POLL_SCHEDULE, POLL_TASK = "Poll todo-create", "todos.tasks.poll_todos"
 TRIM_SCHEDULE, TRIM_TASK = "Trim the batch history", "todos.tasks.trim_batches"
 TASK_OPTIONS: dict[str, type[Options]] = {POLL_TASK: PollOptions, TRIM_TASK: TrimOptions}
 ROUTING = ("queue", "exchange", "routing_key", "priority")  # the fields of a schedule that send_task takes as options
 BROKER_SECONDS = 1
-# Celery's own connections retry forever; a page of the admin cannot wait for that.
+# Celery's own connections retry forever; a page of the admin and beat cannot wait for that.
 SINGLE_ATTEMPT = {
     "socket_timeout": BROKER_SECONDS,
     "socket_connect_timeout": BROKER_SECONDS,
@@ -85,14 +86,22 @@ def interval_of(seconds: int) -> IntervalSchedule:
 
 @transaction.atomic
 def switch(tasks: "QuerySet[PeriodicTask]", *, enabled: bool) -> int:
-    """Pause or resume schedules, and return how many changed. Beat notices within 10 s; running polls continue."""
+    """Pause or resume schedules, and return how many changed. Beat notices within 10 s.
+
+    A pause also ends running polls after the batch that they store, and outdates the ticks in the queue.
+    """
     changed = list(tasks.exclude(enabled=enabled).values_list("pk", flat=True))
     last_run = {} if enabled else {"last_run_at": None}
     PeriodicTask.objects.filter(pk__in=changed).update(enabled=enabled, **last_run)
     if enabled:
         clear_pauses(changed)
     else:
-        PausedSchedule.objects.bulk_create([PausedSchedule(pk=pk) for pk in changed], ignore_conflicts=True)
+        PausedSchedule.objects.bulk_create(
+            [PausedSchedule(pk=pk) for pk in changed],
+            update_conflicts=True,
+            update_fields=["paused_at"],
+            unique_fields=["schedule"],
+        )
     if changed:
         PeriodicTasks.update_changed()  # beat does not notice update() alone
     return len(changed)
@@ -105,7 +114,7 @@ def clear_pauses(tasks: Collection[int]) -> None:
 
 def run_now(task: PeriodicTask) -> None:
     """Send the task of a schedule once, with its arguments. Raises BrokerUnavailable within about 3 s."""
-    headers = {"periodic_task_name": task.name}
+    headers = {SCHEDULE_HEADER: task.name, SENT_AT_HEADER: database_now().isoformat()}
     options = {name: value for name in ROUTING if (value := getattr(task, name))}
     with current_app.connection_for_write(transport_options=SINGLE_ATTEMPT) as connection:
         try:
@@ -114,7 +123,6 @@ def run_now(task: PeriodicTask) -> None:
                 task.task,
                 args=json.loads(task.args or "[]"),
                 kwargs=json.loads(task.kwargs or "{}"),
-                expires=task.expire_seconds,
                 headers=headers,
                 connection=connection,
                 retry=False,

@@ -18,6 +18,7 @@ from todos.ingest.options import PollOptions
 from todos.models import Batch
 from todos.monitoring.forecast import PollSpeed, forecast, measure_speed
 from todos.operations.schedules import POLL_SCHEDULE, TRIM_SCHEDULE, create_default_schedules
+from todos.operations.ticks import Tick
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/django_celery_beat/periodictask/"
@@ -124,7 +125,7 @@ def test_poll_now_is_sent_with_the_schedules_own_values(
         queue.close()
     assert message.headers["task"] == task.task
     assert message.payload[1] == json.loads(task.kwargs)
-    assert message.headers["expires"]
+    assert not Tick.from_headers(message.headers).is_outdated(task.task)
 
 
 def test_poll_now_without_redis_is_one_clear_message(

@@ -95,6 +95,18 @@ def test_what_a_poll_leaves_is_taken_over(make_memory_topic: MakeTopic) -> None:
     assert [poller.worker for poller in Poller.objects.all()] == ["stays"]
 
 
+def test_a_poll_on_a_machine_that_was_suspended_goes_on() -> None:
+    """By the database's clock no poller lives any more, and by its own no heartbeat is due yet."""
+    ensure_ledger(TOPIC, range(2))
+    poll = Leases(TOPIC, "suspended")
+    poll.refresh(range(2))
+    Poller.objects.update(expires_at=Now())
+
+    poll.refresh(range(2))
+
+    assert [0, 1] == sorted(poll.held)
+
+
 def test_a_dead_polls_partitions_are_free_after_its_lease() -> None:
     ensure_ledger(TOPIC, range(2))
     dead, heir = Leases(TOPIC, "dead"), Leases(TOPIC, "heir")

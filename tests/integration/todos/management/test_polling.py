@@ -1,7 +1,5 @@
 """manage.py pause_polling and resume_polling: nothing is stored meanwhile, and everything afterwards."""
 
-import json
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -108,22 +106,14 @@ def test_the_button_of_the_admin_is_a_pause(admin_client: Client) -> None:
     assert enabled()[POLL_SCHEDULE]
 
 
-def test_it_says_which_polls_run_and_when_they_end() -> None:
-    options = json.dumps({"time_budget_seconds": 42})
-    PeriodicTask.objects.filter(name=POLL_SCHEDULE).update(kwargs=options)
+def test_it_says_that_polls_run() -> None:
     make_poller(seconds=30)
-    out = run("pause_polling").out
-    assert "\n1 polls run; beat and the queue may start another within 10 s; each ends within 42 s." in out
+    assert "\n1 polls run; each ends after its batch." in run("pause_polling").out
 
 
-def test_wait_ends_when_no_poll_runs_and_none_can_begin() -> None:
-    PeriodicTask.objects.filter(name=POLL_SCHEDULE).update(expire_seconds=None)
-    run("pause_polling")
-    PeriodicTasks.objects.update(last_update=timezone.now() - timedelta(seconds=4))
-    make_poller(seconds=2)
-    started = time.monotonic()
+def test_wait_ends_when_no_poll_runs() -> None:
+    make_poller(seconds=1)
     assert "\nno poll runs\n" in run("pause_polling", "--wait").out
-    assert time.monotonic() - started >= 2
     assert not Poller.objects.filter(expires_at__gt=timezone.now()).exists()
 
 

@@ -35,7 +35,7 @@ def schedules(live: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_ended(topic: str, ago: timedelta = timedelta(seconds=1), error: str = "") -> None:
     """A poll that started and ended so long ago."""
-    record_run(topic, UNKNOWN_WRITER, timezone.now(), PollSummary(failures=int(bool(error)), last_error=error))
+    record_run(topic, UNKNOWN_WRITER, PollSummary(failures=int(bool(error)), last_error=error))
     newest = PollRun.objects.filter(topic=topic).latest("id")
     PollRun.objects.filter(pk=newest.pk).update(started_at=timezone.now() - ago, ended_at=timezone.now() - ago)
 
