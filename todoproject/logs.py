@@ -7,6 +7,8 @@ from typing import Any
 from edge_api.shared.hints import ADVICE_FILTERS, ADVICE_LOGGERS
 
 FORMATS = ("line", "json")
+# Requested every few seconds by machines.
+PROBES = frozenset({"/healthz", "/readyz", "/readyz/pipeline"})
 # The id of the HTTP request that this thread answers.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -18,6 +20,27 @@ class RequestFilter(logging.Filter):
         if current := request_id.get():
             record.request_id = current
         return True
+
+
+class LibraryOutages(logging.Filter):
+    """Drop what libraries log at each attempt of an outage that this project logs once, when it begins and ends."""
+
+    FUNCTIONS = frozenset(
+        {
+            "on_connection_error_after_connected",  # celery.worker.consumer.consumer
+            "sync",  # django_celery_beat.schedulers
+        }
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.funcName not in self.FUNCTIONS
+
+
+class ProbeFailures(logging.Filter):
+    """Drop Django's line for each response of a probe that is not 200; the middleware logs each change."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(getattr(record, "request", None), "path", None) not in PROBES
 
 
 class LineFormatter(logging.Formatter):
@@ -43,7 +66,12 @@ def logging_config(level: str, format_name: str) -> dict[str, Any]:
                 "timestamp": "time",
             },
         },
-        "filters": {"request": {"()": RequestFilter}, **ADVICE_FILTERS},
+        "filters": {
+            "request": {"()": RequestFilter},
+            "library_outages": {"()": LibraryOutages},
+            "probe_failures": {"()": ProbeFailures},
+            **ADVICE_FILTERS,
+        },
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": format_name, "filters": ["request"]},
         },
@@ -52,6 +80,7 @@ def logging_config(level: str, format_name: str) -> dict[str, Any]:
             **ADVICE_LOGGERS,
             # Django's own handlers would mail administrators and print in another format.
             "django": {"handlers": [], "propagate": True},
+            "django.request": {"filters": ["probe_failures"]},
             "gunicorn.error": {"handlers": [], "propagate": True},
             "gunicorn.access": {"handlers": [], "level": "WARNING"},  # todoproject.middleware logs the requests
             # Each of these logs a line per tick, poll or reconnect at INFO.
@@ -59,7 +88,10 @@ def logging_config(level: str, format_name: str) -> dict[str, Any]:
             "celery.worker.request": {"level": "WARNING"},  # for example ticks that expired
             "celery.app.trace": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
+            "celery.worker.consumer": {"level": "WARNING"},
+            "celery.worker.consumer.consumer": {"filters": ["library_outages"]},
             "django_celery_beat": {"level": "WARNING"},
+            "django_celery_beat.schedulers": {"filters": ["library_outages"]},
             "kafka": {"level": "ERROR"},
         },
     }

@@ -1,5 +1,6 @@
 """Give every request an id, a line in the log and clear errors, also while the database is unavailable."""
 
+import json
 import logging
 import re
 import time
@@ -7,14 +8,15 @@ from collections.abc import Callable
 from http import HTTPStatus
 from uuid import uuid4
 
+from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from rest_framework.response import Response
 
 from edge_api.contract.headers import REQUEST_ID_PATTERN, X_REQUEST_ID
-from todoproject.logs import request_id
+from todoproject.logs import PROBES, request_id
 from todos.api.problems import problem
 from todos.ingest.errors import ErrorKind, classify_error
 
@@ -29,8 +31,8 @@ DETAILS = {
     HTTPStatus.NOT_FOUND: "There is nothing at this path.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed in an unexpected way.",
 }
-# Requested every few seconds by machines.
-QUIET_PATHS = {"/healthz", "/readyz", "/readyz/pipeline", "/metrics", "/.well-known/jwks.json"}
+# Requested every few seconds by machines, and many by each page of the admin.
+QUIET_PATHS = PROBES | {"/metrics", "/.well-known/jwks.json"}
 
 
 class RequestLog:
@@ -41,6 +43,7 @@ class RequestLog:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
+        self._verdicts: dict[str, tuple[object, ...]] = {}
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         client_id = request.headers.get(X_REQUEST_ID, "")
@@ -50,13 +53,33 @@ class RequestLog:
             response = self.get_response(request)
             response[X_REQUEST_ID] = current
             _log(request, response.status_code, time.monotonic() - started)
+            if request.path in PROBES:
+                self._log_verdict(request.path, response)
             return response
         finally:
             request_id.reset(token)
 
+    def _log_verdict(self, path: str, response: HttpResponseBase) -> None:
+        """Log each change of what a probe says; whoever probes sees the rest."""
+        verdict = _verdict(response)
+        if verdict != self._verdicts.get(path, (HTTPStatus.OK,)):
+            level = logging.INFO if response.status_code == HTTPStatus.OK else logging.WARNING
+            content = getattr(response, "content", b"").decode()
+            logger.log(level, "%s answers %d: %s", path, response.status_code, content)
+        self._verdicts[path] = verdict
+
+
+def _verdict(response: HttpResponseBase) -> tuple[object, ...]:
+    """Return the status and the codes of the problems, without the numbers in their texts, which always change."""
+    if response.status_code == HTTPStatus.OK or not isinstance(response, JsonResponse):
+        return (response.status_code,)
+    problems = json.loads(response.content).get("problems", [])
+    return response.status_code, *sorted({problem["code"] for problem in problems})
+
 
 def _log(request: HttpRequest, status: int, seconds: float) -> None:
-    level = logging.DEBUG if request.path in QUIET_PATHS else logging.INFO
+    is_quiet = request.path in QUIET_PATHS or request.path.startswith(settings.STATIC_URL)
+    level = logging.DEBUG if is_quiet else logging.INFO
     fields = {"method": request.method, "path": request.path, "status": status, "seconds": round(seconds, 4)}
     # Without the query, which may contain a secret.
     logger.log(level, "%s %s %d in %.0f ms", request.method, request.path, status, seconds * 1000, extra=fields)

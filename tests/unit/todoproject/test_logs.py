@@ -4,10 +4,12 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import RequestFactory
+from django.utils.log import log_response
 
 from devstack.environment import ROOT
 from todoproject.logs import LineFormatter, request_id
@@ -81,3 +83,68 @@ def test_a_senseless_id_is_replaced(sent: str) -> None:
 def test_a_line_outside_of_requests_ends_as_it_is() -> None:
     record = logging.LogRecord("some", logging.INFO, "", 0, "text", (), None)
     assert LineFormatter().format(record).endswith("some: text")
+
+
+# --- What is worth a line
+
+
+@pytest.fixture
+def answers() -> list[HttpResponse]:
+    """What the next requests get, in this order."""
+    return []
+
+
+@pytest.fixture
+def log_of(answers: list[HttpResponse], caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
+    """Make a request for each of the answers, and return the lines of INFO and above."""
+    log = RequestLog(lambda _request: answers.pop(0))
+
+    def request(path: str) -> list[str]:
+        caplog.clear()
+        with caplog.at_level("INFO", "todoproject.middleware"):
+            while answers:
+                log(RequestFactory().get(path))
+        return [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+    return request
+
+
+def probe(status: int, *codes: str, text: str = "") -> HttpResponse:
+    return JsonResponse({"problems": [{"code": code, "text": text} for code in codes]}, status=status)
+
+
+def test_a_probe_is_a_line_when_it_changes_what_it_says(
+    answers: list[HttpResponse], log_of: Callable[[str], list[str]]
+) -> None:
+    path = "/readyz/pipeline"
+    answers += [probe(200), probe(200)]
+    assert [] == log_of(path)
+    answers += [probe(503, "row-held", text="for 1 s"), probe(503, "row-held", text="for 2 s")]
+    (line,) = log_of(path)
+    assert line.startswith(f"WARNING {path} answers 503")
+    assert "for 1 s" in line
+    answers += [probe(503, "redis-unavailable"), probe(200), probe(200)]
+    worse, again = log_of(path)
+    assert worse.startswith("WARNING")
+    assert again.startswith(f"INFO {path} answers 200")
+
+
+def test_static_files_are_no_news(answers: list[HttpResponse], log_of: Callable[[str], list[str]]) -> None:
+    answers.append(HttpResponse())
+    assert [] == log_of("/static/admin/css/base.css")
+    answers.append(HttpResponse())
+    assert 1 == len(log_of("/admin/"))
+
+
+@pytest.mark.parametrize(("path", "lines"), [("/readyz", 0), ("/api/todos/", 1)])
+def test_django_logs_no_line_for_each_failure_of_a_probe(path: str, lines: int) -> None:
+    handler = logging.Handler()
+    seen: list[logging.LogRecord] = []
+    handler.emit = seen.append  # type: ignore[method-assign]
+    logger = logging.getLogger("django.request")
+    logger.addHandler(handler)
+    try:
+        log_response("%s", path, response=HttpResponse(status=503), request=RequestFactory().get(path))
+    finally:
+        logger.removeHandler(handler)
+    assert lines == len(seen)
