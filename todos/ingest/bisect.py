@@ -34,14 +34,19 @@ class InsertResult(NamedTuple):
 def insert_bisecting(insert: Insert, todos: Sequence[TodoRow], max_rejected: int) -> InsertResult:
     """Insert every todo that can be inserted, in about 2 log2(n) statements for each one that cannot.
 
+    All statements together insert in the order of the ids, as one statement would: two batches cannot deadlock.
+
     The caller must be in a transaction. Raises SystemicFailure if the todos are not at fault: if the database refuses
     a todo that is valid for sure, or more than `max_rejected` of these.
     """
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a refusal at COMMIT would name no todo
     _insert_canary(insert)
+    order = sorted(range(len(todos)), key=lambda index: todos[index].id.int)  # of equal ids the first one wins
     rejected: list[RejectedTodo] = []
-    return InsertResult(_insert_half(insert, todos, 0, rejected, max_rejected), rejected)
+    inserted = _insert_half(insert, [todos[index] for index in order], 0, rejected, max_rejected)
+    in_batch = [RejectedTodo(order[todo.index], todo.reason) for todo in rejected]
+    return InsertResult(inserted, sorted(in_batch, key=lambda todo: todo.index))
 
 
 def describe(exc: Exception) -> str:

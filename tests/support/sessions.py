@@ -1,0 +1,30 @@
+"""Other sessions of the test's database: one that holds locks, and how many wait for a lock."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection
+
+
+@contextmanager
+def open_transaction(application: str = "a test") -> Iterator[Any]:
+    """Yield the cursor of a session whose transaction is open until the end, when it is rolled back."""
+    session = connection.copy()
+    try:
+        with session.cursor() as cursor:
+            cursor.execute("SELECT set_config('application_name', %s, false)", [application])
+            cursor.execute("BEGIN")
+            yield cursor
+            cursor.execute("ROLLBACK")
+    finally:
+        session.close()
+
+
+def waiting_sessions() -> int:
+    """Return how many sessions of this database wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])
