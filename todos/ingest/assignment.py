@@ -109,3 +109,4 @@ class Assignment:
         for partition, lease in recreated.items():
             text = f"was recreated, and its ledger counts the offsets of the old topic. {SEE_REWIND}"
             self._halt(partition, lease, HaltReason.TOPIC_RECREATED, text)
+            self._halted[partition] = HaltReason.TOPIC_RECREATED  # it must not be read, also if its row was locked

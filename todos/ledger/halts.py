@@ -3,6 +3,7 @@
 A halt ends in the transaction that advances the partition, and those of UNTIL_REWIND only by a rewind.
 """
 
+from django.db import transaction
 from django.db.models import Case, F, When
 from django.db.models.functions import Now
 
@@ -14,7 +15,8 @@ def halt_partition(topic: str, partition: int, lease: Lease, reason: HaltReason,
     """Halt a partition whose ledger is where `lease` says. `text` tells operators why, and what to do.
 
     Returns False, and changes nothing, if the partition has advanced or was leased again: a late poll of an earlier
-    holder knows nothing about it. The same halt keeps its time. Raises a DatabaseError.
+    holder knows nothing about it. So it does if another session has locked the row: then nobody can lease it, and who
+    leases it later finds the same cause. The same halt keeps its time. Raises a DatabaseError.
     """
     ledger = PartitionLedger.objects.filter(
         topic=topic, partition=partition, epoch=lease.epoch, next_offset=lease.next_offset
@@ -22,7 +24,9 @@ def halt_partition(topic: str, partition: int, lease: Lease, reason: HaltReason,
     if reason not in UNTIL_REWIND:
         ledger = ledger.exclude(halt_reason__in=UNTIL_REWIND)
     since = Case(When(halt_reason=reason, halted_since__isnull=False, then=F("halted_since")), default=Now())
-    return bool(ledger.update(halt_reason=reason, halt_text=text, halted_since=since, halt_epoch=lease.epoch))
+    with transaction.atomic():
+        free = PartitionLedger.objects.filter(pk__in=ledger.select_for_update(skip_locked=True).values("pk"))
+        return bool(free.update(halt_reason=reason, halt_text=text, halted_since=since, halt_epoch=lease.epoch))
 
 
 def halted_until_rewind(topic: str) -> set[int]:

@@ -4,11 +4,14 @@ A consumer registers as a poller and renews that registration by a heartbeat. A 
 registration has expired. Each consumer takes free partitions up to its fair share and releases those beyond it. Only
 the database's clock counts. Leases merely avoid wasted work: exactness comes from the compare-and-swap in
 todos.ingest.store.
+
+A row that another session has locked stops only its partition: no statement here waits for a ledger row, and each waits
+LOCK_TIMEOUT at most for anything else. todos.ledger.held_rows tells operators which session holds a row.
 """
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -21,13 +24,16 @@ from todos.models import PartitionLedger
 
 LEASE_SECONDS = 15.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 3
+LOCK_TIMEOUT = "2s"  # of each statement here
 
-# Registers the poller, or renews its registration, and deletes expired ones.
+# Registers the poller or renews its registration, and deletes expired ones. Only the first statement waits for a lock,
+# and only while it holds none, so pollers that expired together cannot deadlock over each other's rows.
 REGISTER = """
-    WITH dead AS (DELETE FROM todos_poller WHERE expires_at < now())
     INSERT INTO todos_poller (id, topic, worker, expires_at)
     VALUES (%(poller)s, %(topic)s, %(worker)s, now() + %(ttl)s * interval '1 second')
-    ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
+    ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at;
+    DELETE FROM todos_poller WHERE id IN (
+        SELECT id FROM todos_poller WHERE expires_at < now() FOR UPDATE SKIP LOCKED)
 """
 # Returns a row for each partition: its epoch, whether this poller holds it, whether it may take it, and how many
 # pollers share the topic.
@@ -57,26 +63,38 @@ SEIZE = """
     WHERE topic = %(topic)s AND partition = %(partition)s
     RETURNING partition, next_offset, epoch
 """
-# Releases partitions that this poller holds.
+# Releases partitions that this poller holds. A locked row is skipped: it is free once this poller is gone.
 RELEASE = """
     UPDATE todos_partitionledger SET holder = NULL
-    WHERE topic = %(topic)s AND holder = %(poller)s AND partition = ANY(%(partitions)s)
+    WHERE id IN (
+        SELECT id FROM todos_partitionledger
+        WHERE topic = %(topic)s AND holder = %(poller)s AND partition = ANY(%(partitions)s)
+        FOR UPDATE SKIP LOCKED)
 """
-# Creates missing ledger rows, each with the anchor of its chain of batches.
+UNREGISTER = "DELETE FROM todos_poller WHERE id = %(poller)s"
+# Creates missing ledger rows, each with the anchor of its chain of batches. Existing rows are only read, because
+# ON CONFLICT would wait for a session that has locked one of them.
 ENSURE_LEDGER = """
     WITH made AS (
         INSERT INTO todos_partitionledger (topic, partition, next_offset, epoch, generation)
         SELECT %(topic)s, partition, 0, 0, 0 FROM unnest(%(partitions)s::int[]) AS known (partition)
+        WHERE NOT EXISTS (
+            SELECT FROM todos_partitionledger l WHERE l.topic = %(topic)s AND l.partition = known.partition)
+        ORDER BY partition
         ON CONFLICT (topic, partition) DO NOTHING
         RETURNING topic, partition)
     INSERT INTO todos_batch (topic, partition, generation, next_offset,
                              stored, duplicates, dead_letters, lost, bytes, milliseconds, worker, task_id)
     SELECT topic, partition, 0, 0, 0, 0, 0, 0, 0, 0, '', '' FROM made
 """
-# Binds ledger rows to the topic's id where that loses nothing: they have none yet, or nothing was stored.
+# Binds ledger rows to the topic's id where that loses nothing: they have none yet, or nothing was stored. A locked row
+# is left to the next discovery.
 ADOPT_TOPIC = """
     UPDATE todos_partitionledger SET topic_id = %(id)s
-    WHERE topic = %(topic)s AND (topic_id IS NULL OR (next_offset = 0 AND topic_id <> %(id)s))
+    WHERE id IN (
+        SELECT id FROM todos_partitionledger
+        WHERE topic = %(topic)s AND (topic_id IS NULL OR (next_offset = 0 AND topic_id <> %(id)s))
+        FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -106,7 +124,7 @@ class Leases:
     ) -> None:
         try:
             self._run(RELEASE, partitions=list(self.held))
-            self._run("DELETE FROM todos_poller WHERE id = %(poller)s")
+            self._run(UNREGISTER)
         except DatabaseFailure:  # the leases expire by themselves
             connection.close()
         self.held.clear()
@@ -163,15 +181,12 @@ class Leases:
             self.held[partition] = Lease(next_offset, epoch)
 
     def _run(self, sql: str, **params: Any) -> list[tuple[int, ...]]:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, {"poller": self._poller, "topic": self.topic, **params})
-            return cursor.fetchall() if cursor.description else []
+        return _execute(sql, {"poller": self._poller, "topic": self.topic, **params})
 
 
 def ensure_ledger(topic: str, partitions: Iterable[int]) -> None:
     """Create the ledger rows that are missing, at offset 0. Existing rows stay as they are."""
-    with connection.cursor() as cursor:
-        cursor.execute(ENSURE_LEDGER, {"topic": topic, "partitions": list(partitions)})
+    _execute(ENSURE_LEDGER, {"topic": topic, "partitions": list(partitions)})
 
 
 def recreated_partitions(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> dict[int, Lease]:
@@ -181,7 +196,16 @@ def recreated_partitions(topic: str, topic_id: UUID | None, partitions: Iterable
     """
     if topic_id is None:
         return {}
+    _execute(ADOPT_TOPIC, {"topic": topic, "id": topic_id})
+    # A row that could not be bound just now because it was locked is no row of another topic.
+    bound = PartitionLedger.objects.filter(
+        topic=topic, partition__in=list(partitions), topic_id__isnull=False, next_offset__gt=0
+    )
+    return {row.partition: Lease(row.next_offset, row.epoch) for row in bound.exclude(topic_id=topic_id)}
+
+
+def _execute(sql: str, params: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """Execute in one transaction and one round trip, with LOCK_TIMEOUT. Return the rows of the last statement."""
     with connection.cursor() as cursor:
-        cursor.execute(ADOPT_TOPIC, {"topic": topic, "id": topic_id})
-    others = PartitionLedger.objects.filter(topic=topic, partition__in=list(partitions)).exclude(topic_id=topic_id)
-    return {row.partition: Lease(row.next_offset, row.epoch) for row in others}
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {sql}", params)
+        return cursor.fetchall() if cursor.description else []

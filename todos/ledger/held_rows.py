@@ -1,0 +1,54 @@
+"""Find the sessions that have locked a partition's ledger row, so that operators see why the partition waits."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connection
+
+from todos.ledger.leases import LEASE_SECONDS
+
+# A worker that stores a batch locks the rows for less than this. A session that waits for its client in the middle of a
+# transaction is reported sooner: it may wait forever.
+PATIENCE_SECONDS, IDLE_PATIENCE_SECONDS = LEASE_SECONDS, 2.0
+
+# `xmax` is the last transaction that locked or changed the row. While it runs, its session has a lock on its id, which
+# every role may read in pg_locks. Roles without pg_read_all_stats read no times of other roles' sessions.
+FIND_HELD_ROWS = """
+    SELECT l.partition, k.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), a.xact_start
+    FROM todos_partitionledger l
+    JOIN pg_locks k ON k.locktype = 'transactionid' AND k.transactionid = l.xmax AND k.mode = 'ExclusiveLock'
+    LEFT JOIN pg_stat_activity a ON a.pid = k.pid
+    WHERE l.topic = %(topic)s AND (
+        a.xact_start IS NULL OR a.xact_start < now() - %(patience)s * interval '1 second'
+        OR (a.state LIKE 'idle in%%' AND a.state_change < now() - %(idle_patience)s * interval '1 second'))
+    ORDER BY l.partition
+"""
+
+
+class HeldRow(NamedTuple):
+    """A partition whose ledger row a session has locked.
+
+    `pid` is the session's process in PostgreSQL, None for a prepared transaction. `since` is when its transaction
+    began, None where the database's user may not read that.
+    """
+
+    partition: int
+    pid: int | None
+    user: str
+    application: str
+    since: datetime | None
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "its ledger row is locked by a prepared transaction; see pg_prepared_xacts"
+        session = f"session {self.pid} of {self.user or 'an unknown user'}"
+        session += f" ({self.application})" if self.application else ""
+        return f"its ledger row is locked by {session}; SELECT pg_terminate_backend({self.pid}) ends it"
+
+
+def held_rows(topic: str) -> list[HeldRow]:
+    """Return the partitions whose ledger row is locked for longer than a worker needs. They wait; others do not."""
+    parameters = {"topic": topic, "patience": PATIENCE_SECONDS, "idle_patience": IDLE_PATIENCE_SECONDS}
+    with connection.cursor() as cursor:
+        cursor.execute(FIND_HELD_ROWS, parameters)
+        return [HeldRow(*row) for row in cursor.fetchall()]
