@@ -58,16 +58,19 @@ class SharedLimits:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        await self._redis.aclose()
+        with suppress(RedisError, OSError):
+            await self._redis.aclose()
 
     async def _run(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     await self._exchange()
-            except (RedisError, OSError, TimeoutError) as exc:
+            except Exception as exc:  # noqa: BLE001 - if this task ended, the limits would never be shared again
                 self._set_shared(False, reason=str(exc) or type(exc).__name__)
-                await self._redis.connection_pool.disconnect()
+                # Over TLS it waits for Redis' farewell, and times out if Redis is frozen. It disconnects all the same.
+                with suppress(RedisError, OSError):
+                    await self._redis.connection_pool.disconnect()
                 await asyncio.sleep(RETRY_SECONDS)
                 for limit in self._limits:
                     limit.pending = Counter()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from edge_api.limits import shared
 from edge_api.limits.rate_limit import Limit
@@ -28,7 +29,7 @@ class FakeRedis:
         self.charged: Counter[str] = Counter()
         self.others: Counter[str] = Counter()
         self.calls = 0
-        self.is_down = False
+        self.is_down = self.is_frozen = False
         self.during_call: Callable[[], None] = lambda: None
         self.connection_pool = self
 
@@ -45,9 +46,12 @@ class FakeRedis:
     async def ping(self) -> None:
         self._fail_when_down()
 
-    async def disconnect(self) -> None: ...
+    async def disconnect(self) -> None:
+        if self.is_frozen:
+            raise RedisTimeoutError("Timed out closing connection")
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        await self.disconnect()
 
     def _fail_when_down(self) -> None:
         if self.is_down:
@@ -161,5 +165,20 @@ def test_without_redis_each_process_limits_by_itself_and_tells_nothing_afterward
         limit.acquire("bob")
         await until(lambda: redis.calls > 0)
         assert list(redis.charged) == ["todo:limit:owner:bob"]
+
+    run(redis, limit, metrics, scenario)
+
+
+def test_a_connection_that_cannot_be_closed_does_not_end_the_exchange() -> None:
+    """As over TLS, while Redis is frozen."""
+    redis, metrics = FakeRedis(), Metrics()
+    limit = owner_limit(metrics)
+
+    async def scenario() -> None:
+        redis.is_down = redis.is_frozen = True
+        limit.acquire("ann")
+        await until(lambda: metrics.limits_shared is False)
+        redis.is_down = False
+        await until(lambda: metrics.limits_shared is True)
 
     run(redis, limit, metrics, scenario)
