@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import current_task, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from django.conf import settings
 
 from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import InvalidOptions, PollOptions, TrimOptions
@@ -21,6 +22,7 @@ from todos.ledger.poll_runs import PollSummary, trim_runs
 from todos.operations.clocks import ClockWatch
 from todos.operations.schedules import POLL_TASK, TRIM_TASK
 from todos.operations.ticks import Tick
+from todos.time_limit import soft_time_limit
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +81,9 @@ def poll_todos(**kwargs: Any) -> None:
     if tick.is_outdated(POLL_TASK):
         return
     _clock.measure()
-    run = ConsumerRun(process_log(), _options(kwargs), worker_name(), task_id, should_stop=StopCheck(tick))
-    _log_summary(run.run(), task_id)
+    with soft_time_limit(settings.CELERY_TASK_SOFT_TIME_LIMIT), process_log() as log:
+        summary = ConsumerRun(log, _options(kwargs), worker_name(), task_id, should_stop=StopCheck(tick)).run()
+    _log_summary(summary, task_id)
 
 
 @shared_task(name=TRIM_TASK)
@@ -93,7 +96,8 @@ def trim_batches(**kwargs: Any) -> None:
     except InvalidOptions as exc:
         logger.error("trim_batches: bad kwargs (%s); nothing is trimmed", exc)  # noqa: TRY400
         return
-    batches, runs = trim(options.keep_days), trim_runs(options.keep_days)
+    with soft_time_limit(settings.CELERY_TASK_SOFT_TIME_LIMIT):
+        batches, runs = trim(options.keep_days), trim_runs(options.keep_days)
     if batches or runs:
         logger.info(
             "trim_batches: deleted %d batches and %d polls older than %d days", batches, runs, options.keep_days

@@ -79,7 +79,7 @@ class Prefetcher:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.shutdown(wait=exc_type is None, cancel_futures=True)  # what interrupted a read may wait for it
 
     def assign(self, positions: Mapping[int, int]) -> None:
         """Read these partitions from these offsets on. Waits for a running read and discards what it returns."""
