@@ -141,4 +141,10 @@ class Log(Protocol):
         """Return the next offset of each assigned partition, behind the polled records and offsets without a record."""
 
     def publish(self, positions: Mapping[int, int]) -> None:
-        """Tell the log's own tools up to which offset each partition is stored. This is advisory."""
+        """Tell the log's own tools up to which offset each partition is stored, in the background.
+
+        This is advisory. It replaces offsets that are not published yet, returns at once and raises nothing.
+        """
+
+    def finish_publishing(self, seconds: float) -> None:
+        """Wait until all offsets are published, for `seconds` at most. Raises nothing."""

@@ -18,8 +18,8 @@ from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 TOLERANCE_SECONDS = 1.0
 
 
-class _TimeIsUp(BaseException):
-    pass
+class TimeIsUp(BaseException):
+    """The task has used up its time. No `except Exception` stops it."""
 
 
 class _Deadline:
@@ -37,7 +37,7 @@ def soft_time_limit(seconds: float) -> Iterator[None]:
     _Deadline.at = time.monotonic() + seconds - TOLERANCE_SECONDS
     try:
         yield
-    except _TimeIsUp:
+    except TimeIsUp:
         raise SoftTimeLimitExceeded(seconds) from None
     finally:
         _Deadline.at = None
@@ -45,4 +45,4 @@ def soft_time_limit(seconds: float) -> Iterator[None]:
 
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
     if _Deadline.at is not None and time.monotonic() >= _Deadline.at:
-        raise _TimeIsUp
+        raise TimeIsUp("the soft time limit of the task")

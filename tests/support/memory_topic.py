@@ -102,6 +102,8 @@ class TopicLog:
 
     def publish(self, positions: Mapping[int, int]) -> None: ...
 
+    def finish_publishing(self, seconds: float) -> None: ...
+
     def _has_news(self) -> bool:
         """Raises OffsetOutOfRange."""
         ranges = self.offset_ranges(self._positions)

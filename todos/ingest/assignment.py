@@ -3,7 +3,7 @@
 import logging
 import time
 
-from todos.event_log import Log, LogUnavailable
+from todos.event_log import Log
 from todos.ingest.prefetch import Prefetcher
 from todos.ledger.halts import halt_partition, halted_until_rewind
 from todos.ledger.leases import Lease, Leases, ensure_ledger, recreated_partitions
@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 0.25  # within this time a run notices a freed partition, even in the middle of a long poll
 DISCOVERY_SECONDS = 10.0  # within this time it notices a new partition
 PUBLISH_SECONDS = 1.0
+FINISH_SECONDS = 1.0
 SEE_REWIND = "Not reading this partition; see manage.py rewind"
 
 
@@ -29,7 +30,7 @@ class Assignment:
         self._halted_until_rewind: set[int] = set()
         self._is_stale = False
         self._next_discovery = self._next_refresh = self._next_publish = 0.0
-        self._unpublished: dict[int, int] = {}
+        self._has_unpublished = False
 
     @property
     def seconds_until_refresh(self) -> float:
@@ -59,7 +60,7 @@ class Assignment:
             if self.leases.refresh(self._readable()):
                 positions = {partition: lease.next_offset for partition, lease in self.leases.held.items()}
                 self._prefetcher.assign(positions)
-                self._unpublished = positions  # the offsets of a released partition are its next holder's to publish
+                self._has_unpublished = True
             self._next_refresh = time.monotonic() + REFRESH_SECONDS
 
     def invalidate(self) -> None:
@@ -79,21 +80,23 @@ class Assignment:
         """Move the leases to where a stored batch ends."""
         for partition, next_offset in next_offsets.items():
             self.leases.held[partition].next_offset = next_offset
-        self._unpublished |= next_offsets
+        self._has_unpublished = True
 
-    def publish(self, *, now: bool = False) -> None:
-        """Publish stored offsets to the log's own tools, every PUBLISH_SECONDS at most, or `now`.
+    def publish(self) -> None:
+        """Publish stored offsets to the log's own tools, every PUBLISH_SECONDS at most. Returns at once."""
+        if self._has_unpublished and time.monotonic() >= self._next_publish:
+            self._publish()
 
-        A failure is only logged: these offsets are advisory, and the next run publishes all that it holds.
-        """
-        if not self._unpublished or (time.monotonic() < self._next_publish and not now):
-            return
-        try:
-            self._log.publish(self._unpublished)
-            self._unpublished = {}
-        except LogUnavailable as exc:
-            logger.info("%s: offsets are stored but not published: %s", self.leases.worker, exc)
-        self._next_publish = time.monotonic() + PUBLISH_SECONDS
+    def finish_publishing(self) -> None:
+        """Publish the last offsets of a run, and wait for FINISH_SECONDS at most."""
+        if self._has_unpublished:
+            self._publish()
+        self._log.finish_publishing(FINISH_SECONDS)
+
+    def _publish(self) -> None:
+        """Publish what this run holds: the offsets of a released partition are its next holder's to publish."""
+        self._log.publish({partition: lease.next_offset for partition, lease in self.leases.held.items()})
+        self._has_unpublished, self._next_publish = False, time.monotonic() + PUBLISH_SECONDS
 
     def _readable(self) -> set[int]:
         return set(self._partitions) - self._halted.keys() - self._halted_until_rewind

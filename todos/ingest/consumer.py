@@ -75,10 +75,10 @@ class ConsumerRun:
                 while not self._is_over() and (seconds_left := end - time.monotonic()) > 0:
                     if self._step(seconds_left):
                         end = min(deadline, time.monotonic() + idle_seconds)
-                self._assignment.publish(now=True)
+                self._assignment.finish_publishing()
             while self._has_given_up and not self.should_stop() and time.monotonic() < end:
                 time.sleep(REFRESH_SECONDS)  # keeps this worker busy, so that a newer one takes the next tick
-        except Exception as exc:  # a fault of ours, or the task's time limit: operators see why the poll ended
+        except BaseException as exc:  # a fault of ours, or the task's time limit: operators see why the poll ended
             self.summary.add_failure(exc)
             raise
         finally:

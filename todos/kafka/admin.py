@@ -8,7 +8,7 @@ from uuid import UUID
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
-from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from kafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from kafka.structs import OffsetAndMetadata
 
 from edge_api.shared.hints import with_advice
@@ -25,6 +25,7 @@ class KafkaAdmin:
     def __init__(self, kafka: KafkaSettings) -> None:
         self.kafka = kafka
         self.topic = kafka.topic
+        self.has_failed = False
 
     def partitions(self) -> list[int]:
         return sorted(partition["partition_index"] for partition in self._describe()["partitions"])
@@ -34,7 +35,7 @@ class KafkaAdmin:
         return UUID(topic_id) if topic_id else None
 
     def _describe(self) -> dict[str, Any]:
-        with unavailable():
+        with self._answering():
             (topic,) = self._admin.describe_topics([self.topic])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
             raise LogUnavailable(f"topic {self.topic} does not exist; manage.py create_topics makes it")
@@ -44,7 +45,7 @@ class KafkaAdmin:
 
     def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
         wanted = [TopicPartition(self.topic, partition) for partition in partitions]
-        with unavailable():
+        with self._answering():
             first, end = (
                 self._admin.list_partition_offsets(dict.fromkeys(wanted, spec), timeout_ms=ADMIN_TIMEOUT_MS)
                 for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
@@ -106,10 +107,18 @@ class KafkaAdmin:
             int(size) if int(size) >= 0 else None,
         )
 
-    def publish(self, positions: Mapping[int, int]) -> None:
-        offsets = {TopicPartition(self.topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in positions.items()}
+    def commit_offsets(self, offsets: Mapping[int, int]) -> dict[int, str]:
+        """Set the group's offsets, and return the error of each partition that Kafka refused. Raises LogUnavailable."""
+        positions = {TopicPartition(self.topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
         with unavailable():
-            self._admin.alter_group_offsets(self.kafka.group, offsets)
+            results = self._admin.alter_group_offsets(self.kafka.group, positions)
+        return {where.partition: error.__name__ for where, error in results.items() if error is not NoError}
+
+    def published_offsets(self) -> dict[int, int]:
+        """Return the group's offset of each partition that has one. Raises LogUnavailable."""
+        with unavailable():
+            offsets = self._admin.list_group_offsets({self.kafka.group: None})[self.kafka.group]
+        return {where.partition: int(at.offset) for where, at in offsets.items() if where.topic == self.topic}
 
     def create_topic(self, partitions: int, replication_factor: int) -> bool:
         """False when the topic was there already."""
@@ -129,6 +138,16 @@ class KafkaAdmin:
     def close(self) -> None:
         if admin := self.__dict__.pop("_admin", None):
             admin.close()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Note a failure: kafka-python does not recover from each of its own."""
+        try:
+            with unavailable():
+                yield
+        except LogUnavailable as exc:
+            self.has_failed = self.has_failed or type(exc) is LogUnavailable  # not one unreadable partition
+            raise
 
     @cached_property
     def _admin(self) -> Any:

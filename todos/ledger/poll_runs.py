@@ -39,7 +39,7 @@ class PollSummary:
         self.duplicates += duplicates
         self.dead_letters += dead_letters
 
-    def add_failure(self, exc: Exception) -> None:
+    def add_failure(self, exc: BaseException) -> None:
         """Count one failure and keep its text."""
         self.failures += 1
         self.last_error = describe_error(exc)
