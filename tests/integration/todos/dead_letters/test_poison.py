@@ -102,7 +102,7 @@ def audit() -> dict[str, int]:
 def test_thousands_of_records_with_one_percent_poison_are_all_stored_after_a_repair_in_the_admin(
     admin: Client, topic: Topic, kafka: Kafka, either_kafka_api: str
 ) -> None:
-    """By the public API a quarter of them, and no damaged batch: test_public_kafka_api.py tells what becomes of those."""
+    """By the public API a quarter of them, and no damaged batch: test_public_kafka_api.py tells what becomes of one."""
     kinds, good, bad = KINDS, GOOD, BAD
     if either_kafka_api == "public API":
         kinds, good, bad = [*PLAIN, REFUSED], GOOD // 4, BAD // 4
