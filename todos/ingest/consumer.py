@@ -213,7 +213,7 @@ class ConsumerRun:
 
     def _halt_unsupported(self, partition: int, record: UnsupportedVersion) -> None:
         """Halt a partition that needs a newer worker, and let a newer one take it over at once."""
-        advice = f"manage.py rewind --partition {partition} --offset {record.offset + 1} --skip would give it up"
+        advice = f"manage.py set_aside --partition {partition} makes a dead letter of it, to be redriven later"
         text = f"waits for a newer worker: {record}. {advice}"
         self._assignment.halt(partition, HaltReason.UNSUPPORTED_VERSION, text)
         self.leases.release([partition])

@@ -21,7 +21,7 @@ class TooManyDeadLetters(SystemicFailure):
     def __init__(self, how_many: str, last: str) -> None:
         super().__init__(
             f"{how_many} cannot be stored, so no more are made dead letters;"
-            f" if that is right, raise dead_letter_percent. The last one: {last}"
+            f" if that is right, manage.py set_aside makes them dead letters, once. The last one: {last}"
         )
 
 

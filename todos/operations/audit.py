@@ -197,11 +197,9 @@ class _Classifier:
 
     def _kind_of(self, unstored: DeadLetter) -> OffsetKind:
         """Return the kind of a record that is no todo and has no dead letter. Raises StoredByNewerRelease."""
-        if self._is_lost(unstored.offset):
-            return OffsetKind.LOST
         if unstored.reason == DeadLetter.Reason.SET_ASIDE:
             raise StoredByNewerRelease(unstored)
-        return OffsetKind.MISSING
+        return OffsetKind.LOST if self._is_lost(unstored.offset) else OffsetKind.MISSING
 
     def compare_with_batches(self, readable: OffsetRange) -> list[str]:
         """Classify the todos without a row, after all of `readable` was read, and return what contradicts the history.

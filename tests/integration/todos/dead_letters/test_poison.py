@@ -148,6 +148,6 @@ def test_a_topic_of_nothing_but_poison_is_left_alone_with_an_alarm(topic: Topic)
         assert re.fullmatch(
             r"partition [0-2] is halted: (\d+) of the last \1 records cannot be stored,"
             r" so no more are made dead letters;"
-            r" if that is right, raise dead_letter_percent\. The last one: .+",
+            r" if that is right, manage\.py set_aside makes them dead letters, once\. The last one: .+",
             line,
         )

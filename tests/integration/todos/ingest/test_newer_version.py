@@ -33,7 +33,7 @@ def test_a_partition_waits_at_a_newer_event_and_the_others_go_on(make_memory_top
     waiting, none = alarms(topic)
     assert "" == none
     assert waiting.startswith("waits for a newer worker: offset 3 holds version 2 of TodoCreated, and version 1 is")
-    assert "manage.py rewind --partition 0 --offset 4 --skip" in waiting
+    assert "manage.py set_aside --partition 0" in waiting
 
     rewind(topic.kafka.topic, 0, 4, skip=True)
     assert (600, {0: 604, 1: 5}) == (topic.poll().stored, topic.ledger())

@@ -170,6 +170,16 @@ def test_the_page_the_command_and_the_probe_say_the_same(topic: Topic, admin_cli
         assert report["diagnosis"] == probe["problems"]
 
 
+def test_what_waits_behind_a_halted_partition_is_counted_everywhere(topic: Topic, admin_client: Client) -> None:
+    topic.send(event(), event(), event())
+    text = f"{alarm(topic)}; 3 records wait behind it"
+    _, report = status()
+    close_services()
+    assert [text] == report["problems"]
+    assert f"{text[0].upper()}{text[1:]}." in unescape(admin_client.get("/admin/pipeline/").content.decode())
+    assert [text] == [problem["text"] for problem in admin_client.get("/readyz/pipeline").json()["problems"]]
+
+
 def test_an_old_loss_and_a_skipped_range_need_no_operator(topic: Topic) -> None:
     interval = PeriodicTask.objects.get(name=POLL_SCHEDULE).interval
     PeriodicTask.objects.create(name="another", task=POLL_TASK, interval=interval, enabled=False)
