@@ -17,12 +17,12 @@ examples:
   manage.py signing_keys list
   manage.py signing_keys make
   manage.py signing_keys rotate --grace 1d
-  manage.py signing_keys retire KID      (an older KID that starts with -: retire -- KID)
+  manage.py signing_keys retire KID
   manage.py signing_keys export > jwks.json
 
 make creates a key unless one signs already. rotate creates a key that signs at once; tokens of the older keys stay
-valid for --grace. retire invalidates a key and all its tokens now. An edge whose EDGE_JWKS is a URL notices within
-seconds; an edge that reads a file needs a new export first.
+valid for --grace. retire invalidates a key and all its tokens now; put -- before an older id that starts with a hyphen.
+An edge whose EDGE_JWKS is a URL notices within seconds; an edge that reads a file needs a new export first.
 
 exit code: 0 done; 1 no such key; 2 wrong usage
 """
