@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -36,7 +36,7 @@ class Unpublished(NamedTuple):
 
 def unpublished_offsets(topic: str, published: Mapping[int, int]) -> list[Unpublished]:
     """Compare Kafka's copy with the ledger. `published` are Kafka's offsets, by partition."""
-    parameters = {
+    parameters: dict[str, Any] = {
         "topic": topic,
         "partitions": list(published.keys()),
         "published": list(published.values()),
