@@ -24,7 +24,7 @@ def diagnose(now: Overview, checks: list[ComponentCheck]) -> list[Problem]:
     held = [*_halted_partitions(now), *_open_transactions(now)]
     failing = [] if causes else list(_failing_polls(now))
     stalled = [] if causes or failing else _stalled_partitions(now, {problem.partition for problem in held})
-    return [*causes, *held, *failing, *stalled, *_losses(now), *_open_dead_letters(now)]
+    return [*causes, *held, *failing, *stalled, *_losses(now), *_open_dead_letters(now), *_wrong_clocks(now)]
 
 
 def failing_components(checks: list[ComponentCheck]) -> list[Problem]:
@@ -107,6 +107,11 @@ def _losses(now: Overview) -> Iterator[Problem]:
     if now.deleted_in is not None and now.deleted_in < RETENTION_SECONDS:
         text = f"Kafka may delete unread todos in {format_duration(now.deleted_in)}"
         yield Problem(ProblemCode.RETENTION_NEAR, text)
+
+
+def _wrong_clocks(now: Overview) -> Iterator[Problem]:
+    for clock in now.clocks:
+        yield Problem(ProblemCode(clock.code), str(clock), since=clock.since)
 
 
 def _open_dead_letters(now: Overview) -> Iterator[Problem]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from todos.models import Batch, PollRun
 from todos.monitoring import queries
@@ -15,6 +14,8 @@ from todos.monitoring.database import TableLock, WriteError, find_write_error, l
 from todos.monitoring.lag import LogState, PipelineStatus, annotated_ledgers, build_status
 from todos.monitoring.probes import KafkaState, ProbeResult, RedisState, Services, services
 from todos.monitoring.queries import Delays, PollSchedule, RunningPoll, Series
+from todos.operations.clocks import Clock, wrong_clocks
+from todos.operations.ticks import database_now
 
 SILENT_INTERVALS = 3
 
@@ -38,6 +39,7 @@ class Overview:
     schedule: PollSchedule
     write_error: WriteError | None
     locks: list[TableLock]
+    clocks: list[Clock]
 
     @property
     def lag(self) -> int | None:
@@ -120,7 +122,8 @@ def fetch_overview(probes: Services | None = None) -> Overview:
             "schedule": queries.poll_schedule(),
             "write_error": find_write_error(topic),
             "locks": locked_tables(),
+            "clocks": wrong_clocks(),
         }
     kafka, redis = probes.results(deadline)
     status = build_status(topic, ledgers, kafka.value.log if kafka.value else LogState(), kafka.error or None)
-    return Overview(at=timezone.now(), status=status, kafka=kafka, redis=redis, **panels)
+    return Overview(at=database_now(), status=status, kafka=kafka, redis=redis, **panels)

@@ -19,7 +19,7 @@ from tests.support.topic import Topic, event
 from tests.support.waiting import eventually
 from todos.ledger.batch_history import UNKNOWN_WRITER
 from todos.ledger.poll_runs import PollSummary, record_run
-from todos.models import HaltReason, PartitionLedger, PollRun
+from todos.models import ClockSkew, HaltReason, PartitionLedger, PollRun
 from todos.operations.schedules import create_default_schedules, switch_polling
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -263,3 +263,25 @@ def test_an_open_transaction_is_told_with_its_producer(
         foreign.commit_transaction()
         live.poll(timeout_ms=2000)
         until(client, 200)
+
+
+# --- Clocks
+
+
+@pytest.mark.parametrize(("ahead", "code"), [(3600, "clock-ahead"), (-30, "clock-behind")])
+def test_a_wrong_clock_is_told_with_its_process(client: Client, live: Topic, ahead: float, code: str) -> None:
+    run_ended(live.kafka.topic)
+    since = timezone.now() - timedelta(minutes=1)
+    ClockSkew.objects.create(process="beat", ahead_seconds=ahead, since=since, measured_at=timezone.now())
+    told = until(client, 200, code)[code]
+    assert "beat" in told["text"]
+    assert since.isoformat(timespec="seconds") == told["since"]
+
+    ClockSkew.objects.update(measured_at=timezone.now() - timedelta(hours=1))  # the process has ended
+    until(client, 200)
+
+
+def test_a_last_tick_that_is_to_come_is_told(client: Client, live: Topic) -> None:
+    run_ended(live.kafka.topic)
+    PeriodicTask.objects.update(last_run_at=timezone.now() + timedelta(hours=1))
+    assert "beat" in until(client, 200, "clock-ahead")["clock-ahead"]["text"]
