@@ -1,8 +1,9 @@
 """Define what the ingest, the audit and the monitors need of a partitioned log. todos.kafka implements it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 from uuid import UUID
+from zlib import crc32
 
 
 class LogUnavailable(Exception):
@@ -29,6 +30,7 @@ class Record(Protocol):
     """A record as read from the log.
 
     `timestamp` is in milliseconds since 1970, or -1. Bytes of a header's name that are not UTF-8 are escaped.
+    `leader_epoch` counts the leaders of the partition up to the one that wrote the record; -1 if it is unknown.
     """
 
     @property
@@ -43,6 +45,8 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+    @property
+    def leader_epoch(self) -> int: ...
 
 
 class Undecodable(NamedTuple):
@@ -55,6 +59,49 @@ class Undecodable(NamedTuple):
     timestamp: int = -1
     key: bytes | None = None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    leader_epoch: int = -1
+
+
+class RecordIdentity(NamedTuple):
+    """What tells a record from any other at its offset. A log that still has it is the log that was read up to it."""
+
+    offset: int
+    checksum: int
+    leader_epoch: int
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Identify a record by its timestamp, key, value and headers."""
+        checksum = crc32(b"%d" % record.timestamp)
+        named = ((name.encode("utf-8", "surrogateescape"), value) for name, value in record.headers)
+        for part in (record.key, record.value, *(part for header in named for part in header)):
+            checksum = crc32(part or b"", crc32(b"%d:" % (-1 if part is None else len(part)), checksum))
+        return cls(record.offset, checksum, record.leader_epoch)
+
+    def is_contradicted_by(self, found: Record) -> bool:
+        """Tell whether `found`, the first record at or after this offset, proves that the log is another one.
+
+        Bytes that rotted prove nothing, nor does a later record: compaction may have removed this one. But the epochs
+        of a log never decrease.
+        """
+        if isinstance(found, Undecodable):
+            return False
+        if found.offset > self.offset:
+            return 0 <= found.leader_epoch < self.leader_epoch
+        other = RecordIdentity.of(found)
+        has_epochs = min(self.leader_epoch, other.leader_epoch) >= 0
+        return self.checksum != other.checksum or (has_epochs and self.leader_epoch != other.leader_epoch)
+
+
+class LogDiverged(Exception):
+    """The log is not the continuation of what was read: another record is where the last one was."""
+
+    def __init__(self, partition: int, known: RecordIdentity, found: Record) -> None:
+        super().__init__(
+            f"is not the log that was stored: offset {known.offset} was a record of leader epoch {known.leader_epoch},"
+            f" and offset {found.offset} is another one of leader epoch {found.leader_epoch}"
+        )
+        self.partition = partition
 
 
 class OffsetRange(NamedTuple):
@@ -124,8 +171,8 @@ class Log(Protocol):
     def retention(self) -> Retention:
         """Return when the log deletes records of the topic."""
 
-    def timestamps(self, positions: Mapping[int, int]) -> dict[int, int]:
-        """Return the time of the first record at or after each position, in milliseconds since 1970.
+    def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
+        """Return the first record at or after each position.
 
         It replaces the current assignment. Partitions whose record does not arrive in time are left out. Raises
         OffsetOutOfRange.

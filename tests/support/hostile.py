@@ -82,6 +82,7 @@ class Draft:
     timestamp: int = -1
     partition: int = 0
     offset: int = 0
+    leader_epoch: int = -1
 
     @property
     def headers(self) -> list[tuple[str, bytes | None]]:

@@ -76,8 +76,8 @@ class MemoryLog:
     def retention(self) -> Retention:
         return Retention(None, None)
 
-    def timestamps(self, positions: Mapping[int, int]) -> dict[int, int]:
-        return dict.fromkeys(positions, 0)
+    def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
+        return {p: Draft(self._value(offset), partition=p, offset=offset) for p, offset in positions.items()}
 
     def publish(self, positions: Mapping[int, int]) -> None: ...
 

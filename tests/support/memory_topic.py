@@ -40,6 +40,11 @@ class MemoryTopic(Topic):
             self.changed.notify_all()
         return list(range(first, first + len(values)))
 
+    def lose(self, partition: int, *, after: int) -> None:
+        """As a broker whose disk is an older copy: the log ends after so many records."""
+        with self.changed:
+            del self.records[partition][after:]
+
     def delete_records(self, partition: int, *, before: int) -> None:
         self.deleted[partition] = before
 
@@ -74,10 +79,10 @@ class TopicLog:
     def retention(self) -> Retention:
         return Retention(None, None)
 
-    def timestamps(self, positions: Mapping[int, int]) -> dict[int, int]:
+    def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
         records = self._topic.records
         return {
-            partition: records[partition][offset].timestamp
+            partition: records[partition][offset]
             for partition, offset in positions.items()
             if offset < len(records[partition])
         }

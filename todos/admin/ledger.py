@@ -7,7 +7,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from todos.admin.base import ChangeList, EstimatedList, EstimatingPaginator, ModelAdmin
-from todos.models import Batch, OffsetLoss, PartitionLedger, Poller, PollRun
+from todos.models import Batch, LogDivergence, OffsetLoss, PartitionLedger, Poller, PollRun
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -28,7 +28,16 @@ class ReadOnlyAdmin(ModelAdmin):
 
 @admin.register(PartitionLedger)
 class PartitionLedgerAdmin(ReadOnlyAdmin):
-    list_display = ["__str__", "next_offset", "moved_at", "worker", "epoch", "generation"]
+    list_display = [
+        "__str__",
+        "next_offset",
+        "halt_reason",
+        "halted_since",
+        "moved_at",
+        "worker",
+        "epoch",
+        "generation",
+    ]
 
     @admin.display(description="held by")
     def worker(self, row: PartitionLedger) -> str:
@@ -53,6 +62,11 @@ class PollRunAdmin(ReadOnlyAdmin):
 @admin.register(OffsetLoss)
 class OffsetLossAdmin(ReadOnlyAdmin):
     list_display = ["__str__", "first_offset", "next_offset", "cause", "created_at"]
+
+
+@admin.register(LogDivergence)
+class LogDivergenceAdmin(ReadOnlyAdmin):
+    list_display = ["__str__", "first_offset", "next_offset", "created_at", "resolved_at", "resumed_at"]
 
 
 @admin.register(Batch)

@@ -69,6 +69,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
                 item("Polls", "history", "todos.pollrun"),
                 item("Batches", "stacks", "todos.batch"),
                 item("Offset losses", "heart_broken", "todos.offsetloss"),
+                item("Log divergences", "call_split", "todos.logdivergence"),
             ],
         },
         {

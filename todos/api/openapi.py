@@ -182,6 +182,7 @@ read_receipt = documented(
         _receipt("Stored", ReceiptStatus.STORED, todo=TODO_URL),
         _receipt("Not read yet", ReceiptStatus.PENDING),
         _receipt("Refused", ReceiptStatus.REJECTED, reason="refused by the database"),
+        _receipt("Unknown", ReceiptStatus.UNKNOWN, reason="Kafka lost its log at this position, and it was used again"),
     ],
 )
 

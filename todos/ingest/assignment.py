@@ -2,12 +2,14 @@
 
 import logging
 import time
+from collections.abc import Mapping
 
-from todos.event_log import Log
+from todos.event_log import Log, OffsetRange, RecordIdentity
 from todos.ingest.prefetch import Prefetcher
-from todos.ledger.halts import halt_partition, halted_until_rewind
+from todos.ledger.divergence import agreed_offset
+from todos.ledger.halts import halt_partition
 from todos.ledger.leases import Lease, Leases, ensure_ledger, recreated_partitions
-from todos.models import HaltReason
+from todos.models import UNTIL_REWIND, HaltReason
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +17,7 @@ REFRESH_SECONDS = 0.25  # within this time a run notices a freed partition, even
 DISCOVERY_SECONDS = 10.0  # within this time it notices a new partition
 PUBLISH_SECONDS = 1.0
 FINISH_SECONDS = 1.0
+SILENCE_SECONDS = 2.0  # no broker comes back with another log, and grown beyond the ledger, within this time
 SEE_REWIND = "Not reading this partition; see manage.py rewind"
 
 
@@ -27,9 +30,9 @@ class Assignment:
         self._prefetcher = prefetcher
         self._partitions: list[int] = []
         self._halted: dict[int, HaltReason] = {}  # by this run
-        self._halted_until_rewind: set[int] = set()
         self._is_stale = False
         self._next_discovery = self._next_refresh = self._next_publish = 0.0
+        self._silent_since: float | None = None
         self._has_unpublished = False
 
     @property
@@ -50,18 +53,19 @@ class Assignment:
         if time.monotonic() >= self._next_discovery:
             self._partitions = self._log.partitions()
             ensure_ledger(self._log.topic, self._partitions)
-            self._halted_until_rewind = halted_until_rewind(self._log.topic)
             self._halt_recreated()
             self._next_discovery = time.monotonic() + DISCOVERY_SECONDS
         if self._is_stale:
             self.leases.invalidate()
             self._next_refresh, self._is_stale = 0.0, False
         if time.monotonic() >= self._next_refresh:
-            if self.leases.refresh(self._readable()):
-                positions = {partition: lease.next_offset for partition, lease in self.leases.held.items()}
-                self._prefetcher.assign(positions)
-                self._has_unpublished = True
+            if self.leases.refresh(set(self._partitions) - self._halted.keys()) or self._is_silent():
+                self._assign()
             self._next_refresh = time.monotonic() + REFRESH_SECONDS
+
+    def note_read(self, *, is_empty: bool) -> None:
+        """Note whether a read returned nothing: a silence may have been an outage, so the log is verified again."""
+        self._silent_since = (self._silent_since or time.monotonic()) if is_empty else None
 
     def invalidate(self) -> None:
         """Read all partitions again from where their ledgers are; call it after a failure."""
@@ -76,10 +80,26 @@ class Assignment:
         if lease := self.leases.held.get(partition):
             self._halt(partition, lease, reason, text)
 
-    def advance(self, next_offsets: dict[int, int]) -> None:
+    def halt_diverged(self, partition: int, text: str) -> None:
+        """Halt a partition whose log is not the one that was stored, and record from which offset on they differ.
+
+        Raises LogUnavailable or a DatabaseError.
+        """
+        self.invalidate()
+        if lease := self.leases.held.get(partition):
+            self._prefetcher.assign({})  # this thread reads until the next assignment
+            ranges = self._log.offset_ranges([partition])[partition]
+            agreed = agreed_offset(self._log, partition, ranges)
+            self._prefetcher.assign({})
+            diverged = OffsetRange(agreed, max(ranges.end, lease.next_offset))
+            text = f"{text}. The logs agree up to offset {agreed}. {SEE_REWIND}"
+            self._halt(partition, lease, HaltReason.LOG_DIVERGED, text, diverged)
+
+    def advance(self, next_offsets: Mapping[int, int], last_records: Mapping[int, RecordIdentity]) -> None:
         """Move the leases to where a stored batch ends."""
         for partition, next_offset in next_offsets.items():
-            self.leases.held[partition].next_offset = next_offset
+            lease = self.leases.held[partition]
+            lease.next_offset, lease.last_record = next_offset, last_records.get(partition, lease.last_record)
         self._has_unpublished = True
 
     def publish(self) -> None:
@@ -98,18 +118,38 @@ class Assignment:
         self._log.publish({partition: lease.next_offset for partition, lease in self.leases.held.items()})
         self._has_unpublished, self._next_publish = False, time.monotonic() + PUBLISH_SECONDS
 
-    def _readable(self) -> set[int]:
-        return set(self._partitions) - self._halted.keys() - self._halted_until_rewind
+    def _is_silent(self) -> bool:
+        return self._silent_since is not None and time.monotonic() >= self._silent_since + SILENCE_SECONDS
 
-    def _halt(self, partition: int, lease: Lease, reason: HaltReason, text: str) -> None:
-        if halt_partition(self._log.topic, partition, lease, reason, text):
+    def _assign(self) -> None:
+        """Read what is leased. A partition that ends before its ledger is halted: its log has lost what was stored."""
+        held = self.leases.held
+        ranges = self._log.offset_ranges(held)
+        positions = {p: lease.next_offset for p, lease in held.items() if lease.next_offset <= ranges[p].end}
+        last_records = {
+            p: record
+            for p in positions
+            # If Kafka has deleted the last record, reading goes on unverified: its absence proves nothing.
+            if (record := held[p].last_record) and record.offset >= ranges[p].first
+        }
+        self._prefetcher.assign(positions, last_records)
+        self._silent_since, self._has_unpublished = None, True
+        for partition in held.keys() - positions.keys():
+            text = f"ends at {ranges[partition].end}, but the ledger is at {held[partition].next_offset}"
+            self.halt_diverged(partition, f"{text}: Kafka lost data, or the topic was recreated")
+
+    def _halt(
+        self, partition: int, lease: Lease, reason: HaltReason, text: str, diverged: OffsetRange | None = None
+    ) -> None:
+        if halt_partition(self._log.topic, partition, lease, reason, text, diverged):
             logger.error("%s/%d %s", self._log.topic, partition, text)
-            self._halted[partition] = reason
+            if reason not in UNTIL_REWIND:  # which no run can lease
+                self._halted[partition] = reason
 
     def _halt_recreated(self) -> None:
         """Halt partitions of a recreated topic. If it is longer than the ledger, no offset would be out of range."""
-        recreated = recreated_partitions(self._log.topic, self._log.identity(), self._readable())
+        recreated = recreated_partitions(self._log.topic, self._log.identity(), self._partitions)
         for partition, lease in recreated.items():
             text = f"was recreated, and its ledger counts the offsets of the old topic. {SEE_REWIND}"
-            self._halt(partition, lease, HaltReason.TOPIC_RECREATED, text)
+            self._halt(partition, lease, HaltReason.TOPIC_RECREATED, text, OffsetRange(0, lease.next_offset))
             self._halted[partition] = HaltReason.TOPIC_RECREATED  # it must not be read, also if its row was locked

@@ -13,7 +13,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 
 from edge_api.shared.outages import Outage
-from todos.event_log import Log, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
+from todos.event_log import Log, LogDiverged, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
 from todos.ingest.assignment import REFRESH_SECONDS, SEE_REWIND, Assignment
 from todos.ingest.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from todos.ingest.errors import STATEMENT_CANCELLED, ErrorKind, SystemicFailure, classify_error, sqlstate
@@ -122,12 +122,16 @@ class ConsumerRun:
             return False
         try:
             batch = self._prefetcher.read(wait_seconds)
+            self._assignment.note_read(is_empty=not batch.ranges)
             if batch.ranges:
                 self._store(batch, DeadLetterLimit(self.options.dead_letter_percent))
             for partition, record in batch.records.unsupported.items():
                 self._halt_unsupported(partition, record)
         except OffsetOutOfRange:
             self._record_losses()
+            return False
+        except LogDiverged as exc:
+            self._assignment.halt_diverged(exc.partition, str(exc))
             return False
         except PartitionUnreadable as exc:
             self._halt_unreadable(exc)
@@ -174,24 +178,20 @@ class ConsumerRun:
         trace_batch(self.log.topic, records, result, self._writer, started_ns)
         if logger.isEnabledFor(logging.DEBUG):
             _log_batch(records, next_offsets, self._writer)
-        self._assignment.advance(next_offsets)
+        self._assignment.advance(next_offsets, records.last_records())
         STORING.end()
         self.summary.add_batch(stored=result.todos, duplicates=result.duplicates, dead_letters=result.dead_letters)
 
     # --- Partitions that cannot be read or stored: an operator decides, and the others continue
 
     def _record_losses(self) -> None:
-        """Handle positions outside the log. Before its start, Kafka deleted records; after its end, they vanished."""
+        """Record as lost what Kafka deleted before it was stored. A log that ends too early is halted when assigned."""
         for partition, offsets in self.log.offset_ranges(self.leases.held).items():
             next_offset = self.leases.held[partition].next_offset
             if next_offset < offsets.first:
                 loss = record_loss(self.log.topic, self.leases.held, partition, offsets.first, writer=self._writer)
                 self.summary.lost += offsets.first - next_offset
                 logger.error("Kafka deleted records before they were stored: %s", loss)
-            elif next_offset > offsets.end:
-                text = f"ends at {offsets.end}, but the ledger is at {next_offset}"
-                text += f": Kafka lost data, or the topic was recreated. {SEE_REWIND}"
-                self._assignment.halt(partition, HaltReason.LOG_DIVERGED, text)
         self._assignment.invalidate()
 
     def _halt_broken_chains(self, exc: ChainBroken) -> None:

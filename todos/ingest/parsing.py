@@ -19,7 +19,7 @@ from edge_api.contract import (
 )
 from edge_api.contract.headers import DEAD_LETTER_REPLAYS, FINGERPRINT, REQUEST_ID, VALID_FINGERPRINT, VALID_REQUEST_ID
 from todos.bounds import moment_of
-from todos.event_log import Record, Undecodable
+from todos.event_log import Record, RecordIdentity, Undecodable
 from todos.models import DeadLetter
 
 
@@ -51,13 +51,15 @@ class UnsupportedVersion(NamedTuple):
 class ParsedBatch:
     """Records of a batch, each either a todo or a dead letter.
 
-    `sources` are the records of `todos`, in the same order. `unsupported` has the first unsupported record of a
-    partition; that record and all behind it are left out. `bytes` counts the bytes of the values by partition.
+    `sources` and `letter_sources` are the records of `todos` and `dead_letters`, in the same order. `unsupported` has
+    the first unsupported record of a partition; that record and all behind it are left out. `bytes` counts the bytes
+    of the values by partition.
     """
 
     todos: list[TodoRow] = field(default_factory=list)
     sources: list[Record] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    letter_sources: list[Record] = field(default_factory=list)
     unsupported: dict[int, UnsupportedVersion] = field(default_factory=dict)
     bytes: Counter[int] = field(default_factory=Counter)
 
@@ -71,15 +73,27 @@ class ParsedBatch:
 
     def within(self, partition: int, offsets: range) -> "ParsedBatch":
         """Return the records of one partition whose offsets are in a range."""
-        letters = [letter for letter in self.dead_letters if letter.partition == partition and letter.offset in offsets]
-        part = ParsedBatch(dead_letters=letters)
+        part = ParsedBatch()
+        for letter, source in zip(self.dead_letters, self.letter_sources, strict=True):
+            if letter.partition == partition and letter.offset in offsets:
+                part.dead_letters.append(letter)
+                part.letter_sources.append(source)
         for todo, source in zip(self.todos, self.sources, strict=True):
             if todo.source_partition == partition and todo.source_offset in offsets:
                 part.todos.append(todo)
                 part.sources.append(source)
-        values = [source.value for source in part.sources] + [letter.value for letter in letters]
-        part.bytes[partition] = sum(len(value or b"") for value in values)
+        part.bytes[partition] = sum(len(source.value or b"") for source in part.sources + part.letter_sources)
         return part
+
+    def last_records(self) -> dict[int, RecordIdentity]:
+        """Identify the last record of each partition. Undecodable ones identify nothing, so they are passed over."""
+        last = {record.partition: record for record in self.sources}
+        for record in self.letter_sources:
+            if isinstance(record, Undecodable):
+                continue
+            if record.partition not in last or last[record.partition].offset < record.offset:
+                last[record.partition] = record
+        return {partition: RecordIdentity.of(record) for partition, record in last.items()}
 
 
 def parse_records(topic: str, records: Iterable[Record], *, set_aside: bool = False) -> ParsedBatch:
@@ -99,6 +113,7 @@ def parse_records(topic: str, records: Iterable[Record], *, set_aside: bool = Fa
             continue
         if isinstance(parsed, DeadLetter):
             batch.dead_letters.append(parsed)
+            batch.letter_sources.append(record)
         else:
             batch.todos.append(parsed)
             batch.sources.append(record)

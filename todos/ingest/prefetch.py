@@ -5,17 +5,18 @@ other, so nothing that was read before an `assign` can follow it. At most two ba
 being stored, and the next.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 
-from todos.event_log import Log, Record
+from todos.event_log import Log, LogDiverged, Record, RecordIdentity
 from todos.ingest.parsing import ParsedBatch, parse_records
 
 # A smaller batch was all there was, unless `max_records` cut it off. Records that arrive while it is stored should
 # make the next batch larger instead of being one more batch.
 PREFETCH_MIN_RECORDS = 500
+NONE_KNOWN: Mapping[int, RecordIdentity] = MappingProxyType({})
 
 
 class FetchedBatch(NamedTuple):
@@ -70,6 +71,7 @@ class Prefetcher:
         self._max_records = max_records
         self._min_records = min(PREFETCH_MIN_RECORDS, max_records)
         self._positions: dict[int, int] = {}
+        self._unverified: dict[int, RecordIdentity] = {}
         self._next: Future[FetchedBatch] | None = None
         self._thread = ThreadPoolExecutor(1, "prefetch")
 
@@ -81,10 +83,14 @@ class Prefetcher:
     ) -> None:
         self._thread.shutdown(wait=exc_type is None, cancel_futures=True)  # what interrupted a read may wait for it
 
-    def assign(self, positions: Mapping[int, int]) -> None:
-        """Read these partitions from these offsets on. Waits for a running read and discards what it returns."""
+    def assign(self, positions: Mapping[int, int], last_records: Mapping[int, RecordIdentity] = NONE_KNOWN) -> None:
+        """Read these partitions from these offsets on. Waits for a running read and discards what it returns.
+
+        Reading begins at a partition's last record, if it is among `last_records`: a log that has another one in its
+        place is another log, and the read raises LogDiverged.
+        """
         self._next = None
-        self._thread.submit(self._assign, positions).result()
+        self._thread.submit(self._assign, positions, last_records).result()
 
     def read(self, wait_seconds: float) -> FetchedBatch:
         """Return the next batch, an empty one if no record arrives in time. Raises what the log raises."""
@@ -99,13 +105,25 @@ class Prefetcher:
 
     # --- In the thread
 
-    def _assign(self, positions: Mapping[int, int]) -> None:
-        self._log.assign(positions)
-        self._positions = dict(positions)
+    def _assign(self, positions: Mapping[int, int], last_records: Mapping[int, RecordIdentity] = NONE_KNOWN) -> None:
+        self._log.assign({**positions, **{partition: record.offset for partition, record in last_records.items()}})
+        self._positions, self._unverified = dict(positions), dict(last_records)
+
+    def _unread(self, partition: int, records: Sequence[Record]) -> Sequence[Record]:
+        """Return the records from the assigned offset on. Raises LogDiverged."""
+        known = self._unverified.pop(partition, None)
+        if known and known.is_contradicted_by(records[0]):
+            raise LogDiverged(partition, known, records[0])
+        first = self._positions[partition]
+        return records if records[0].offset >= first else [record for record in records if record.offset >= first]
 
     def _read(self, wait_seconds: float) -> FetchedBatch:
         read = self._log.poll(timeout_ms=int(wait_seconds * 1000), max_records=self._max_records)
+        read = {
+            partition: unread for partition, records in read.items() if (unread := self._unread(partition, records))
+        }
         ends = {partition: records[-1].offset + 1 for partition, records in read.items()} or self._log.positions()
+        ends = {partition: max(end, self._positions[partition]) for partition, end in ends.items()}
         batch = self._parse(self._log.topic, (record for records in read.values() for record in records))
         ends |= {partition: record.offset for partition, record in batch.unsupported.items()}
         ranges = {p: (self._positions[p], end) for p, end in ends.items() if end > self._positions[p]}

@@ -11,6 +11,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
 from pydantic_core import to_json
 
+from todos.event_log import RecordIdentity
 from todos.ingest.bisect import InsertResult, insert_bisecting
 from todos.ingest.dead_letter_limit import DEFAULT_LIMIT, DeadLetterLimit
 from todos.ingest.errors import ErrorKind, classify_error
@@ -34,8 +35,12 @@ LOCK_LEDGER = """
 ADVANCE_LEDGER = """
     UPDATE todos_partitionledger l
     SET next_offset = move.next_offset, moved_at = now(),
+        last_offset = coalesce(move.last_offset, l.last_offset),
+        last_checksum = coalesce(move.last_checksum, l.last_checksum),
+        last_leader_epoch = coalesce(move.last_leader_epoch, l.last_leader_epoch),
         halt_reason = '', alarm = '', halted_since = NULL, halt_epoch = NULL
-    FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) AS move (partition, expected, epoch, next_offset)
+    FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])
+        AS move (partition, expected, epoch, next_offset, last_offset, last_checksum, last_leader_epoch)
     WHERE l.topic = %s AND l.partition = move.partition
       AND l.next_offset = move.expected AND l.epoch = move.epoch AND l.halt_reason <> ALL(%s)
     RETURNING l.partition, l.generation
@@ -125,7 +130,9 @@ def _store(
     insert: Insert,
 ) -> StoreResult:
     started = time.monotonic()
-    generations = advance_ledger(topic, leases, next_offsets)  # first: without its leases a run must write nothing
+    last_records = batch.last_records()
+    # First: without its leases a run must write nothing.
+    generations = advance_ledger(topic, leases, next_offsets, last_records)
     inserted, rejected = insert(batch.todos)
     letters = batch.dead_letters + [
         build_dead_letter(topic, batch.sources[todo.index], DeadLetter.Reason.REJECTED, todo.reason)
@@ -151,6 +158,7 @@ def _store(
         generations,
         {partition: (leases[partition].next_offset, end) for partition, end in next_offsets.items()},
         BatchCounts(inserted, duplicates, dead, batch.bytes),
+        last_records,
         writer=writer,
         seconds=time.monotonic() - started,
     )
@@ -170,7 +178,7 @@ def record_loss(
 
     Raises LeaseLost, ChainBroken or a DatabaseError; then nothing was recorded.
     """
-    generations = advance_ledger(topic, leases, {partition: first_available})
+    generations = advance_ledger(topic, leases, {partition: first_available}, {})
     loss = OffsetLoss(
         topic=topic, partition=partition, first_offset=leases[partition].next_offset, next_offset=first_available
     )
@@ -178,12 +186,19 @@ def record_loss(
     return loss
 
 
-def advance_ledger(topic: str, leases: Mapping[int, Lease], next_offsets: Mapping[int, int]) -> dict[int, int]:
+def advance_ledger(
+    topic: str,
+    leases: Mapping[int, Lease],
+    next_offsets: Mapping[int, int],
+    last_records: Mapping[int, RecordIdentity],
+) -> dict[int, int]:
     """Advance each partition from its lease's offset, in the caller's transaction. Returns their generations.
 
-    Raises LeaseLost if the ledger of any partition is not where its lease says.
+    A partition without a record in `last_records` keeps the one that it has. Raises LeaseLost if the ledger of any
+    partition is not where its lease says.
     """
     partitions = list(next_offsets)
+    last = [last_records.get(partition) or (None, None, None) for partition in partitions]
     set_transaction_timeouts()
     with connection.cursor() as cursor:
         cursor.execute(LOCK_LEDGER, [topic, partitions])
@@ -194,6 +209,7 @@ def advance_ledger(topic: str, leases: Mapping[int, Lease], next_offsets: Mappin
                 [leases[partition].next_offset for partition in partitions],
                 [leases[partition].epoch for partition in partitions],
                 [next_offsets[partition] for partition in partitions],
+                *(list(column) for column in zip(*last, strict=True)),
                 topic,
                 list(UNTIL_REWIND),
             ],

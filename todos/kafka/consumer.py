@@ -18,7 +18,7 @@ from todos.kafka.admin import ADMIN_TIMEOUT_MS, KafkaAdmin
 from todos.kafka.offset_publisher import OffsetPublisher
 from todos.kafka.public_consumer import PublicConsumer
 
-TIMESTAMPS_SECONDS = 3.0
+FIRST_RECORDS_SECONDS = 3.0
 # A consumer that polled for this long in vain, though Kafka has more for it, is broken.
 SILENT_SECONDS = 3.0
 CLOSE_SECONDS = 2.0
@@ -34,14 +34,14 @@ class KafkaLog(KafkaAdmin):
         self._publisher = OffsetPublisher(KafkaAdmin(kafka))
         self._silent_seconds = 0.0  # of polls in vain, one after the other
 
-    def timestamps(self, positions: Mapping[int, int]) -> dict[int, int]:
-        deadline = time.monotonic() + TIMESTAMPS_SECONDS
+    def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
+        deadline = time.monotonic() + FIRST_RECORDS_SECONDS
         found = {}
         for partition, offset in positions.items():
             self.assign({partition: offset})
             seconds_left = max(deadline - time.monotonic(), 0)
             for records in self.poll(timeout_ms=int(seconds_left * 1000), max_records=1).values():
-                found[partition] = records[0].timestamp
+                found[partition] = records[0]
         return found
 
     def assign(self, positions: Mapping[int, int]) -> None:

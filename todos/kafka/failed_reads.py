@@ -9,7 +9,7 @@ READS_OF_NOTHING = 10
 
 
 class FailedReads:
-    """The failed reads of one offset per partition, with no other offset in between."""
+    """The failed reads of one offset per partition, with no read of that offset or a later one in between."""
 
     def __init__(self) -> None:
         self._reads: dict[TopicPartition, tuple[int, int]] = {}
@@ -21,5 +21,7 @@ class FailedReads:
         self._reads[where] = offset, reads
         return reads
 
-    def clear(self, where: TopicPartition) -> None:
-        self._reads.pop(where, None)
+    def clear(self, where: TopicPartition, offset: int) -> None:
+        """Forget them after a read of this offset: it proves nothing about later ones, since readings begin earlier."""
+        if where in self._reads and self._reads[where][0] <= offset:
+            del self._reads[where]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
+from todos.event_log import RecordIdentity
 from todos.models import Batch, OffsetLoss, PartitionLedger
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def record_batches(
     generations: Mapping[int, int],
     ranges: Mapping[int, tuple[int, int]],
     counts: BatchCounts,
+    last_records: Mapping[int, RecordIdentity],
     *,
     writer: WriterInfo,
     seconds: float,
@@ -89,11 +91,18 @@ def record_batches(
             first_offset=first,
             next_offset=next_offset,
             **{name: by_partition[partition] for name, by_partition in counts._asdict().items()},
+            **last_record_columns(last_records.get(partition)),
             milliseconds=round(seconds * 1000),
             **writer._asdict(),
         )
         for partition, (first, next_offset) in ranges.items()
     )
+
+
+def last_record_columns(record: RecordIdentity | None) -> dict[str, int | None]:
+    """Return the columns of a batch or ledger that keep its last record."""
+    offset, checksum, leader_epoch = record or (None, None, None)
+    return {"last_offset": offset, "last_checksum": checksum, "last_leader_epoch": leader_epoch}
 
 
 def append_batches(batches: Iterable[Batch]) -> None:

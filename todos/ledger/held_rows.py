@@ -48,7 +48,11 @@ class HeldRow(NamedTuple):
 
 def held_rows(topic: str) -> list[HeldRow]:
     """Return the partitions whose ledger row is locked for longer than a worker needs. They wait; others do not."""
-    parameters: dict[str, str | float] = {"topic": topic, "patience": PATIENCE_SECONDS, "idle_patience": IDLE_PATIENCE_SECONDS}
+    parameters: dict[str, str | float] = {
+        "topic": topic,
+        "patience": PATIENCE_SECONDS,
+        "idle_patience": IDLE_PATIENCE_SECONDS,
+    }
     with connection.cursor() as cursor:
         cursor.execute(FIND_HELD_ROWS, parameters)
         return [HeldRow(*row) for row in cursor.fetchall()]

@@ -20,7 +20,8 @@ from uuid import UUID, uuid4
 from django.db import Error as DatabaseFailure
 from django.db import connection
 
-from todos.models import PartitionLedger
+from todos.event_log import RecordIdentity
+from todos.models import UNTIL_REWIND, PartitionLedger
 
 LEASE_SECONDS = 15.0
 HEARTBEAT_SECONDS = LEASE_SECONDS / 3
@@ -35,14 +36,14 @@ REGISTER = """
     DELETE FROM todos_poller WHERE id IN (
         SELECT id FROM todos_poller WHERE expires_at < now() FOR UPDATE SKIP LOCKED)
 """
-# Returns a row for each partition: its epoch, whether this poller holds it, whether it may take it, and how many
-# pollers share the topic.
+# Returns a row for each partition that does not wait for a rewind: its epoch, whether this poller holds it, whether it
+# may take it, and how many pollers share the topic.
 LIST_PARTITIONS = """
     SELECT l.partition, l.epoch, l.holder = %(poller)s, holder.id IS NULL OR l.holder = %(poller)s,
            (SELECT count(*) FROM todos_poller WHERE topic = %(topic)s AND expires_at > now())
     FROM todos_partitionledger l
     LEFT JOIN todos_poller holder ON holder.id = l.holder AND holder.expires_at > now()
-    WHERE l.topic = %(topic)s AND l.partition = ANY(%(known)s)
+    WHERE l.topic = %(topic)s AND l.partition = ANY(%(known)s) AND l.halt_reason <> ALL(%(until_rewind)s)
     ORDER BY l.partition
 """
 # Takes free partitions, first those that this poller holds already, then any: random order lets each run of a worker
@@ -51,17 +52,17 @@ ACQUIRE = """
     UPDATE todos_partitionledger SET holder = %(poller)s, epoch = epoch + 1
     WHERE id IN (
         SELECT l.id FROM todos_partitionledger l
-        WHERE l.topic = %(topic)s AND l.partition = ANY(%(wanted)s)
+        WHERE l.topic = %(topic)s AND l.partition = ANY(%(wanted)s) AND l.halt_reason <> ALL(%(until_rewind)s)
           AND (l.holder = %(poller)s OR NOT EXISTS (
               SELECT FROM todos_poller p WHERE p.id = l.holder AND p.expires_at > now()))
         ORDER BY l.holder IS DISTINCT FROM %(poller)s, random() LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-    RETURNING partition, next_offset, epoch
+    RETURNING partition, next_offset, epoch, last_offset, last_checksum, last_leader_epoch
 """
 # Takes a partition even from a poller that is alive, which then can store nothing more of it.
 SEIZE = """
     UPDATE todos_partitionledger SET holder = %(poller)s, epoch = epoch + 1
     WHERE topic = %(topic)s AND partition = %(partition)s
-    RETURNING partition, next_offset, epoch
+    RETURNING partition, next_offset, epoch, last_offset, last_checksum, last_leader_epoch
 """
 # Releases partitions that this poller holds. A locked row is skipped: it is free once this poller is gone.
 RELEASE = """
@@ -100,10 +101,14 @@ ADOPT_TOPIC = """
 
 @dataclass
 class Lease:
-    """The right to store a partition from `next_offset` on, as long as the ledger still has this `epoch`."""
+    """The right to store a partition from `next_offset` on, as long as the ledger still has this `epoch`.
+
+    `last_record` is the last record before `next_offset`; None if it is unknown.
+    """
 
     next_offset: int
     epoch: int
+    last_record: RecordIdentity | None = None
 
 
 class Leases:
@@ -176,12 +181,13 @@ class Leases:
         if free and limit > 0:
             self._hold(self._run(ACQUIRE, wanted=free, limit=limit))
 
-    def _hold(self, rows: list[tuple[int, ...]]) -> None:
-        for partition, next_offset, epoch in rows:
-            self.held[partition] = Lease(next_offset, epoch)
+    def _hold(self, rows: list[tuple[Any, ...]]) -> None:
+        for partition, next_offset, epoch, *last in rows:
+            self.held[partition] = Lease(next_offset, epoch, None if last[0] is None else RecordIdentity(*last))
 
-    def _run(self, sql: str, **params: Any) -> list[tuple[int, ...]]:
-        return _execute(sql, {"poller": self._poller, "topic": self.topic, **params})
+    def _run(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
+        own = {"poller": self._poller, "topic": self.topic, "until_rewind": list(UNTIL_REWIND)}
+        return _execute(sql, own | params)
 
 
 def ensure_ledger(topic: str, partitions: Iterable[int]) -> None:
@@ -192,7 +198,8 @@ def ensure_ledger(topic: str, partitions: Iterable[int]) -> None:
 def recreated_partitions(topic: str, topic_id: UUID | None, partitions: Iterable[int]) -> dict[int, Lease]:
     """Return where the ledgers are that count the offsets of an older topic of the same name, by partition.
 
-    A ledger without any stored record is bound to `topic_id`. None, for a log without ids, returns nothing.
+    Those that are halted for it already are left out. A ledger without any stored record is bound to `topic_id`.
+    None, for a log without ids, returns nothing.
     """
     if topic_id is None:
         return {}
@@ -201,10 +208,11 @@ def recreated_partitions(topic: str, topic_id: UUID | None, partitions: Iterable
     bound = PartitionLedger.objects.filter(
         topic=topic, partition__in=list(partitions), topic_id__isnull=False, next_offset__gt=0
     )
-    return {row.partition: Lease(row.next_offset, row.epoch) for row in bound.exclude(topic_id=topic_id)}
+    others = bound.exclude(topic_id=topic_id).exclude(halt_reason__in=UNTIL_REWIND)
+    return {row.partition: Lease(row.next_offset, row.epoch) for row in others}
 
 
-def _execute(sql: str, params: Mapping[str, Any]) -> list[tuple[int, ...]]:
+def _execute(sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Execute in one transaction and one round trip, with LOCK_TIMEOUT. Return the rows of the last statement."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {sql}", params)

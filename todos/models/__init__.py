@@ -2,7 +2,7 @@
 
 from todos.models.clocks import ClockSkew
 from todos.models.dead_letters import DeadLetter, DeadLetterEvent, DeadLetterTotal
-from todos.models.history import Batch, OffsetLoss
+from todos.models.history import Batch, LogDivergence, OffsetLoss
 from todos.models.ledger import UNTIL_REWIND, HaltReason, PartitionLedger, PausedSchedule, Poller, PollRun
 from todos.models.owner import Owner
 from todos.models.todo import Todo
@@ -15,6 +15,7 @@ __all__ = [
     "DeadLetterEvent",
     "DeadLetterTotal",
     "HaltReason",
+    "LogDivergence",
     "OffsetLoss",
     "Owner",
     "PartitionLedger",

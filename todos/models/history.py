@@ -25,6 +25,10 @@ class Batch(SourceModel):
     milliseconds = models.PositiveIntegerField(
         default=0, help_text="The transaction until just before its commit, with all its partitions."
     )
+    # The last record, by which the offset is found up to which another log agrees with this one.
+    last_offset = models.PositiveBigIntegerField(null=True, help_text="Its last record; None if it has none.")
+    last_checksum = models.PositiveBigIntegerField(null=True, help_text="CRC-32 of that record's content.")
+    last_leader_epoch = models.IntegerField(null=True, help_text="Kafka's leader epoch of that record.")
     worker = models.CharField(max_length=255, default="", help_text="Host and process.")
     task_id = models.CharField(max_length=255, default="", help_text="Of the Celery task; empty for a command.")
 
@@ -80,6 +84,37 @@ class OffsetLoss(SourceModel):
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(next_offset__gt=models.F("first_offset")), name="offset_loss_not_empty"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}: {self.first_offset} to {self.next_offset - 1}"
+
+
+class LogDivergence(SourceModel):
+    """A range of offsets at which Kafka's log is not the one that was stored; `next_offset` is not part of it.
+
+    Up to `first_offset` the logs agree. In the range, an offset may mean a record of either log, so nothing is inferred
+    from the absence of its row. The batches of `generation` and before it count the records of the log that is gone.
+    """
+
+    generation = models.PositiveIntegerField(help_text="The partition's chain of batches when it was seen.")
+    first_offset = models.PositiveBigIntegerField(help_text="The logs agree up to here.")
+    next_offset = models.PositiveBigIntegerField(help_text="No offset from here on had been used when it was resolved.")
+    detail = models.TextField(help_text="How it was seen.")
+    resolved_at = models.DateTimeField(null=True, blank=True, help_text="When an operator rewound the partition.")
+    resumed_at = models.PositiveBigIntegerField(null=True, blank=True, help_text="The offset it was rewound to.")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["topic", "partition"],
+                condition=models.Q(resolved_at=None),
+                name="log_divergence_one_unresolved",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(next_offset__gt=models.F("first_offset")), name="log_divergence_not_empty"
             ),
         ]
 

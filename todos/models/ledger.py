@@ -33,6 +33,10 @@ class PartitionLedger(models.Model):
     topic_id = models.UUIDField(null=True, blank=True, help_text="Kafka's id of the topic that these offsets are of.")
     epoch = models.PositiveBigIntegerField(default=0, help_text="Counts the leases; an older holder can store nothing.")
     holder = models.UUIDField(null=True, blank=True, help_text="The poll that leases it, while that poll is alive.")
+    # The last record before next_offset: by it each lease verifies that Kafka's log is still the one that was stored.
+    last_offset = models.PositiveBigIntegerField(null=True, blank=True, help_text="The last record that was read.")
+    last_checksum = models.PositiveBigIntegerField(null=True, blank=True, help_text="CRC-32 of that record's content.")
+    last_leader_epoch = models.IntegerField(null=True, blank=True, help_text="Kafka's leader epoch of that record.")
     moved_at = models.DateTimeField(null=True, blank=True, help_text="When next_offset last moved.")
     generation = models.PositiveIntegerField(default=0, help_text="Counts the rewinds; each starts a chain of batches.")
     # Workers of the release before know only the text, and clear it when they advance the partition.

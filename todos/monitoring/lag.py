@@ -120,7 +120,7 @@ def fetch_log_state(log: Log, positions: Mapping[int, int]) -> LogState:
         if max(positions.get(partition, 0), held.first) < readable[partition]
     }
     try:
-        oldest = log.timestamps(unread)
+        oldest = {partition: record.timestamp for partition, record in log.first_records(unread).items()}
     except (LogUnavailable, OffsetOutOfRange):
         oldest = {}
     return LogState(ranges, retention, oldest, transactions)

@@ -3,8 +3,9 @@
 The audit proves that each record Kafka still has is one of: a todo from that very position, a duplicate of a todo from
 another position, a dead letter of that position, or part of a recorded loss. A deleted todo leaves no row: it counts as
 deleted only where a batch of the history, all of whose records Kafka still has, stored as many todos as Kafka holds
-there. The audit cannot tell whether a user or an accident deleted it. It does not compare titles and descriptions, and
-ignores rows that no record of the range accounts for.
+there. Where Kafka's log is not the one that was stored, the batches of the log before prove nothing about the records
+that Kafka has now, so none counts as deleted. The audit cannot tell whether a user or an accident deleted a todo. It
+does not compare titles and descriptions, and ignores rows that no record of the range accounts for.
 """
 
 import time
@@ -20,7 +21,8 @@ from django.db import connection
 from todos.event_log import Log, LogUnavailable, OffsetRange, Record
 from todos.ingest.parsing import parse_records
 from todos.ledger.batch_history import broken_chains
-from todos.models import Batch, DeadLetter, OffsetLoss, PartitionLedger, Todo
+from todos.ledger.divergence import agreed_offset, last_record_of
+from todos.models import Batch, DeadLetter, LogDivergence, OffsetLoss, PartitionLedger, Todo
 
 CHUNK_RECORDS = 5_000
 SILENCE_SECONDS, RETRY_SECONDS = 15.0, 0.2
@@ -96,13 +98,15 @@ def audit_partition(
     end = max(first, held.end if end is None else min(end, held.end))
     readable = OffsetRange(max(first, held.first), min(end, ledger))
     problems = _ledger_problems(log.topic, partition, ledger, held)
+    divergences = list(LogDivergence.objects.filter(**where))
+    problems += _log_problems(log, partition, held, divergences)
     offsets = _Classifier(log.topic, partition, [OffsetRange(*loss) for loss in losses])
     offsets.count_unreadable(OffsetRange(first, max(first, min(held.first, end))))
     offsets.kinds[OffsetKind.PENDING] = max(end - max(first, ledger, held.first), 0)
     for records in _read(log, partition, readable, on_progress):
         offsets.classify(records)
     offsets.kinds[OffsetKind.ABSENT] = max(readable.end - readable.first, 0) - len(offsets.records)
-    problems += offsets.compare_with_batches(readable)
+    problems += offsets.compare_with_batches(readable, divergences)
     return PartitionAudit(partition, first, end, offsets.kinds, sorted(offsets.offenders), problems)
 
 
@@ -123,6 +127,27 @@ def _ledger_problems(topic: str, partition: int, ledger: int, held: OffsetRange)
             for generation, offset in cursor.fetchall()
         ]
     return problems
+
+
+def _log_problems(log: Log, partition: int, held: OffsetRange, divergences: list[LogDivergence]) -> list[str]:
+    """Verify that the log is the one that was stored, also if no poll has seen it yet; then add to `divergences`."""
+    unresolved = [divergence for divergence in divergences if divergence.resolved_at is None]
+    ledger = PartitionLedger.objects.filter(topic=log.topic, partition=partition).first()
+    known = last_record_of(ledger) if ledger else None
+    if ledger and known and not unresolved and known.offset in range(*held):
+        found = log.first_records({partition: known.offset}).get(partition)
+        if found and known.is_contradicted_by(found):
+            seen = LogDivergence(
+                generation=ledger.generation,
+                first_offset=agreed_offset(log, partition, held),
+                next_offset=ledger.next_offset,
+            )
+            unresolved.append(seen)
+            divergences.append(seen)
+    return [
+        f"the log is not the one that was stored from offset {divergence.first_offset} on; see manage.py rewind"
+        for divergence in unresolved
+    ]
 
 
 def _read(
@@ -201,7 +226,7 @@ class _Classifier:
             raise StoredByNewerRelease(unstored)
         return OffsetKind.LOST if self._is_lost(unstored.offset) else OffsetKind.MISSING
 
-    def compare_with_batches(self, readable: OffsetRange) -> list[str]:
+    def compare_with_batches(self, readable: OffsetRange, divergences: Sequence[LogDivergence]) -> list[str]:
         """Classify the todos without a row, after all of `readable` was read, and return what contradicts the history.
 
         A batch that counted as many todos as Kafka still holds proves that its missing todos were stored, and deleted.
@@ -215,6 +240,8 @@ class _Classifier:
             next_offset__lte=readable.end,
             lost=0,
         )
+        for divergence in divergences:
+            batches = batches.exclude(generation__lte=divergence.generation, next_offset__gt=divergence.first_offset)
         for batch in batches.order_by().iterator():
             covered = OffsetRange(
                 batch.first_offset or 0, batch.next_offset

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from todos.ingest.store import set_transaction_timeouts
 from todos.ledger.batch_history import UNKNOWN_WRITER, WriterInfo, append_batches, append_loss, broken_chains
-from todos.models import Batch, OffsetLoss, PartitionLedger
+from todos.models import Batch, LogDivergence, OffsetLoss, PartitionLedger
 
 
 class WouldSkip(Exception):
@@ -16,10 +16,14 @@ class WouldSkip(Exception):
 
 @dataclass(frozen=True)
 class Move:
-    """A move of the ledger from `before`, the end of what is stored, to `after`, where the next poll starts."""
+    """A move of the ledger from `before`, the end of what is stored, to `after`, where the next poll starts.
+
+    Up to `agreed` the log is the one that was stored: up to `before`, unless the log has diverged.
+    """
 
     before: int
     after: int
+    agreed: int
 
     @property
     def reread(self) -> int:
@@ -29,7 +33,7 @@ class Move:
     @property
     def skipped(self) -> int:
         """The number of offsets that are never stored."""
-        return max(self.after - self.before, 0)
+        return max(self.after - self.agreed, 0)
 
 
 @transaction.atomic(durable=True)
@@ -38,6 +42,7 @@ def rewind(
     partition: int,
     target: int,
     *,
+    log_end: int = 0,
     skip: bool = False,
     dry_run: bool = False,
     origin: WriterInfo = UNKNOWN_WRITER,
@@ -45,27 +50,36 @@ def rewind(
     """Revoke the partition's lease, and let the next poll start at the offset `target`.
 
     Moving back starts a new generation of batches. Moving forward needs `skip`, and records the range as lost. If the
-    ledger was edited by hand, the move starts where its batches end. `dry_run` does the same and rolls back.
+    ledger was edited by hand, the move starts where its batches end; if the log has diverged, where the logs agree.
+    It resolves the divergence: an offset before `log_end`, the log's end, may have been used by the other log too.
+    `dry_run` does the same and rolls back.
 
     Raises WouldSkip, PartitionLedger.DoesNotExist, or a DatabaseError; nothing has changed then.
     """
     set_transaction_timeouts()
     ledger = PartitionLedger.objects.select_for_update().get(topic=topic, partition=partition)
     end, has_chain = _chain_end(ledger)
-    move = Move(end, target)
+    divergence = LogDivergence.objects.filter(topic=topic, partition=partition, resolved_at=None).first()
+    move = Move(end, target, min(divergence.first_offset, end) if divergence else end)
     if move.skipped and not skip:
         raise WouldSkip(
-            f"{topic}/{partition} is stored up to offset {end}: moving to {target} would skip {move.skipped:,} offsets"
+            f"{topic}/{partition} is stored up to offset {move.agreed}: moving to {target} would skip"
+            f" {move.skipped:,} offsets"
         )
-    if move.reread or not has_chain:
+    if move.reread or divergence or not has_chain:
         ledger.generation += 1
-        start = min(end, target)
+        start = min(move.agreed, target)
         append_batches([Batch(topic=topic, partition=partition, generation=ledger.generation, next_offset=start)])
+    if divergence:
+        divergence.resolved_at, divergence.resumed_at = timezone.now(), target
+        divergence.next_offset = max(divergence.next_offset, log_end)
+        divergence.save()
     if move.skipped:
-        loss = OffsetLoss(topic=topic, partition=partition, first_offset=end, next_offset=target)
+        loss = OffsetLoss(topic=topic, partition=partition, first_offset=move.agreed, next_offset=target)
         loss.cause = OffsetLoss.Cause.SKIPPED
         append_loss(loss, ledger.generation, origin)
     ledger.next_offset, ledger.moved_at = target, timezone.now()
+    ledger.last_offset = ledger.last_checksum = ledger.last_leader_epoch = None
     ledger.topic_id = None  # the next poll notes the id of the topic that has this name now
     ledger.epoch, ledger.holder = ledger.epoch + 1, None
     ledger.halt_reason = ledger.halt_text = ""

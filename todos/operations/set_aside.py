@@ -11,13 +11,14 @@ from functools import partial
 
 from django.db import transaction
 
-from todos.event_log import Log, LogUnavailable
+from todos.event_log import Log, LogUnavailable, OffsetRange
 from todos.ingest.bisect import insert_bisecting
 from todos.ingest.dead_letter_limit import DeadLetterLimit
 from todos.ingest.parsing import ParsedBatch, parse_records
 from todos.ingest.prefetch import FetchedBatch, Prefetcher
 from todos.ingest.store import StoreResult, insert_todos, set_transaction_timeouts, store
 from todos.ledger.batch_history import UNKNOWN_WRITER, WriterInfo
+from todos.ledger.divergence import last_record_of
 from todos.ledger.leases import Lease, Leases
 from todos.models import HaltReason, PartitionLedger
 
@@ -56,7 +57,7 @@ def set_aside(
     """Store a halted partition up to the offset `end`, by default where it ends now, and set aside what cannot be.
 
     Takes the lease even from a running poll, and stores in one transaction for each batch. `dry_run` tells the outcome
-    and changes nothing. Raises PartitionLedger.DoesNotExist, NothingToSetAside, LeaseLost, LogUnavailable,
+    and changes nothing. Raises PartitionLedger.DoesNotExist, NothingToSetAside, LeaseLost, LogUnavailable, LogDiverged,
     SystemicFailure if the database refuses every todo, or a DatabaseError; batches that are stored by then stay stored.
     """
     ledger = PartitionLedger.objects.get(topic=log.topic, partition=partition)
@@ -67,9 +68,10 @@ def set_aside(
     end = held.end if end is None else min(end, held.end)
     parse = partial(parse_records, set_aside=True)
     with Prefetcher(log, MAX_RECORDS, parse) as prefetcher, Leases(log.topic, writer.worker) as leases:
-        lease = Lease(ledger.next_offset, ledger.epoch) if dry_run else leases.seize(partition)
+        own = Lease(ledger.next_offset, ledger.epoch, last_record_of(ledger))
+        lease = own if dry_run else leases.seize(partition)
         outcome = Outcome(lease.next_offset, lease.next_offset)
-        for batch in _read(prefetcher, partition, lease, end):
+        for batch in _read(prefetcher, partition, lease, OffsetRange(held.first, end)):
             (_, reached) = batch.ranges[partition]
             if dry_run:
                 result = _try(batch.records)
@@ -83,14 +85,15 @@ def set_aside(
     return outcome
 
 
-def _read(prefetcher: Prefetcher, partition: int, lease: Lease, end: int) -> Iterator[FetchedBatch]:
-    """Yield the batches from the lease's offset up to `end`. Raises LogUnavailable."""
-    prefetcher.assign({partition: lease.next_offset})
+def _read(prefetcher: Prefetcher, partition: int, lease: Lease, held: OffsetRange) -> Iterator[FetchedBatch]:
+    """Yield the batches from the lease's offset up to the end of `held`. Raises LogUnavailable, LogDiverged."""
+    last = lease.last_record
+    prefetcher.assign({partition: lease.next_offset}, {partition: last} if last and last.offset >= held.first else {})
     reached, deadline = lease.next_offset, time.monotonic() + SILENCE_SECONDS
-    while reached < end:
+    while reached < held.end:
         batch = prefetcher.read(1.0)
         if batch.ranges:
-            batch = batch.before(partition, end)
+            batch = batch.before(partition, held.end)
             reached, deadline = batch.ranges[partition][1], time.monotonic() + SILENCE_SECONDS
             yield batch
         elif time.monotonic() > deadline:

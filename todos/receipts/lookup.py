@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from edge_api.contract import FieldError, InvalidPayload, TodoCreated, parse_json, record_key
+from todos.ledger.divergence import is_in_doubt
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Todo
 
 
@@ -20,6 +21,7 @@ class ReceiptStatus(StrEnum):
     CONFLICT = "conflict"  # an earlier request with the same Idempotency-Key had other content
     DELETED = "deleted"  # it was stored and deleted since
     LOST = "lost"  # Kafka deleted it unread, or an operator skipped it
+    UNKNOWN = "unknown"  # Kafka lost its log there, so the record may have been lost unread, or stored and deleted
 
 
 class ReceiptKey(NamedTuple):
@@ -70,8 +72,15 @@ def find_receipt(key: ReceiptKey, owner: str) -> Receipt | None:
         return Receipt(ReceiptStatus.STORED, todo)
     if letter:
         return Receipt(ReceiptStatus.REJECTED, None, letter.get_reason_display(), _errors(letter))
-    loss = _loss_of(key)
-    return Receipt(ReceiptStatus.LOST, None, loss.get_cause_display()) if loss else Receipt(ReceiptStatus.DELETED)
+    return _without_row(key)
+
+
+def _without_row(key: ReceiptKey) -> Receipt:
+    if loss := _loss_of(key):
+        return Receipt(ReceiptStatus.LOST, None, loss.get_cause_display())
+    if is_in_doubt(key.topic, key.partition, key.offset):
+        return Receipt(ReceiptStatus.UNKNOWN, None, "Kafka lost its log at this position, and it was used again")
+    return Receipt(ReceiptStatus.DELETED)
 
 
 def _letter_at(key: ReceiptKey) -> DeadLetter | None:

@@ -72,15 +72,16 @@ def decode(batch: Any, partition: int, end: int) -> Iterable[KafkaRecord]:
     """
     if batch.magic < 2 or batch.records_count != end - batch.base_offset:
         return careful_records(batch, partition)
-    records = fast_records(batch.uncompressed(), partition, batch.base_offset)
+    records = fast_records(batch.uncompressed(), partition, batch.base_offset, batch.leader_epoch)
     return _without_gaps(careful_records(batch, partition), batch.base_offset) if records is None else records
 
 
 def careful_records(batch: Any, partition: int) -> Iterator[KafkaRecord]:
+    leader_epoch = batch.leader_epoch if batch.magic >= 2 else -1
     for record in batch:
         # The oldest format has no time, and a sum of two numbers from a producer can be anything.
         timestamp = record.timestamp if record.timestamp in INT64 else -1
-        yield KafkaRecord(partition, record.offset, timestamp, record.key, record.value, record.headers)
+        yield KafkaRecord(partition, record.offset, timestamp, record.key, record.value, record.headers, leader_epoch)
 
 
 def _without_gaps(records: Iterable[KafkaRecord], base_offset: int) -> Iterator[KafkaRecord]:

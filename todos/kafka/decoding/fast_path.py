@@ -17,9 +17,10 @@ class KafkaRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
+    leader_epoch: int = -1
 
 
-def fast_records(data: bytes, partition: int, base_offset: int) -> list[KafkaRecord] | None:
+def fast_records(data: bytes, partition: int, base_offset: int, leader_epoch: int = -1) -> list[KafkaRecord] | None:
     """Decode an uncompressed batch whose offsets have no gaps, or return None: then it needs the careful reading.
 
     The C classes accept more than Kafka's format: attributes of several bytes, numbers beyond 64 bits. So they are
@@ -35,7 +36,7 @@ def fast_records(data: bytes, partition: int, base_offset: int) -> list[KafkaRec
             if timestamp is None or timestamp < 0:
                 return None
             encode_again.append(index, timestamp, key, value, headers)
-            records.append(KafkaRecord(partition, base_offset + index, timestamp, key, value, headers))
+            records.append(KafkaRecord(partition, base_offset + index, timestamp, key, value, headers, leader_epoch))
     except Exception:  # noqa: BLE001 - the careful reading meets the same error and reports it
         return None
     return records if encode_again.build()[HEADER_BYTES:] == data[HEADER_BYTES:] else None

@@ -44,7 +44,7 @@ def _parse(parse: Callable[[Any], Any], failed_reads: FailedReads, fetched: Any)
             raise PartitionUnreadable(where.partition, offset, f"Kafka answers {exc.message}") from exc
         raise
     if data.error_code or data.records or data.last_stable_offset <= offset:
-        failed_reads.clear(where)
+        failed_reads.clear(where, offset)
     elif failed_reads.add(where, offset) >= READS_OF_NOTHING:
         why = f"Kafka answers with nothing, though it goes up to {data.last_stable_offset - 1}"
         raise PartitionUnreadable(where.partition, offset, why)

@@ -11,7 +11,7 @@ from todos.cli.kafka import kafka_error, open_log
 from todos.event_log import LogUnavailable, OffsetRange
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.batch_history import WriterInfo
-from todos.models import DeadLetter, PartitionLedger
+from todos.models import DeadLetter, LogDivergence, PartitionLedger
 from todos.operations.rewind import Move, WouldSkip, rewind
 from todos.tasks import worker_name
 
@@ -21,6 +21,10 @@ examples:
   manage.py rewind --partition 0 --timestamp 2026-01-31T08:00:00Z
   manage.py rewind --partition 0 --offset 1000
   manage.py rewind --partition 0 --offset 5000 --skip
+  manage.py rewind --partition 0 --to-agreement
+
+If Kafka's log is no longer the one that was stored, after a restore of its disk or an unclean election, --to-agreement
+reads again from where the two agree, and loses nothing that Kafka still has.
 
 Moving back stores no todo twice, but todos that were deleted since are stored again. Moving forward records the skipped
 offsets as lost, and needs --skip.
@@ -39,6 +43,9 @@ class Command(BaseCommand):
         target.add_argument("--offset", type=integer, help="the next offset to read")
         target.add_argument("--timestamp", type=_moment, help="ISO 8601, UTC unless it names another time zone")
         target.add_argument("--to-beginning", action="store_true", help="the oldest record that Kafka still has")
+        target.add_argument(
+            "--to-agreement", action="store_true", help="where a log that has diverged still is the one that was stored"
+        )
         parser.add_argument("--skip", action="store_true", help="allow skipping records that were never stored")
         parser.add_argument("--dry-run", action="store_true", help="print what would happen, and change nothing")
 
@@ -49,7 +56,8 @@ class Command(BaseCommand):
                 held = _held_range(log, partition)
                 target = _target(log, partition, held, options)
             origin = WriterInfo(f"manage.py rewind on {worker_name()}")
-            move = rewind(topic, partition, target, skip=skip or dry_run, dry_run=dry_run, origin=origin)
+            options = {"log_end": held.end, "skip": skip or dry_run, "dry_run": dry_run}
+            move = rewind(topic, partition, target, **options, origin=origin)
         except LogUnavailable as exc:
             raise kafka_error(exc) from exc
         except WouldSkip as exc:
@@ -58,9 +66,11 @@ class Command(BaseCommand):
             raise CommandError(f"no ledger for {topic}/{partition}; manage.py create_topics creates it") from exc
         except DatabaseFailure as exc:
             raise CommandError(f"not moved: {str(exc).strip()}") from exc
+        if move.agreed < move.before:
+            self.stdout.write(_describe_divergence(topic, partition, move, held))
         self.stdout.write(f"{topic}/{partition} {_describe(move)}")
-        if move.before > held.end:
-            self.stdout.write(_warn_of_recreated_topic(topic, partition, move, held))
+        if move.agreed < move.before or move.before > held.end:
+            self.stdout.write(_warn_of_used_offsets(topic, partition, move, held))
         if dry_run:
             needs = " It needs --skip." if move.skipped and not skip else ""
             self.stdout.write(f"Dry run: nothing was changed.{needs}")
@@ -86,6 +96,12 @@ def _target(log: KafkaLog, partition: int, held: OffsetRange, options: dict[str,
         if offset is None:
             raise CommandError(f"--timestamp: {log.topic}/{partition} has no record of {moment.isoformat()} or later")
         return offset
+    if options["to_agreement"]:
+        where = {"topic": log.topic, "partition": partition, "resolved_at": None}
+        divergence = LogDivergence.objects.filter(**where).first()
+        if divergence is None:
+            raise CommandError(f"--to-agreement: the log of {log.topic}/{partition} is not known to have diverged")
+        return max(divergence.first_offset, held.first)
     offset = int(options["offset"])
     if not held.first <= offset <= held.end:
         raise CommandError(
@@ -95,20 +111,33 @@ def _target(log: KafkaLog, partition: int, held: OffsetRange, options: dict[str,
 
 
 def _describe(move: Move) -> str:
+    costs = []
     if move.reread:
-        return (
-            f"moves back from {move.before} to {move.after}: {move.reread:,} offsets are read again."
+        costs.append(
+            f"{move.reread:,} offsets are read again."
             " Stored todos do not change; todos that were deleted since are stored again."
         )
     if move.skipped:
-        return (
-            f"moves forward from {move.before} to {move.after}: {move.skipped:,} offsets are not stored,"
-            " and recorded as lost."
-        )
-    return f"stays at {move.after}; the next poll starts there."
+        costs.append(f"{move.skipped:,} offsets are not stored, and recorded as lost.")
+    if not costs:
+        return f"stays at {move.after}; the next poll starts there."
+    way = "back" if move.reread else "forward"
+    return f"moves {way} from {move.before} to {move.after}: {' '.join(costs)}"
 
 
-def _warn_of_recreated_topic(topic: str, partition: int, move: Move, held: OffsetRange) -> str:
+def _describe_divergence(topic: str, partition: int, move: Move, held: OffsetRange) -> str:
+    """Say what each choice costs."""
+    unread = max(held.end - max(move.agreed, held.first), 0)
+    skipped = max(min(move.before, held.end) - move.agreed, 0)
+    return (
+        f"The log of {topic}/{partition} is the one that was stored up to offset {move.agreed}; it ends at {held.end}."
+        f" Offsets {move.agreed} to {move.before - 1} were stored from a log that Kafka has lost: their todos stay.\n"
+        f"  --to-agreement reads {unread:,} offsets that were never stored; none is lost.\n"
+        f"  --offset {min(move.before, held.end)} --skip gives up {skipped:,} of them, and records them as lost."
+    )
+
+
+def _warn_of_used_offsets(topic: str, partition: int, move: Move, held: OffsetRange) -> str:
     letters = DeadLetter.objects.filter(
         topic=topic, partition=partition, offset__gte=move.after, offset__lt=move.before
     ).count()

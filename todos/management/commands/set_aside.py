@@ -7,7 +7,7 @@ from django.db import Error as DatabaseFailure
 
 from todos.cli.arguments import add_examples, integer
 from todos.cli.kafka import kafka_error, open_log
-from todos.event_log import LogUnavailable, PartitionUnreadable
+from todos.event_log import LogDiverged, LogUnavailable, PartitionUnreadable
 from todos.ingest.errors import SystemicFailure
 from todos.ingest.store import LeaseLost
 from todos.ledger.batch_history import WriterInfo
@@ -52,7 +52,7 @@ class Command(BaseCommand):
             raise CommandError(f"nothing to set aside: {exc}") from exc
         except PartitionLedger.DoesNotExist as exc:
             raise CommandError(f"no ledger for {settings.KAFKA.topic}/{partition}") from exc
-        except (SystemicFailure, LeaseLost, DatabaseFailure) as exc:
+        except (SystemicFailure, LeaseLost, LogDiverged, DatabaseFailure) as exc:
             raise CommandError(f"stopped: {str(exc).strip()}") from exc
         self.stdout.write(_describe(partition, outcome))
         if dry_run:

@@ -193,6 +193,7 @@ class Fake:
     """A record that never went through Kafka; its value is the title."""
 
     partition = timestamp = 0
+    leader_epoch = -1
     key: bytes | None = None
     headers: tuple[tuple[str, bytes | None], ...] = ()
 

@@ -206,7 +206,7 @@ def test_a_worker_frozen_in_its_transaction_loses_it_and_another_goes_on(make_me
             cursor.execute("SET idle_in_transaction_session_timeout = '300ms'")  # so that the test need not wait 30 s
         try:
             with transaction.atomic():
-                advance_ledger(topic.kafka.topic, {0: Lease(0, 0)}, {0: 3})
+                advance_ledger(topic.kafka.topic, {0: Lease(0, 0)}, {0: 3}, {})
                 frozen.set()
                 thaw.wait(30)
                 insert_todos(parse_records(topic.kafka.topic, records).todos)

@@ -133,7 +133,8 @@ def test_what_was_skipped_can_be_read_after_all_and_skipped_again(topic: Topic) 
         ({"timestamp": "2123-01-01"}, "--timestamp: .* has no record of 2123-01-01"),
         ({"timestamp": "soon"}, "--timestamp: invalid"),
         ({"partition": 7, "offset": 0}, "--partition: .* has 0 to 0"),
-        ({}, "one of the arguments --offset --timestamp --to-beginning is required"),
+        ({"to_agreement": True}, "is not known to have diverged"),
+        ({}, "one of the arguments --offset --timestamp --to-beginning --to-agreement is required"),
     ],
 )
 def test_nonsense_is_refused_in_a_line(topic: Topic, where: dict[str, Any], message: str) -> None:

@@ -19,6 +19,7 @@ class Example(NamedTuple):
     timestamp: int = 1_700_000_000_000
     key: bytes | None = None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    leader_epoch: int = -1
 
 
 def files(kind: str) -> list[Path]:

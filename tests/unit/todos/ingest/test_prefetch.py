@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.hostile import Draft
 from tests.support.memory_log import MemoryLog
-from todos.event_log import Log, LogUnavailable, OffsetOutOfRange
+from tests.support.topic import event
+from todos.event_log import Log, LogDiverged, LogUnavailable, OffsetOutOfRange, RecordIdentity
 from todos.ingest.prefetch import PREFETCH_MIN_RECORDS, Prefetcher
 
 SECONDS = 10.0  # until a test gives up
@@ -116,6 +118,28 @@ def test_nothing_comes_of_a_partition_from_a_newer_event_on() -> None:
         reader.assign({0: 0, 1: 50})
         ranges = [reader.read(0.1).ranges for _ in range(3)]
     assert [{0: (0, 15)}, {1: (50, 90)}, {1: (90, 100)}] == ranges
+
+
+@pytest.mark.parametrize("last", [9, 5])  # 6 to 9 are transaction markers, say
+def test_reading_begins_behind_the_last_record_if_the_log_still_has_it(last: int) -> None:
+    log = MemoryLog({0: 20, 1: 5}, holes=frozenset(range(last + 1, 10)))
+    known = RecordIdentity.of(Draft(event(), offset=last))
+    with Prefetcher(log, max_records=10) as reader:
+        reader.assign({0: 10, 1: 0}, {0: known})
+        batches = [reader.read(0.1) for _ in range(3)]
+    offsets = [todo.source_offset for batch in batches for todo in batch.records.todos if todo.source_partition == 0]
+    assert [*range(10, 20)] == offsets
+    assert 10 == next(batch.ranges[0][0] for batch in batches if 0 in batch.ranges)
+
+
+def test_nothing_comes_of_a_log_that_has_another_record_where_the_last_one_was() -> None:
+    known = RecordIdentity.of(Draft(event(title="of the log before"), offset=9))
+    with Prefetcher(MemoryLog({0: 20, 1: 20}), max_records=10) as reader:
+        reader.assign({1: 10, 0: 10}, {0: known})
+        assert {1: (10, 20)} == reader.read(0.1).ranges
+        with pytest.raises(LogDiverged) as caught:
+            reader.read(0.1)
+    assert 0 == caught.value.partition
 
 
 def test_the_thread_ends_with_the_block() -> None:

@@ -1,0 +1,231 @@
+"""A log that is not the continuation of what was stored halts its partition until an operator decides."""
+
+import io
+import shutil
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from devstack import Kafka
+from tests.support.topic import Topic
+from todos.ingest.consumer import ConsumerRun
+from todos.ingest.options import PollOptions
+from todos.models import HaltReason, LogDivergence, OffsetLoss, PartitionLedger, Todo
+from todos.operations.audit import OffsetKind, PartitionAudit, audit_partition
+from todos.operations.rewind import WouldSkip, rewind
+from todos.receipts.lookup import ReceiptKey, ReceiptStatus, find_receipt
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MakeTopic = Callable[..., Any]  # of a MemoryTopic
+
+
+def ledger_of(topic: Topic, partition: int = 0) -> PartitionLedger:
+    return PartitionLedger.objects.get(topic=topic.kafka.topic, partition=partition)
+
+
+def stored_ids() -> set[str]:
+    return {str(todo_id) for todo_id in Todo.objects.values_list("id", flat=True)}
+
+
+def receipt(topic: Topic, offset: int, todo_id: str) -> ReceiptStatus:
+    found = find_receipt(ReceiptKey(topic.kafka.topic, UUID(todo_id), 0, offset), owner="")
+    assert found
+    return found.status
+
+
+def audit(topic: Topic) -> PartitionAudit:
+    return audit_partition(topic.log(), 0)
+
+
+@pytest.fixture
+def topic(make_memory_topic: MakeTopic) -> Any:
+    """Two partitions; of the first, batches that end at 4 and 10 are stored, and Kafka lost its records from 6 on."""
+    topic = make_memory_topic(partitions=2)
+    for count in (4, 6):
+        topic.send_todos(count)
+        topic.poll()
+    topic.lose(0, after=6)
+    return topic
+
+
+@pytest.mark.parametrize("sent", [0, 2, 4, 5, 30])
+def test_no_growth_of_the_log_ends_the_halt(topic: Topic, sent: int) -> None:
+    before = stored_ids()
+    topic.send_todos(sent)
+    topic.poll(timeout_ms=100)
+    topic.send_todos(40)
+    healthy = topic.send_todos(3, partition=1)
+
+    later = topic.poll(timeout_ms=100)
+
+    ledger = ledger_of(topic)
+    assert (10, HaltReason.LOG_DIVERGED) == (ledger.next_offset, ledger.halt_reason)
+    assert ledger.halted_since is not None
+    assert (before | set(healthy), 0) == (stored_ids(), later.failures)
+    divergence = LogDivergence.objects.get()
+    assert (0, 4, max(10, 6 + sent)) == (divergence.partition, divergence.first_offset, divergence.next_offset)
+
+
+def test_a_log_that_grew_past_the_ledger_meanwhile_is_told_from_its_continuation(topic: Topic) -> None:
+    lost = topic.send_todos(30)
+    assert 0 == topic.poll(timeout_ms=100).stored
+    assert not stored_ids() & set(lost)
+    assert HaltReason.LOG_DIVERGED == ledger_of(topic).halt_reason
+
+
+def test_the_last_record_is_verified_also_if_it_became_a_dead_letter(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
+    topic.send_todos(3)
+    topic.send(b"not a todo")
+    topic.poll()
+    topic.lose(0, after=3)
+    topic.send_todos(2)
+
+    assert 0 == topic.poll(timeout_ms=100).stored
+    assert HaltReason.LOG_DIVERGED == ledger_of(topic).halt_reason
+
+
+def test_a_last_record_that_kafka_deleted_proves_nothing(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
+    topic.send_todos(3)
+    topic.poll()
+    topic.delete_records(0, before=3)
+    topic.send_todos(2)
+
+    assert 2 == topic.poll().stored
+    assert "" == ledger_of(topic).halt_reason
+
+
+def test_a_rewind_to_where_the_logs_agree_loses_nothing(topic: Topic) -> None:
+    before = stored_ids()
+    ids = topic.send_todos(30)
+    topic.poll(timeout_ms=100)
+
+    move = rewind(topic.kafka.topic, 0, 4, log_end=36)
+    read = topic.poll()
+
+    assert (4, 6, 0) == (move.agreed, move.reread, move.skipped)
+    assert (before | set(ids), 30, 2) == (stored_ids(), read.stored, read.duplicates)
+    divergence = LogDivergence.objects.get()
+    assert (4, 36, 4) == (divergence.first_offset, divergence.next_offset, divergence.resumed_at)
+    assert divergence.resolved_at is not None
+    assert audit(topic).is_proved(accept_deleted=False)
+    assert "" == ledger_of(topic).halt_reason
+
+
+def test_what_a_rewind_passes_over_is_a_recorded_loss(topic: Topic) -> None:
+    ids = topic.send_todos(30)
+    topic.poll(timeout_ms=100)
+    name = topic.kafka.topic
+
+    with pytest.raises(WouldSkip, match="up to offset 4: moving to 10 would skip 6 offsets"):
+        rewind(name, 0, 10)
+    rewind(name, 0, 10, skip=True)
+    topic.poll()
+
+    loss = OffsetLoss.objects.get()
+    assert (4, 10) == (loss.first_offset, loss.next_offset)
+    assert not stored_ids() & set(ids[:4])  # at 6 to 9
+    assert set(ids[4:]) <= stored_ids()
+    assert ReceiptStatus.LOST == receipt(topic, 6, ids[0])
+    result = audit(topic)
+    assert (4, 0) == (result.kinds[OffsetKind.LOST], len(result.offenders))
+    assert result.is_proved(accept_deleted=False)
+
+
+def test_nothing_counts_as_deleted_where_the_log_is_another_one(topic: Topic) -> None:
+    """Here the new log has as many todos from 4 to 9 as the batch that was stored there."""
+    ids = topic.send_todos(30)
+    unnoticed = audit(topic)  # before any poll
+    topic.poll(timeout_ms=100)
+    noticed = audit(topic)
+
+    for result in (unnoticed, noticed):
+        assert 0 == result.kinds[OffsetKind.DELETED]
+        assert 4 == result.kinds[OffsetKind.MISSING]
+        assert not result.is_proved(accept_deleted=True)
+        assert any("from offset 4 on" in problem for problem in result.problems)
+    assert ReceiptStatus.UNKNOWN == receipt(topic, 6, ids[0])
+    assert ReceiptStatus.PENDING == receipt(topic, 20, ids[14])
+
+    rewind(topic.kafka.topic, 0, 4, log_end=36)
+    topic.poll()
+    Todo.objects.filter(id=ids[0]).delete()
+    assert ReceiptStatus.STORED == receipt(topic, 7, ids[1])
+    assert ReceiptStatus.UNKNOWN == receipt(topic, 6, ids[0])  # a record of either log, so nobody can tell
+    assert [OffsetKind.DELETED] == [kind for _, kind in audit(topic).offenders]  # the new batch proves it
+
+
+def test_a_log_that_is_replaced_during_a_poll_is_verified_after_the_silence(
+    make_memory_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todos.ingest.assignment.SILENCE_SECONDS", 0)
+    monkeypatch.setattr("todos.ingest.assignment.REFRESH_SECONDS", 0)
+    topic = make_memory_topic()
+    topic.send_todos(5)
+    idle_reads = 0
+
+    def replace_the_log() -> bool:
+        nonlocal idle_reads
+        idle_reads += run.summary.stored == 5
+        if idle_reads == 2:  # the one before has read nothing
+            topic.lose(0, after=2)
+            topic.send_todos(20)
+        return idle_reads > 10
+
+    run = ConsumerRun(topic.log(), PollOptions(timeout_ms=60_000), "a test", should_stop=replace_the_log)
+    assert 5 == run.run().stored
+    assert (5, HaltReason.LOG_DIVERGED) == (ledger_of(topic).next_offset, ledger_of(topic).halt_reason)
+
+
+# --- Real Kafka
+
+
+@pytest.mark.slow
+def test_an_older_copy_of_kafkas_disk_halts_its_partitions_until_a_rewind(own_kafka: Kafka, own_topic: Topic) -> None:
+    """It comes back with the same topic id, and grows past the ledger before any poll."""
+
+    def restart(change: Callable[[], object]) -> None:
+        own_topic.close()
+        own_kafka.stop()
+        change()
+        own_kafka.start()
+        own_topic.producer = own_topic.new_producer()
+
+    data, copy = own_kafka.directory / "apache", own_kafka.directory / "copy"
+    if not data.is_dir():
+        pytest.skip("not Apache Kafka")
+    own_topic.send_todos(10)
+    own_topic.poll(own_topic.log())
+    restart(lambda: shutil.copytree(data, copy))
+    own_topic.send_todos(20)
+    own_topic.poll(own_topic.log())
+    before = stored_ids()
+
+    def restore() -> None:
+        shutil.rmtree(data)
+        shutil.move(copy, data)
+
+    restart(restore)
+    ids = own_topic.send_todos(50)
+    polls = [own_topic.poll(own_topic.log(), timeout_ms=500) for _ in range(2)]
+
+    assert (30, before) == (len(before), stored_ids())
+    assert [0, 0] == [poll.records for poll in polls]
+    ledger = ledger_of(own_topic)
+    assert (30, HaltReason.LOG_DIVERGED) == (ledger.next_offset, ledger.halt_reason)
+    with pytest.raises(CommandError, match="cannot be proved"):
+        call_command("audit", "--accept-deleted", stdout=io.StringIO())
+
+    costs = io.StringIO()
+    call_command("rewind", "--partition=0", "--to-agreement", "--dry-run", stdout=costs)
+    assert "--to-agreement reads 50 offsets that were never stored; none is lost" in costs.getvalue()
+    assert "--offset 30 --skip gives up 20 of them" in costs.getvalue()
+    call_command("rewind", "--partition=0", "--to-agreement", stdout=io.StringIO())
+    own_topic.poll(own_topic.log())
+
+    assert before | set(ids) == stored_ids()
+    call_command("audit", stdout=io.StringIO())
