@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from celery.beat import SchedulingError
 from django.db import Error as DatabaseFailure
@@ -27,6 +27,8 @@ UNREAD = object()  # equals no time of a change, so that the schedules are read 
 
 class Entry(ModelEntry):  # type: ignore[misc]
     """A schedule whose next tick is one interval away at most, whatever clock wrote when the last one was sent."""
+
+    last_run_at: datetime
 
     def __init__(self, model: PeriodicTask, app: Any = None) -> None:
         now = timezone.now()
@@ -50,7 +52,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._changed_at: Any = UNREAD
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, ModelEntry] = {}
         self._last_pass = time.time()
         self._clock = DatabaseClock()
         self._clock_watch = ClockWatch(BEAT)
@@ -71,14 +73,14 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
 
     @cached_property
     def connection(self) -> Connection:
-        return self.app.connection_for_write(transport_options=SINGLE_ATTEMPT)
+        return cast("Connection", self.app.connection_for_write(transport_options=SINGLE_ATTEMPT))
 
     @cached_property
     def producer(self) -> Producer:
         """Connect at the first tick. Celery's own property waits for Redis, and no schedule could change meanwhile."""
-        return self.Producer(self.connection, auto_declare=False)
+        return cast("Producer", self.Producer(self.connection, auto_declare=False))
 
-    def apply_entry(self, entry: Entry, producer: Any = None) -> None:
+    def apply_entry(self, entry: ModelEntry, producer: Any = None) -> None:
         if sent_at := self._clock.now():
             entry.options["headers"][SENT_AT_HEADER] = sent_at.isoformat()
         try:
@@ -90,7 +92,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
 
     # --- PostgreSQL
 
-    def all_as_schedule(self) -> dict[str, Entry]:
+    def all_as_schedule(self) -> dict[str, ModelEntry]:
         """Read the schedules; without the database the last ones remain. Times to come are made the present one."""
         try:
             changed_at, now = self.Changes.last_change(), timezone.now()

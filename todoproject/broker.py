@@ -46,18 +46,20 @@ def check_headers(headers: dict[str, Any]) -> None:
     raise ValueError("the header timelimit must be two numbers")
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(redis.Channel):
     """Discards each message that cannot be a task. Otherwise it would end the worker, at every start anew."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.handlers = {command: self._discarding(read) for command, read in self.handlers.items()}
 
-    def basic_consume(self, queue: str, no_ack: bool, callback: Callable[[Any], Any], *args: Any, **kwargs: Any) -> Any:
+    def basic_consume(
+        self, queue: str, no_ack: bool, callback: Callable[..., Any] | None, *args: Any, **kwargs: Any
+    ) -> Any:
         def receive(message: Any) -> Any:
             try:
                 check_headers(message.headers)
-                return callback(message)
+                return callback and callback(message)
             except MALFORMED as exc:
                 discards.add(exc)
                 return None if message.acknowledged else message.reject()
@@ -76,7 +78,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         return read_or_discard
 
 
-class Transport(redis.Transport):  # type: ignore[misc]
+class Transport(redis.Transport):
     """Treats each refusal of Redis as a lost connection: READONLY, UNBLOCKED, out of memory. Celery then reconnects."""
 
     Channel = Channel

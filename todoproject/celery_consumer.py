@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 RECONNECT_SECONDS = 1.0
 
 
-class Consumer(consumer.Consumer):  # type: ignore[misc]
+class Consumer(consumer.Consumer):
     """Reconnects for as long as it takes; todoproject.logs drops Celery's own line for each attempt."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

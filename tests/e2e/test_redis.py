@@ -120,12 +120,12 @@ def test_a_worker_discards_what_is_no_task(stack: Stack, redis: Redis) -> None:
 def test_a_replica_is_an_outage_of_one_line_and_its_end(stack: Stack, redis: Redis) -> None:
     begun, ended = lines(stack, "Redis is unavailable"), lines(stack, "Redis is available again")
     seen = len(stack.log_of("worker"))
-    redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    redis.slaveof("127.0.0.1", 1)
     eventually(lambda: lines(stack, "Redis is unavailable") > begun, seconds=30, what="the worker to notice")
     redis.config_set("replica-serve-stale-data", "no")  # some replicas refuse reads as well
     with pytest.raises(Exception, match="MASTER is down"):
         redis.get("anything")
-    redis.execute_command("REPLICAOF", "NO", "ONE")
+    redis.slaveof()
 
     eventually(lambda: lines(stack, "Redis is available again") > ended, seconds=30, what="the worker to reconnect")
     assert "Traceback" not in stack.log_of("worker")[seen:]

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import current_app
 from django.conf import settings
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from redis import Redis
@@ -21,6 +20,7 @@ from tests.support.database import database_away
 from tests.support.stack import running
 from tests.support.waiting import eventually
 from todoproject.beat import Scheduler
+from todoproject.celery import app
 from todos.operations.clocks import wrong_clocks
 from todos.operations.schedules import POLL_SCHEDULE, POLL_TASK, interval_of, switch_polling
 from todos.operations.ticks import Tick, database_now
@@ -34,11 +34,12 @@ class Beat:
 
     def __init__(self, redis_url: str) -> None:
         self.redis_url = redis_url
-        self.scheduler = Scheduler(app=current_app._get_current_object())
+        self.scheduler = Scheduler(app=app)
 
-    def passes(self, count: int = 5) -> None:
+    def passes(self, count: int = 5) -> Scheduler:
         for _ in range(count):
             self.scheduler.tick()
+        return self.scheduler
 
     def ticks(self) -> list[dict[str, Any]]:
         """The headers of the ticks in the queue, oldest first."""
@@ -72,7 +73,7 @@ def queue(valkey: Valkey) -> str:
     """An empty queue."""
     with Redis.from_url(settings.CELERY_BROKER_URL) as redis:
         redis.delete("poll")
-    return settings.CELERY_BROKER_URL
+    return str(settings.CELERY_BROKER_URL)
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def beat(queue: str) -> Iterator[Beat]:
 def no_redis(monkeypatch: pytest.MonkeyPatch) -> int:
     """The port that Redis will listen on later."""
     port = free_port()
-    monkeypatch.setattr(current_app.conf, "broker_write_url", f"redis://127.0.0.1:{port}/0")
+    monkeypatch.setattr(app.conf, "broker_write_url", f"redis://127.0.0.1:{port}/0")
     return port
 
 
@@ -156,7 +157,7 @@ def test_an_edit_by_a_process_whose_clock_is_behind_is_noticed(beat: Beat, task:
     beat.passes()
     PeriodicTask.objects.update(name="renamed")
     PeriodicTasks.objects.update(last_update=database_now() - HOUR)
-    eventually(lambda: (beat.passes(), "renamed" in beat.scheduler.schedule)[1], seconds=10, what="the new name")
+    eventually(lambda: "renamed" in beat.passes().schedule, seconds=10, what="the new name")
 
 
 # --- Outages
@@ -179,7 +180,7 @@ def test_without_redis_beat_waits_and_says_so_once(
         return Scheduler.apply_async(beat.scheduler, *args, **kwargs)
 
     monkeypatch.setattr(beat.scheduler, "apply_async", count)
-    eventually(lambda: (beat.passes(), len(attempts) >= 2)[1], seconds=20, what="two attempts")
+    eventually(lambda: beat.passes() and len(attempts) >= 2, seconds=20, what="two attempts")
     (line,) = outage_lines(caplog)
     assert "Redis" in line
 
@@ -200,7 +201,7 @@ def test_without_the_database_the_known_schedules_tick_on(beat: Beat, caplog: py
     assert not Tick.from_headers(beat.ticks()[-1]).is_outdated(POLL_TASK)
 
     switch_polling(enabled=False)
-    eventually(lambda: (beat.passes(), not beat.scheduler.schedule)[1], seconds=10, what="the pause to be noticed")
+    eventually(lambda: not beat.passes().schedule, seconds=10, what="the pause to be noticed")
     assert 2 == len(outage_lines(caplog))
 
 
