@@ -92,7 +92,7 @@ def test_the_ledger_advances_in_the_order_of_partitions() -> None:
 
     def advance() -> None:
         with transaction.atomic():
-            advance_ledger(TOPIC, {0: Lease(0, 0), 1: Lease(0, 0)}, {0: 5, 1: 5})
+            advance_ledger(TOPIC, {0: Lease(0, 0), 1: Lease(0, 0)}, {0: 5, 1: 5}, {})
 
     with open_transaction() as session:
         session.execute(LOCK_ROW, [TOPIC, 0])
