@@ -17,6 +17,7 @@ REFRESH_SECONDS = 0.25  # within this time a run notices a freed partition, even
 DISCOVERY_SECONDS = 10.0  # within this time it notices a new partition
 PUBLISH_SECONDS = 1.0
 FINISH_SECONDS = 1.0
+LEFT_OUT_SECONDS = 10.0
 SILENCE_SECONDS = 2.0  # no broker comes back with another log, and grown beyond the ledger, within this time
 SEE_REWIND = "Not reading this partition; see manage.py rewind"
 
@@ -30,6 +31,7 @@ class Assignment:
         self._prefetcher = prefetcher
         self._partitions: list[int] = []
         self._halted: dict[int, HaltReason] = {}  # by this run
+        self._left_out: dict[int, float] = {}  # until when, in seconds of time.monotonic
         self._is_stale = False
         self._next_discovery = self._next_refresh = self._next_publish = 0.0
         self._silent_since: float | None = None
@@ -94,6 +96,11 @@ class Assignment:
             diverged = OffsetRange(agreed, max(ranges.end, lease.next_offset))
             text = f"{text}. The logs agree up to offset {agreed}. {SEE_REWIND}"
             self._halt(partition, lease, HaltReason.LOG_DIVERGED, text, diverged)
+
+    def leave_out(self, partition: int) -> None:
+        """Do not read a partition for LEFT_OUT_SECONDS, so that the others do not wait for it again and again."""
+        self._left_out[partition] = time.monotonic() + LEFT_OUT_SECONDS
+        self.invalidate()
 
     def advance(self, next_offsets: Mapping[int, int], last_records: Mapping[int, RecordIdentity]) -> None:
         """Move the leases to where a stored batch ends."""

@@ -16,7 +16,14 @@ from edge_api.shared.outages import Outage
 from todos.event_log import Log, LogDiverged, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
 from todos.ingest.assignment import REFRESH_SECONDS, SEE_REWIND, Assignment
 from todos.ingest.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
-from todos.ingest.errors import STATEMENT_CANCELLED, ErrorKind, SystemicFailure, classify_error, sqlstate
+from todos.ingest.errors import (
+    LOCK_NOT_AVAILABLE,
+    STATEMENT_CANCELLED,
+    ErrorKind,
+    SystemicFailure,
+    classify_error,
+    sqlstate,
+)
 from todos.ingest.options import PollOptions
 from todos.ingest.parsing import ParsedBatch, UnsupportedVersion
 from todos.ingest.prefetch import FetchedBatch, Prefetcher
@@ -156,15 +163,40 @@ class ConsumerRun:
             for part in batch.split_by_partition():
                 self._store(part, DeadLetterLimit(limit.percent, strict=True))
         except (DatabaseFailure, SystemicFailure) as exc:
-            parts = batch.split()
-            if sqlstate(exc) != STATEMENT_CANCELLED or len(parts) < 2:
-                self._show_refusal(batch, exc)
-                raise
+            self._store_in_parts(batch, limit, exc)
+        else:
+            self.on_batch(self.summary)
+
+    def _store_in_parts(self, batch: FetchedBatch, limit: DeadLetterLimit, exc: Exception) -> None:
+        """Store smaller batches where `exc` shows that this helps. Raises `exc` otherwise."""
+        state, parts = sqlstate(exc), batch.split()
+        if state == LOCK_NOT_AVAILABLE and len(batch.ranges) > 1:
+            self._store_apart(parts, limit)
+        elif state == STATEMENT_CANCELLED and len(parts) > 1:
             logger.warning("%s: storing %d records took too long, splitting", self._writer.worker, len(batch.records))
             for part in parts:
                 self._store(part, limit)
         else:
-            self.on_batch(self.summary)
+            self._show_refusal(batch, exc)
+            raise exc
+
+    def _store_apart(self, parts: list[FetchedBatch], limit: DeadLetterLimit) -> None:
+        """Store each partition alone and leave out the one that waits for another session's lock on one of its rows.
+
+        Raises the DatabaseError of a second one: then it is not a row that is locked.
+        """
+        has_left_out = False
+        for part in parts:
+            try:
+                self._store(part, limit)
+            except DatabaseFailure as exc:
+                if sqlstate(exc) != LOCK_NOT_AVAILABLE or has_left_out:
+                    raise
+                has_left_out = True
+                self.summary.add_failure(exc)
+                (partition,) = part.ranges
+                logger.warning("%s/%d waits for a lock: %s", self.log.topic, partition, self.summary.last_error)
+                self._assignment.leave_out(partition)
 
     def _store_whole(self, batch: FetchedBatch, limit: DeadLetterLimit) -> None:
         self._is_storing = True

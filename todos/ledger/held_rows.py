@@ -1,4 +1,4 @@
-"""Find the sessions that have locked a partition's ledger row, so that operators see why the partition waits."""
+"""Find the sessions that have locked a partition's ledger or history, so that operators see why the partition waits."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -11,12 +11,15 @@ from todos.ledger.leases import LEASE_SECONDS
 # transaction is reported sooner: it may wait forever.
 PATIENCE_SECONDS, IDLE_PATIENCE_SECONDS = LEASE_SECONDS, 2.0
 
-# `xmax` is the last transaction that locked or changed the row. While it runs, its session has a lock on its id, which
-# every role may read in pg_locks. Roles without pg_read_all_stats read no times of other roles' sessions.
+# A partition advances by a change of its ledger row and a reference to the last batch of its history. `xmax` is the
+# last transaction that locked or changed a row. While it runs, its session has a lock on its id, which every role may
+# read in pg_locks. Roles without pg_read_all_stats read no times of other roles' sessions.
 FIND_HELD_ROWS = """
     SELECT l.partition, k.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), a.xact_start
     FROM todos_partitionledger l
-    JOIN pg_locks k ON k.locktype = 'transactionid' AND k.transactionid = l.xmax AND k.mode = 'ExclusiveLock'
+    LEFT JOIN todos_batch b ON b.topic = l.topic AND b.partition = l.partition AND b.generation = l.generation
+                           AND b.next_offset = l.next_offset
+    JOIN pg_locks k ON k.locktype = 'transactionid' AND k.transactionid IN (l.xmax, b.xmax) AND k.mode = 'ExclusiveLock'
     LEFT JOIN pg_stat_activity a ON a.pid = k.pid
     WHERE l.topic = %(topic)s AND (
         a.xact_start IS NULL OR a.xact_start < now() - %(patience)s * interval '1 second'
@@ -26,7 +29,7 @@ FIND_HELD_ROWS = """
 
 
 class HeldRow(NamedTuple):
-    """A partition whose ledger row a session has locked.
+    """A partition whose ledger row, or the end of whose history, a session has locked.
 
     `pid` is the session's process in PostgreSQL, None for a prepared transaction. `since` is when its transaction
     began, None where the database's user may not read that.
@@ -40,14 +43,14 @@ class HeldRow(NamedTuple):
 
     def __str__(self) -> str:
         if self.pid is None:
-            return "its ledger row is locked by a prepared transaction; see pg_prepared_xacts"
+            return "its ledger is locked by a prepared transaction; see pg_prepared_xacts"
         session = f"session {self.pid} of {self.user or 'an unknown user'}"
         session += f" ({self.application})" if self.application else ""
-        return f"its ledger row is locked by {session}; SELECT pg_terminate_backend({self.pid}) ends it"
+        return f"its ledger is locked by {session}; SELECT pg_terminate_backend({self.pid}) ends it"
 
 
 def held_rows(topic: str) -> list[HeldRow]:
-    """Return the partitions whose ledger row is locked for longer than a worker needs. They wait; others do not."""
+    """Return the partitions that have been locked for longer than a worker needs. They wait; others do not."""
     parameters: dict[str, str | float] = {
         "topic": topic,
         "patience": PATIENCE_SECONDS,

@@ -20,6 +20,7 @@ from todos.models import PartitionLedger, Poller
 pytestmark = pytest.mark.django_db(transaction=True)
 TOPIC = "leased"
 LOCK_ROW = "SELECT FROM todos_partitionledger WHERE topic = %s AND partition = %s FOR UPDATE"
+LOCK_BATCHES = "SELECT FROM todos_batch WHERE topic = %s AND partition = %s FOR UPDATE"
 UPDATE_ROW = "UPDATE todos_partitionledger SET epoch = epoch WHERE topic = %s AND partition = %s"
 
 
@@ -42,12 +43,13 @@ def test_pollers_that_expired_together_renew_without_a_deadlock() -> None:
     assert Poller.objects.filter(worker="one", expires_at__gt=Now()).exists()
 
 
-@pytest.mark.parametrize("lock", [LOCK_ROW, UPDATE_ROW])
+@pytest.mark.parametrize("lock", [LOCK_ROW, UPDATE_ROW, LOCK_BATCHES], ids=["locked", "changed", "history"])
 @pytest.mark.parametrize("is_leased", [False, True], ids=["before the lease", "during the lease"])
 def test_a_locked_row_stops_only_its_partition(
     make_memory_topic: Callable[..., MemoryTopic], monkeypatch: pytest.MonkeyPatch, lock: str, is_leased: bool
 ) -> None:
     monkeypatch.setattr("todos.ingest.store.LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr("todos.ingest.assignment.LEFT_OUT_SECONDS", 0.2)
     topic = make_memory_topic(partitions=3)
     ensure_ledger(topic.kafka.topic, range(3))
     run = ConsumerRun(
@@ -112,7 +114,7 @@ def test_a_locked_row_without_a_topic_id_is_no_row_of_another_topic() -> None:
     assert {topic_id} == set(PartitionLedger.objects.values_list("topic_id", flat=True))
 
 
-@pytest.mark.parametrize("lock", [LOCK_ROW, UPDATE_ROW])
+@pytest.mark.parametrize("lock", [LOCK_ROW, UPDATE_ROW, LOCK_BATCHES], ids=["locked", "changed", "history"])
 def test_the_session_that_holds_a_row_is_named(monkeypatch: pytest.MonkeyPatch, lock: str) -> None:
     ensure_ledger(TOPIC, [0, 1])
     with open_transaction("forgotten") as session:
