@@ -45,7 +45,6 @@ class KafkaLog(KafkaAdmin):
         return found
 
     def assign(self, positions: Mapping[int, int]) -> None:
-        self._silent_seconds = 0.0
         with self._answering():
             self._consumer.assign([TopicPartition(self.topic, partition) for partition in positions])
             for partition, offset in positions.items():

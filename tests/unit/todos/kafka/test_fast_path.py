@@ -23,7 +23,7 @@ def read_fast(data: bytearray) -> list[KafkaRecord] | None:
     opened, why = open_batch(bytes(data))
     assert opened, why
     try:
-        return fast_records(opened.uncompressed(), PARTITION, BASE_OFFSET)
+        return fast_records(opened.uncompressed(), PARTITION, BASE_OFFSET, opened.leader_epoch)
     except Exception:  # noqa: BLE001 - decompressors may raise anything, for both readings
         return None
 
