@@ -57,7 +57,9 @@ def set_aside(
     """Store a halted partition up to the offset `end`, by default where it ends now, and set aside what cannot be.
 
     Takes the lease even from a running poll, and stores in one transaction for each batch. `dry_run` tells the outcome
-    and changes nothing. Raises PartitionLedger.DoesNotExist, NothingToSetAside, LeaseLost, LogUnavailable, LogDiverged,
+    and changes nothing.
+
+    Raises PartitionLedger.DoesNotExist, NothingToSetAside, LeaseLost, LogUnavailable, OffsetOutOfRange, LogDiverged,
     SystemicFailure if the database refuses every todo, or a DatabaseError; batches that are stored by then stay stored.
     """
     ledger = PartitionLedger.objects.get(topic=log.topic, partition=partition)

@@ -16,7 +16,7 @@ from pytest_django import Settings
 from devstack import Postgres
 from devstack.postgres import tool_command
 from edge_api.contract.tokens import SCOPES
-from tests.support.stack import create_database, query
+from tests.support.stack import create_database
 from tests.support.tokens import Signer, bearer
 from tests.support.topic import Topic, event
 from todos.models import Owner, Todo
@@ -52,7 +52,6 @@ def restored(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[[], None]]
     yield restore
     connection.close()
     connection.settings_dict["NAME"] = original
-    query(postgres.database_url("postgres"), f"DROP DATABASE IF EXISTS {name}")
 
 
 def titles(client: Client, token: str) -> list[str] | int:

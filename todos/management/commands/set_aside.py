@@ -7,7 +7,7 @@ from django.db import Error as DatabaseFailure
 
 from todos.cli.arguments import add_examples, integer
 from todos.cli.kafka import kafka_error, open_log
-from todos.event_log import LogDiverged, LogUnavailable, PartitionUnreadable
+from todos.event_log import LogDiverged, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
 from todos.ingest.errors import SystemicFailure
 from todos.ingest.store import LeaseLost
 from todos.ledger.batch_history import WriterInfo
@@ -48,6 +48,8 @@ class Command(BaseCommand):
             raise CommandError(f"{exc}; {advice}") from exc
         except LogUnavailable as exc:
             raise kafka_error(exc) from exc
+        except OffsetOutOfRange as exc:
+            raise CommandError("Kafka deleted records that block it; the next poll records the loss") from exc
         except NothingToSetAside as exc:
             raise CommandError(f"nothing to set aside: {exc}") from exc
         except PartitionLedger.DoesNotExist as exc:

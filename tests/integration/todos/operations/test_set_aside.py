@@ -11,6 +11,7 @@ from tests.support.memory_topic import MemoryTopic
 from tests.support.todos import constraint
 from tests.support.topic import Topic, event, event_of_version
 from todos.dead_letters.service import ActionRefused, check_redrive
+from todos.event_log import OffsetOutOfRange
 from todos.ingest.dead_letter_limit import MIN_RECORDS
 from todos.ingest.errors import SystemicFailure
 from todos.ledger.leases import Leases
@@ -134,3 +135,10 @@ def test_the_command_says_what_it_would_do_and_does_it(make_topic: Callable[...,
     assert dry.out.startswith(run("set_aside", "--partition", 0).out)
     assert (1, 100) == (Todo.objects.count(), DeadLetter.objects.count())
     assert "is not halted" in run("set_aside", "--partition", 0).said
+
+
+def test_what_kafka_deleted_is_left_to_the_next_poll(topic: MemoryTopic) -> None:
+    topic.delete_records(0, before=7)
+    with pytest.raises(OffsetOutOfRange):
+        set_aside(topic.log(), 0)
+    assert 7 == topic.poll(timeout_ms=300).lost
