@@ -21,10 +21,11 @@ TRANSACTION_SECONDS = 10  # producers commit in less
 def diagnose(now: Overview, checks: list[ComponentCheck]) -> list[Problem]:
     """Return what is wrong, without the consequences of what is listed already."""
     causes = [*failing_components(checks), *locked(now.locks), *_pause(now)]
-    held = [*_halted_partitions(now), *_open_transactions(now)]
+    held = [*_held_rows(now), *_halted_partitions(now), *_open_transactions(now)]
     failing = [] if causes else list(_failing_polls(now))
     stalled = [] if causes or failing else _stalled_partitions(now, {problem.partition for problem in held})
-    return [*causes, *held, *failing, *stalled, *_losses(now), *_open_dead_letters(now), *_wrong_clocks(now)]
+    others = [*_losses(now), *_open_dead_letters(now), *_wrong_clocks(now), *_unpublished_offsets(now)]
+    return [*causes, *held, *failing, *stalled, *others]
 
 
 def failing_components(checks: list[ComponentCheck]) -> list[Problem]:
@@ -46,6 +47,11 @@ def _pause(now: Overview) -> Iterator[Problem]:
         yield Problem(ProblemCode.PAUSED_WITH_BACKLOG, text, since=now.schedule.paused_at)
     else:
         yield Problem(ProblemCode.POLLING_PAUSED, text, since=now.schedule.paused_at)
+
+
+def _held_rows(now: Overview) -> Iterator[Problem]:
+    for row in now.held_rows:
+        yield Problem(ProblemCode.ROW_HELD, f"partition {row.partition}: {row}", row.partition, row.since)
 
 
 def _halted_partitions(now: Overview) -> Iterator[Problem]:
@@ -119,3 +125,11 @@ def _open_dead_letters(now: Overview) -> Iterator[Problem]:
         more = "or more " if letters == queries.MAX_COUNTED_LETTERS else ""
         text = f"{letters:,} {more}dead letters are open" if letters > 1 else "1 dead letter is open"
         yield Problem(ProblemCode.DEAD_LETTERS_OPEN, text)
+
+
+def _unpublished_offsets(now: Overview) -> Iterator[Problem]:
+    if offsets := sum(partition.offsets for partition in now.unpublished):
+        since = min(partition.since for partition in now.unpublished)
+        yield Problem(
+            ProblemCode.OFFSETS_UNPUBLISHED, f"Kafka's copy of the offsets is {offsets:,} behind", since=since
+        )

@@ -8,6 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from todos.ledger.held_rows import HeldRow, held_rows
+from todos.ledger.unpublished import Unpublished, unpublished_offsets
 from todos.models import Batch, PollRun
 from todos.monitoring import queries
 from todos.monitoring.database import TableLock, WriteError, find_write_error, limit_lock_waits, locked_tables
@@ -40,6 +42,8 @@ class Overview:
     write_error: WriteError | None
     locks: list[TableLock]
     clocks: list[Clock]
+    held_rows: list[HeldRow]
+    unpublished: list[Unpublished]
 
     @property
     def lag(self) -> int | None:
@@ -123,7 +127,10 @@ def fetch_overview(probes: Services | None = None) -> Overview:
             "write_error": find_write_error(topic),
             "locks": locked_tables(),
             "clocks": wrong_clocks(),
+            "held_rows": held_rows(topic),
         }
     kafka, redis = probes.results(deadline)
+    published = kafka.value.published if kafka.value else None
+    panels["unpublished"] = [] if published is None else unpublished_offsets(topic, published)
     status = build_status(topic, ledgers, kafka.value.log if kafka.value else LogState(), kafka.error or None)
     return Overview(at=database_now(), status=status, kafka=kafka, redis=redis, **panels)

@@ -88,11 +88,13 @@ class Probe(Generic[T]):
 class KafkaState:
     """What Kafka answered.
 
-    `accepted_per_minute` is keyed by its window in seconds. `accepted_hour` and `accepted_day` are None until a
-    process that has just started has looked up all their offsets.
+    `published` are the group's offsets, None while its coordinator does not answer. `accepted_per_minute` is keyed by
+    its window in seconds. `accepted_hour` and `accepted_day` are None until a process that has just started has looked
+    up all their offsets.
     """
 
     log: LogState
+    published: Mapping[int, int] | None
     accepted_per_minute: Mapping[int, float]
     accepted_hour: Series | None = None
     accepted_day: Series | None = None
@@ -140,10 +142,16 @@ class Services:
         try:
             state = fetch_log_state(self._log, positions)
             hour, day = self._accepted.series(self._log, state.ranges)
-            return KafkaState(state, accepted_per_minute(self._log, state.ranges), hour, day)
+            return KafkaState(state, self._published(), accepted_per_minute(self._log, state.ranges), hour, day)
         except LogUnavailable:
             self._log.close()  # the next query connects again
             raise
+
+    def _published(self) -> Mapping[int, int] | None:
+        try:
+            return self._log.published_offsets()
+        except LogUnavailable:  # nothing waits for the coordinator but these offsets, which are a copy for tools
+            return None
 
     def _query_redis(self) -> RedisState:
         waiting = int(self._redis.llen(settings.CELERY_TASK_DEFAULT_QUEUE))

@@ -1,12 +1,10 @@
 """/readyz/pipeline: every fault is told with its cause, and with 503 where an operator must act."""
 
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
-import psycopg2
 import pytest
 import redis
 from django.db import connection
@@ -15,6 +13,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from devstack.ports import free_port
+from tests.support.sessions import open_transaction
 from tests.support.topic import Topic, event
 from tests.support.waiting import eventually
 from todos.ledger.batch_history import UNKNOWN_WRITER
@@ -156,27 +155,32 @@ def test_a_full_disk_is_at_fault_and_not_beat(client: Client) -> None:
     assert "DiskFull: No space left on device" in told["database-refuses-writes"]["text"]
 
 
-@contextmanager
-def session(name: str) -> Iterator[Any]:
-    """Another session of the database, in a transaction."""
-    database = connection.settings_dict
-    options = {"host": database["HOST"], "port": database["PORT"], "user": database["USER"], "dbname": database["NAME"]}
-    with closing(psycopg2.connect(**options, application_name=name)) as other, other.cursor() as cursor:
-        yield cursor
-        other.rollback()
-
-
 @pytest.mark.parametrize("mode", ["EXCLUSIVE", "ACCESS EXCLUSIVE"])
 def test_a_locked_table_is_told_with_the_session_that_locked_it(
     client: Client, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     monkeypatch.setattr("todos.monitoring.database.LOCKED_SECONDS", 0)
-    with session("a forgotten psql") as other:
+    with open_transaction("a forgotten psql") as other:
         other.execute(f"LOCK TABLE todos_todo IN {mode} MODE")
         told = until(client, 503, "table-locked")["table-locked"]
     assert "table todos_todo is locked by process " in told["text"]
     assert "a forgotten psql" in told["text"]
     assert told["since"]
+
+
+def test_a_held_ledger_row_is_told_with_its_partition_and_session(
+    client: Client, live: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todos.ledger.held_rows.IDLE_PATIENCE_SECONDS", 0)
+    live.poll(timeout_ms=100)
+    with open_transaction("a forgotten psql") as other:
+        other.execute(
+            "SELECT FROM todos_partitionledger WHERE topic = %s AND partition = 1 FOR UPDATE", [live.kafka.topic]
+        )
+        told = until(client, 503, "row-held")["row-held"]
+    assert (1, True) == (told["partition"], told["since"] is not None)
+    assert told["text"].startswith("partition 1: its ledger row is locked by session ")
+    until(client, 200)
 
 
 # --- Polls that fail
@@ -187,7 +191,7 @@ def test_stores_that_fail_are_told_with_the_error_until_one_succeeds(
 ) -> None:
     monkeypatch.setattr("todos.ingest.store.LOCK_TIMEOUT", "100ms")
     live.send_todos(3)
-    with session("a migration") as other:
+    with open_transaction("a migration") as other:
         other.execute("LOCK TABLE todos_todo IN EXCLUSIVE MODE")
         for _ in range(2):
             live.poll(timeout_ms=500)
@@ -263,6 +267,18 @@ def test_an_open_transaction_is_told_with_its_producer(
         foreign.commit_transaction()
         live.poll(timeout_ms=2000)
         until(client, 200)
+
+
+def test_offsets_that_kafka_does_not_know_are_information(
+    client: Client, live: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todos.ledger.unpublished.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("todos.kafka.consumer.KafkaLog.publish", lambda log, positions: None)
+    live.send_todos(3)
+    live.poll(timeout_ms=2000)
+    told = until(client, 200, "offsets-unpublished")["offsets-unpublished"]
+    assert "Kafka's copy of the offsets is 3 behind" == told["text"]
+    assert told["since"]
 
 
 # --- Clocks
