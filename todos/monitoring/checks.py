@@ -115,13 +115,12 @@ def _check_beat(now: Overview, at_fault: str) -> ComponentCheck:
 def _check_workers(now: Overview, at_fault: str) -> ComponentCheck:
     """A poll that runs or ended proves a worker. A missing poll is the workers' fault only where a tick waits."""
     last_end = now.last_poll.ended_at if now.last_poll else None
-    if not now.is_silent:
-        if not now.polls:
-            return ComponentCheck("Workers", CheckState.OK, "between two polls", last_end)
+    if now.polls:
         processes = format_count(len({poll.worker for poll in now.polls}), "process", "processes")
-        return ComponentCheck(
-            "Workers", CheckState.OK, f"{format_count(len(now.polls), 'poll')} in {processes}", now.at
-        )
+        text = f"{format_count(len(now.polls), 'poll')} in {processes}"
+        return ComponentCheck("Workers", CheckState.OK, text, now.at)
+    if not now.is_silent:
+        return ComponentCheck("Workers", CheckState.OK, "between two polls", last_end)
     if at_fault:
         return ComponentCheck("Workers", CheckState.UNKNOWN, f"unknown while {at_fault}", last_end)
     if now.schedule.is_enabled and now.ticks_wait:

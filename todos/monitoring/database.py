@@ -13,6 +13,7 @@ from todos.ledger.poll_runs import describe_error
 from todos.models import PollRun
 
 LOCK_TIMEOUT = "1s"
+ERROR_LENGTH = 1_000  # a smaller row would still fit where a full disk leaves no room for a poll's
 LOCKED_SECONDS = 5  # as long as a store waits for a lock before it fails
 
 # The modes that conflict with an INSERT. A prepared transaction has no process, and another user's start is hidden.
@@ -68,7 +69,7 @@ def find_write_error(topic: str) -> WriteError | None:
     try:
         with transaction.atomic():
             limit_lock_waits()
-            PollRun.objects.create(topic=topic, worker="", started_at=timezone.now(), **none)
+            PollRun.objects.create(topic=topic, started_at=timezone.now(), last_error="?" * ERROR_LENGTH, **none)
             transaction.set_rollback(True)
     except DatabaseFailure as exc:
         state = sqlstate(exc)

@@ -25,6 +25,7 @@ T = TypeVar("T")
 FRESH_SECONDS = 3.0  # a younger result is not queried for again, however many pages are open
 USABLE_SECONDS = 15.0  # the last result of a slow service counts for this long
 WAIT_SECONDS = 1.0
+FIRST_WAIT_SECONDS = 5.0  # a process that has just started has to connect, which proves nothing against the service
 REDIS_KEY, REDIS_KEY_SECONDS = "todo-pipeline-probe", 60
 
 
@@ -50,18 +51,25 @@ class Probe(Generic[T]):
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._last: ProbeResult[T] | None = None
+        self._started_at = 0.0  # of the last query, by time.monotonic
 
     def start(self, query: Callable[[], T]) -> None:
         """Start the query in a thread, unless the last result is fresh or another query is running."""
         with self._changed:
             if self._thread or (self._last and self._last.age < FRESH_SECONDS):
                 return
+            self._started_at = time.monotonic()
             self._thread = threading.Thread(target=self._run, args=[query], daemon=True, name="pipeline-probe")
             self._thread.start()
 
     def result(self, deadline: float) -> ProbeResult[T]:
-        """Wait for the running query until `deadline` (time.monotonic); do not wait if the last one failed."""
+        """Wait for the running query until `deadline` (time.monotonic), and for the first one FIRST_WAIT_SECONDS.
+
+        Do not wait if the last one failed.
+        """
         with self._changed:
+            if self._last is None:
+                deadline = max(deadline, self._started_at + FIRST_WAIT_SECONDS)
             if not (self._last and self._last.error):
                 self._changed.wait_for(lambda: self._thread is None, timeout=max(deadline - time.monotonic(), 0))
             if self._last and (self._thread is None or self._last.error or self._last.age < USABLE_SECONDS):

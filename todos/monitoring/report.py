@@ -3,6 +3,7 @@
 It is of the whole overview, or of Kafka and Redis alone while the database cannot be read.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +14,7 @@ from django.db import Error as DatabaseFailure
 from django.db import connection
 from django.utils import timezone
 
-from todos.ingest.errors import sqlstate
+from todos.ingest.errors import LOCK_NOT_AVAILABLE, sqlstate
 from todos.monitoring.checks import (
     ComponentCheck,
     check_components,
@@ -127,14 +128,13 @@ def build_report(probes: Services | None = None) -> Report:
     try:
         return report_on(fetch_overview(probes))
     except DatabaseFailure as exc:
-        error = ("cannot be read: " if sqlstate(exc) else "unreachable: ") + first_line(exc)
+        error, state = first_line(exc), sqlstate(exc)
     connection.close()  # so that the next query connects again
-    try:
-        locks = locked_tables()
-    except DatabaseFailure:
-        connection.close()
-        locks = []
-    return _report_without_overview(probes, error, locks)
+    locks: list[TableLock] = []
+    if state == LOCK_NOT_AVAILABLE:
+        with suppress(DatabaseFailure):
+            locks = locked_tables()
+    return _report_without_overview(probes, f"{'cannot be read' if state else 'unreachable'}: {error}", locks)
 
 
 def report_on(overview: Overview) -> Report:

@@ -17,8 +17,9 @@ from tests.support.sessions import open_transaction
 from tests.support.topic import Topic, event
 from tests.support.waiting import eventually
 from todos.ledger.batch_history import UNKNOWN_WRITER
+from todos.ledger.leases import Leases
 from todos.ledger.poll_runs import PollSummary, record_run
-from todos.models import ClockSkew, HaltReason, PartitionLedger, PollRun
+from todos.models import ClockSkew, HaltReason, PartitionLedger, Poller, PollRun
 from todos.operations.schedules import create_default_schedules, switch_polling
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -79,6 +80,11 @@ def test_a_pipeline_that_polls_is_ready_and_one_that_stopped_is_not(client: Clie
     with redis.Redis.from_url(settings.CELERY_BROKER_URL) as queue:
         queue.rpush("poll", "a tick")
     until(client, 503, "workers-silent")
+    busy = Leases(live.kafka.topic, "a worker that takes long")
+    busy.heartbeat()
+    Poller.objects.update(started_at=timezone.now() - timedelta(seconds=28))
+    until(client, 200)
+    Poller.objects.all().delete()
 
     PeriodicTask.objects.all().delete()
     until(client, 503, "no-schedule")
