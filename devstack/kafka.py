@@ -44,6 +44,11 @@ class Kafka(Service):
     def bootstrap_servers(self) -> str:
         return f"{HOST}:{self.port}"
 
+    @property
+    def data(self) -> Path:
+        """The folder of Apache Kafka's logs and metadata. Copy or replace it only while the node is stopped."""
+        return self.directory / "apache"
+
     def prepare(self) -> Process:
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -51,10 +56,9 @@ class Kafka(Service):
         except ServiceError as exc:
             print(f"Kafka: {exc}; starting the noida-db broker instead", file=sys.stderr, flush=True)
             return self._stand_in()
-        data = self.directory / "apache"
         properties = self.directory / "server.properties"
-        properties.write_text(_properties(f"{HOST}:{self.port}", data, self.node, self.quorum))
-        if not (data / "meta.properties").is_file():
+        properties.write_text(_properties(f"{HOST}:{self.port}", self.data, self.node, self.quorum))
+        if not (self.data / "meta.properties").is_file():
             _format(java, properties)
         return Process("Kafka", [*java, "kafka.Kafka", str(properties)], log=self.directory / "kafka.log")
 

@@ -21,11 +21,10 @@ from tests.chaos.faults import FAULTS, KILL_ONE_OF_THREE, Fault
 from tests.chaos.progress import Ticker
 from tests.chaos.report import Report, findings, machine, show, tabulate, versions
 from tests.chaos.table import markdown
-from tests.chaos.world import running_world
+from tests.chaos.world import BROKEN, own_services, running_world, why_no_java
 
 # The longest way back: a lease of 15 s, a session frozen in its transaction for 30 s, reconnects, the backlog.
 PATIENCE = 120.0
-BROKEN = {"CHAOS_LEDGER_OUTSIDE_TRANSACTION": "yes"}
 
 
 def main() -> int:
@@ -39,7 +38,7 @@ def main() -> int:
     logging.disable()  # of this process: its clients' complaints are what it counts
     interrupts = Interrupts()
     interrupts.install()
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     folder = Path(tempfile.mkdtemp(prefix="todo-chaos-"))
     keep = False
     try:
@@ -64,19 +63,28 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
-    faults, skipped = _possible(options.faults)
+    faults, skipped = _possible(options.faults, options.brokers)
     if options.hold is not None:
         faults = [fault._replace(hold_seconds=(options.hold, options.hold)) for fault in faults]
     started = time.time()
-    console.print(f"seed {options.seed}; {len(faults)} faults, {options.seconds:g} s, {options.rate:g} POSTs a second")
+    console.print(
+        f"seed {options.seed}; {len(faults)} faults, {options.seconds:g} s, {options.rate:g} POSTs a second,"
+        f" {options.brokers} brokers"
+    )
     for name, reason in skipped.items():
         console.print(f"not done here: {name}: {reason}", highlight=False)
     wants_disk = any(fault.name == "full-disk" for fault in faults)
-    wants_brokers = any(fault.name == KILL_ONE_OF_THREE for fault in faults)
-    env = BROKEN if options.broken else {}
     with (
         Ticker(console, options.seconds) as ticker,
-        running_world(folder, options.seed, env=env, wants_disk=wants_disk, wants_brokers=wants_brokers) as world,
+        own_services(folder, brokers=options.brokers) as services,
+        running_world(
+            services,
+            folder,
+            seed=options.seed,
+            rate=options.rate,
+            env=BROKEN if options.broken else {},
+            wants_disk=wants_disk,
+        ) as world,
     ):
         ticker.watch(world.journal)
         injections = list(
@@ -85,7 +93,6 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
                 faults,
                 seed=options.seed,
                 seconds=options.seconds,
-                rate=options.rate,
                 patience=options.patience,
                 tell=ticker.tell,
                 done=ticker.done,
@@ -99,6 +106,7 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
                 "seconds": options.seconds,
                 "rate": options.rate,
                 "hold": options.hold,
+                "brokers": options.brokers,
                 "faults": [fault.name for fault in faults],
             },
             started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
@@ -111,13 +119,16 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
             restarts=dict(world.supervisor.restarts),
             unconfirmed=len(world.journal.unconfirmed),
             dead_letters=len(evidence.letters),
-            violations=findings(evidence, injections),
+            read_ahead=evidence.read_ahead,
+            violations=findings(evidence, injections, world.probe.answers),
         )
 
 
-def _possible(chosen: Sequence[Fault]) -> tuple[list[Fault], dict[str, str]]:
-    """Those that this machine can do, and the reasons of the others."""
+def _possible(chosen: Sequence[Fault], brokers: int) -> tuple[list[Fault], dict[str, str]]:
+    """Those that this run can do, and the reasons of the others."""
     reasons = {fault.name: reason for fault in chosen if (reason := fault.why_not())}
+    if brokers < 3:
+        reasons |= {fault.name: "needs --brokers 3" for fault in chosen if fault.name == KILL_ONE_OF_THREE}
     possible = [fault for fault in chosen if fault.name not in reasons]
     if not possible:
         raise ServiceError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
@@ -151,6 +162,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=_positive, default=50.0, help="POSTs per second; default: 50")
     parser.add_argument("--hold", type=_positive, metavar="SECONDS", help="hold each fault so long; default: random")
     parser.add_argument("--patience", type=_positive, default=PATIENCE, help=f"seconds to recover; default: {PATIENCE}")
+    parser.add_argument(
+        "--brokers", type=int, choices=(1, 3), default=1 if why_no_java() else 3, help="each todo is on two of three"
+    )
     parser.add_argument("--faults", type=_faults, default="all", help=f"default: all; of {','.join(FAULTS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--table", type=_report, nargs="+", metavar="FILE", help="only print such reports as one table")

@@ -74,6 +74,15 @@ class Supervisor(Background):
                 self._down.remove(name)
             self.step()
 
+    @contextmanager
+    def nothing_ends(self) -> Iterator[None]:
+        """Assert that no program ends meanwhile by itself. What a fault keeps down may."""
+        before = self.restarts.copy()
+        yield
+        self.step()
+        ended = self.restarts - before
+        assert not ended, f"{', '.join(ended)} ended"
+
 
 class Watcher(Background):
     """Asks the database which of the acknowledged todos it has; a database that is away has none."""

@@ -12,7 +12,7 @@ import psutil
 import redis
 
 from tests.chaos import database_faults, record_faults
-from tests.chaos.world import World, running, why_no_brokers, why_no_disk
+from tests.chaos.world import World, running, why_no_disk, why_no_java
 from tests.support.waiting import eventually
 
 STOP_SECONDS = 40.0
@@ -23,17 +23,20 @@ ONE_BROKER_SECONDS = 60.0
 # Longer than a lease and than the edge's time-outs, but not always.
 FREEZE_SECONDS = (3.0, 18.0)
 
-# Needs three brokers, and so starts them; all other faults of the run then strike at the three together.
+# Needs three brokers; all other faults of the run then strike at the three together.
 KILL_ONE_OF_THREE = "kill-one-of-three"
 
 Strike = Callable[[World], AbstractContextManager[None]]
 
 
 class Fault(NamedTuple):
+    """`codes`: the problem that the probe must name, one of them at least, while todos wait because of the fault."""
+
     name: str
     strike: Strike
     hold_seconds: tuple[float, float] = (0.0, 0.0)
     why_not: Callable[[], str | None] = lambda: None  # the reason, where this machine cannot do it
+    codes: frozenset[str] = frozenset()
 
 
 def _end_program(kind: str, *, kill: bool) -> Strike:
@@ -69,7 +72,7 @@ def _end_service(kind: str, *, kill: bool) -> Strike:
 @contextmanager
 def _kill_one_of_three(world: World) -> Iterator[None]:
     """The other two go on: before the third is back, todos are acknowledged and stored."""
-    broker = world.one_broker()
+    broker = world.rng.choice(world.nodes())
     broker.kill()
     killed_at = time.time()
     try:
@@ -158,28 +161,39 @@ def _all() -> Iterator[Fault]:
     yield Fault("kill-child", _signal_child(signal.SIGKILL))
     yield Fault("term-child", _signal_child(signal.SIGTERM))
     yield Fault("freeze-child", _freeze_process(World.worker_child), FREEZE_SECONDS)
-    for kind in ("broker", "postgres", "valkey"):
-        yield Fault(f"kill-{kind}", _end_service(kind, kill=True), (0.0, 8.0))
-        yield Fault(f"stop-{kind}", _end_service(kind, kill=False), (0.0, 8.0))
-        yield Fault(f"freeze-{kind}", _freeze_service(kind), FREEZE_SECONDS)
-    yield Fault(KILL_ONE_OF_THREE, _kill_one_of_three, (0.0, 8.0), why_no_brokers)
-    yield Fault("flush-valkey", _flush_valkey)
+    for kind, code in (("broker", "kafka"), ("postgres", "database"), ("valkey", "redis")):
+        codes = frozenset({f"{code}-unavailable"})
+        yield Fault(f"kill-{kind}", _end_service(kind, kill=True), (0.0, 8.0), codes=codes)
+        yield Fault(f"stop-{kind}", _end_service(kind, kill=False), (0.0, 8.0), codes=codes)
+        yield Fault(f"freeze-{kind}", _freeze_service(kind), FREEZE_SECONDS, codes=codes)
+    yield Fault(KILL_ONE_OF_THREE, _kill_one_of_three, (0.0, 8.0), why_no_java)
     for point in ("before-insert", "before-commit", "after-commit"):
         yield Fault(f"crash-{point}", _strike_at(point, signal.SIGKILL))
     # Past a lease, so that another worker goes on: the compare-and-swap has to stop the first one.
     yield Fault("freeze-before-move", _strike_at("before-move", signal.SIGSTOP), (17.0, 25.0))
     # Sometimes past idle_in_transaction_session_timeout.
     yield Fault("freeze-before-commit", _strike_at("before-commit", signal.SIGSTOP), (5.0, 35.0))
-    yield Fault("immediate-postgres", database_faults.immediate_shutdown, (0.0, 5.0))
+    yield from _database_faults()
+    yield from _log_and_queue_faults()
+
+
+def _database_faults() -> Iterator[Fault]:
+    down, refuses = frozenset({"database-unavailable"}), frozenset({"database-refuses-writes", "store-failing"})
+    locked = frozenset({"table-locked", "store-failing"})
+    yield Fault("immediate-postgres", database_faults.immediate_shutdown, (0.0, 5.0), codes=down)
     yield Fault("terminate-sessions", database_faults.terminate_sessions)
     yield Fault("slow-database", database_faults.slow, (5.0, 10.0))
-    yield Fault("locked-table", database_faults.locked, (3.0, 12.0))
-    yield Fault("restore", database_faults.restore, (0.0, 5.0))
-    yield Fault("full-disk", database_faults.full_disk, (3.0, 10.0), why_no_disk)
+    yield Fault("locked-table", database_faults.locked, (3.0, 12.0), codes=locked)
+    yield Fault("restore", database_faults.restore, (0.0, 5.0), codes=down)
+    yield Fault("full-disk", database_faults.full_disk, (3.0, 10.0), why_no_disk, codes=refuses)
+
+
+def _log_and_queue_faults() -> Iterator[Fault]:
     yield Fault("duplicates", record_faults.duplicates)
     yield Fault("conflicts", record_faults.conflicts)
     yield Fault("poison", record_faults.poison)
     yield Fault("more-partitions", record_faults.more_partitions)
+    yield Fault("flush-valkey", _flush_valkey)
 
 
 FAULTS = {fault.name: fault for fault in _all()}

@@ -2,8 +2,11 @@
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+Position = tuple[int, int]  # partition and offset
 
 
 class Accepted(NamedTuple):
@@ -14,6 +17,15 @@ class Accepted(NamedTuple):
     at: float
     partition: int
     offset: int
+
+
+class TopicRecord(NamedTuple):
+    """`id` is None for what can never be a todo; `at` in seconds since 1970; `fingerprint` where a key made the id."""
+
+    position: Position
+    id: str | None
+    at: float
+    fingerprint: str = ""
 
 
 class Stall(NamedTuple):
@@ -30,11 +42,13 @@ class Journal:
     refused: list[str] = field(default_factory=list)  # answers that no valid todo may ever get
     seen: dict[str, float] = field(default_factory=dict)  # id: when it was first seen in the database
     stalls: list[Stall] = field(default_factory=list)
+    replaced: list[TopicRecord] = field(default_factory=list)  # of logs that Kafka had, and came back without
+    markers: Counter[int] = field(default_factory=Counter)  # by partition: offsets that ends of transactions took
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[str, float] = {}
-        self._progress_at = 0.0
+        self._progress_at = self._unseen_at = 0.0
 
     def accept(self, todo: Accepted) -> None:
         with self._lock:
@@ -64,6 +78,7 @@ class Journal:
             for todo_id in self.seen.keys() - stored:
                 del self.seen[todo_id]
                 self._waiting[todo_id] = self.accepted[todo_id].at
+            self._unseen_at = time.time()
             self._waiting = dict(sorted(self._waiting.items(), key=lambda waiting: waiting[1]))
 
     def stalled_for(self) -> float:
@@ -86,7 +101,21 @@ class Journal:
         with self._lock:
             return sum(self.accepted[todo_id].at > since for todo_id in self.seen)
 
-    def is_caught_up(self, since: float) -> bool:
-        """Whether everything acknowledged until `since` is in the database."""
+    def seen_between(self, start: float, end: float) -> int:
+        """How many todos were first seen then."""
         with self._lock:
-            return all(at > since for at in self._waiting.values())
+            return sum(start < at < end for at in self.seen.values())
+
+    def longest_wait(self) -> float:
+        """For how many seconds the oldest todo that is not stored has been acknowledged, or lost with a database."""
+        with self._lock:
+            now = time.time()
+            return now - max(next(iter(self._waiting.values()), now), self._unseen_at)
+
+    def is_caught_up(self, since: float, *, apart_from: int | None = None) -> bool:
+        """Whether everything acknowledged until `since` is in the database, apart from that of one partition."""
+        with self._lock:
+            return all(
+                at > since or (apart_from is not None and self.accepted[todo_id].partition == apart_from)
+                for todo_id, at in self._waiting.items()
+            )

@@ -4,6 +4,8 @@ import itertools
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +27,8 @@ class Load:
         self.name = f"chaos {uuid.uuid4().hex[:8]}"
         self._numbers = itertools.count()
         self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._is_paused, self._in_flight = False, 0
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(THREADS)]
 
     def __enter__(self) -> Self:
@@ -39,12 +43,38 @@ class Load:
         for thread in self._threads:
             thread.join()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile no POST is sent, and none is in flight."""
+        with self._changed:
+            self._is_paused = True
+            self._changed.wait_for(lambda: not self._in_flight)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_paused = False
+                self._changed.notify_all()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_paused)
+            self._in_flight += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._in_flight -= 1
+                self._changed.notify_all()
+
     def _run(self, number: int) -> None:
         due = time.monotonic() + number / self.rate
         with httpx.Client(base_url=self.edge_url, timeout=ANSWER_SECONDS) as client:
             while not self._stop.wait(max(due - time.monotonic(), 0)):
                 count = BATCH_SIZE if number < BATCH_THREADS else 1
-                self._post(client, [f"{self.name} {next(self._numbers)}" for _ in range(count)])
+                with self._turn():
+                    self._post(client, [f"{self.name} {next(self._numbers)}" for _ in range(count)])
                 due = max(due + THREADS / self.rate, time.monotonic())  # what was missed is not made up for
 
     def _post(self, client: httpx.Client, titles: list[str]) -> None:

@@ -50,7 +50,9 @@ class Ticker:
         hold = injection.repaired_at - injection.struck_at
         new, older = injection.recovery_seconds, injection.catch_up_seconds
         outcome = injection.problem or f"new todos after {new:.1f} s, caught up after {older:.1f} s"
-        self.console.print(f"{injection.fault:20} {hold:5.1f} s; {outcome}", highlight=False, markup=False)
+        outcome += f"; probe: {', '.join(injection.said)}" if injection.said else ""
+        for text in (f"{injection.fault:20} {hold:5.1f} s; {outcome}", *injection.untrue):
+            self.console.print(text, highlight=False, markup=False)
 
     def _run(self) -> None:
         while not self._ending.wait(TICK_SECONDS):

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from devstack.jars import KAFKA_VERSION
 from tests.chaos.campaign import Injection
 from tests.chaos.evidence import Evidence
 from tests.chaos.oracle import violations
+from tests.chaos.probe import ProbeAnswer, unsaid_waits
 from tests.chaos.world import World
 
 EXAMPLES = 5
@@ -40,6 +41,7 @@ class Line:
     longest_stall: float = 0.0
     longest_recovery: float = 0.0  # until a new todo was stored
     longest_catch_up: float = 0.0  # until all older ones were too
+    probe: str = ""  # the codes that the probe named while the fault was in effect, or until all was stored again
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Report:
     restarts: dict[str, int]
     unconfirmed: int
     dead_letters: int
+    read_ahead: int
     violations: dict[str, list[str]]
 
     @property
@@ -91,6 +94,8 @@ def tabulate(evidence: Evidence, injections: Sequence[Injection]) -> list[Line]:
             line.times += 1
             line.longest_recovery = max(line.longest_recovery, round(injection.recovery_seconds, 2))
             line.longest_catch_up = max(line.longest_catch_up, round(injection.catch_up_seconds, 2))
+        line = table.lines[injection.fault]
+        line.probe = join_codes([line.probe, *injection.said])
     for todo in evidence.journal.accepted.values():
         places = evidence.places[todo.id]
         for line in table.at(todo.at):
@@ -106,9 +111,20 @@ def tabulate(evidence: Evidence, injections: Sequence[Injection]) -> list[Line]:
     return list(table.lines.values())
 
 
-def findings(evidence: Evidence, injections: Sequence[Injection]) -> dict[str, list[str]]:
-    problems = [injection.problem for injection in injections if injection.problem]
-    return violations(evidence) | ({"fault not survived": problems} if problems else {})
+def join_codes(texts: Iterable[str]) -> str:
+    """Each of the codes in the texts once."""
+    return " ".join(sorted({code for text in texts for code in text.split()}))
+
+
+def findings(
+    evidence: Evidence, injections: Sequence[Injection], answers: Sequence[ProbeAnswer]
+) -> dict[str, list[str]]:
+    others = {
+        "fault not survived": [injection.problem for injection in injections if injection.problem],
+        "probe not true": [text for injection in injections for text in injection.untrue],
+        "probe ok while a todo waits": unsaid_waits(answers),
+    }
+    return violations(evidence) | {name: offenders for name, offenders in others.items() if offenders}
 
 
 def machine() -> str:
@@ -130,8 +146,14 @@ def versions(world: World) -> dict[str, str]:
 def show(report: Report, console: Console) -> None:
     table = Table(box=SIMPLE, title=f"seed {report.seed}, {report.seconds:.0f} s of faults")
     for heading in Line.__dataclass_fields__:
-        is_name = heading == "fault"
-        table.add_column(heading.replace("_", " "), justify="left" if is_name else "right", no_wrap=is_name)
+        is_text = heading in ("fault", "probe")
+        table.add_column(
+            heading.replace("_", " "),
+            justify="left" if is_text else "right",
+            overflow="fold" if is_text else "ellipsis",
+            no_wrap=heading == "fault",
+            min_width=24 if is_text else None,
+        )
     for line in report.lines:
         table.add_section() if line.fault in (CALM, ALL) else None
         table.add_row(*(f"{value:.1f} s" if isinstance(value, float) else f"{value}" for value in vars(line).values()))
@@ -140,6 +162,7 @@ def show(report: Report, console: Console) -> None:
         console.print(f"not done: {name}: {reason}", highlight=False)
     console.print(
         f"{report.unconfirmed:,} POSTs were not confirmed; {report.dead_letters:,} dead letters;"
+        f" behind {report.read_ahead:,} batches the next was read ahead;"
         f" restarted: {', '.join(f'{name} {count}' for name, count in report.restarts.items()) or 'nothing'}",
         highlight=False,
     )

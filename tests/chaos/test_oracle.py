@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.evidence import Evidence, Row, TopicRecord
-from tests.chaos.journal import Accepted, Journal
+from tests.chaos.evidence import Evidence, Move, Row
+from tests.chaos.journal import Accepted, Journal, TopicRecord
 from tests.chaos.oracle import CHECKS, violations
 
 EXACT: dict[str, Any] = {
@@ -20,10 +20,10 @@ EXACT: dict[str, Any] = {
     "rows": [Row("a", "A", (0, 0)), Row("b", "B", (0, 1)), Row("c", "C", (1, 1), "1")],
     "letters": [(1, 0)],
     "conflicts": [(1, 2)],
-    "moves": {0: [(0, 2), (2, 3)], 1: [(0, 3)]},
+    "moves": {0: [Move(0, 2), Move(2, 3)], 1: [Move(0, 3)]},
     "ledger": {0: 3, 1: 3},
     "ends": {0: 3, 1: 3},
-    "losses": 0,
+    "losses": [],
     "receipts": [],
     "audit": [],
 }
@@ -68,12 +68,13 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     "acknowledged position holds another record": [{"records": [TopicRecord((0, 0), "b", 1.0), *EXACT["records"][1:]]}],
     "receipt of a stored todo says something else": [{"receipts": ["offender"]}],
     "manage.py audit proves less": [{"audit": ["offender"]}],
-    "ledger is not at the topic's end": [{"ledger": {0: 3, 1: 1}}, {"ledger": {0: 3}}, {"losses": 1}],
+    "ledger is not at the topic's end": [{"ledger": {0: 3, 1: 1}}, {"ledger": {0: 3}}, {"losses": [(0, 1, 2)]}],
     "gap or overlap in the ledger's moves": [
-        {"moves": {0: [(0, 1), (2, 3)], 1: [(0, 3)]}},
-        {"moves": {0: [(0, 2), (1, 3)], 1: [(0, 3)]}},
-        {"moves": {0: [(0, 3), (3, 3)], 1: [(0, 3)]}},
-        {"moves": {0: [(0, 3)], 1: [(0, 1)]}},
+        {"moves": {0: [Move(0, 1), Move(2, 3)], 1: [Move(0, 3)]}},
+        {"moves": {0: [Move(0, 2), Move(1, 3)], 1: [Move(0, 3)]}},
+        {"moves": {0: [Move(0, 3), Move(3, 3)], 1: [Move(0, 3)]}},
+        {"moves": {0: [Move(0, 3)], 1: [Move(0, 1)]}},
+        {"moves": {0: [Move(0, 3), Move(3, 2, is_rewind=True), Move(2, 3)], 1: [Move(0, 3)]}},
     ],
     "hole in the topic": [without("records", EXACT["records"][3])],
     "valid todo refused": [{"refused": ["422 for A"]}],
@@ -84,3 +85,31 @@ WRONG: dict[str, list[dict[str, Any]]] = {
 def test_each_check_notices_what_it_is_there_for(check: str) -> None:
     for change in WRONG[check]:
         assert check in violations(evidence(**change)), change
+
+
+# --- Kafka came back with an older log, whose third offset then got another record
+
+
+def replaced(*rows: Row, **changes: Any) -> Evidence:
+    """What was there had a record of its own at the last offset of partition 0, acknowledged to its client."""
+    rewound = [*EXACT["moves"][0], Move(3, 2, is_rewind=True), Move(2, 3)]
+    it = evidence(**{"rows": [*EXACT["rows"], *rows], "moves": {0: rewound, 1: [Move(0, 3)]}} | changes)
+    it.journal.accept(Accepted("old", "OLD", 3.0, 0, 2))
+    it.journal.replaced.append(TopicRecord((0, 2), "old", 3.0))
+    return Evidence(**{name: getattr(it, name) for name in (*EXACT, "journal")})
+
+
+def test_a_todo_of_a_replaced_log_stays_stored_beside_the_new_record_of_its_position() -> None:
+    assert {} == violations(replaced(Row("old", "OLD", (0, 2))))
+
+
+def test_a_todo_of_a_replaced_log_may_be_a_recorded_loss_and_nothing_else() -> None:
+    assert {} == violations(replaced(losses=[(0, 2, 3)]))
+    assert {"acknowledged, but lost", "record with no outcome"} == set(violations(replaced()))
+    assert "ledger is not at the topic's end" in violations(replaced(losses=[(0, 1, 3)]))
+
+
+def test_a_third_outcome_of_a_position_with_two_records_is_one_too_many() -> None:
+    rows = Row("old", "OLD", (0, 2)), Row("x", "D", (0, 2)), Row("y", "C", (0, 2))
+
+    assert "stored twice" in violations(replaced(*rows))

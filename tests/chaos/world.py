@@ -1,18 +1,26 @@
-"""Everything a fault can strike: real services, an edge, two workers and two beats."""
+"""Everything a fault can strike: real services, an edge, a web process, two workers and two beats."""
 
+import json
 import os
 import pwd
 import random
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
 from pytest_django import DjangoDbBlocker
 
 from devstack import Kafka, Postgres, Valkey
@@ -23,13 +31,17 @@ from devstack.service import Service
 from tests.chaos.background import Supervisor, Watcher
 from tests.chaos.evidence import RECORD_MOVES
 from tests.chaos.journal import Accepted, Journal
+from tests.chaos.load import Load
+from tests.chaos.probe import ProbeWatcher
 from tests.support.stack import START_SECONDS, Services, Stack, children
 from tests.support.traffic import Sent
 from tests.support.waiting import eventually
 
 WORKERS, BEATS = ("worker one", "worker two"), ("beat one", "beat two")
 PARTITIONS = 6
+BROKEN = {"CHAOS_LEDGER_OUTSIDE_TRANSACTION": "yes"}  # for the workers: the ledger moves outside the transaction
 TABLESPACE_BYTES = 1 << 30
+QUIET_SECONDS, OTHERS_SECONDS, READ_SECONDS = 60.0, 30.0, 30.0
 
 
 def foreign_title(todo_id: str) -> str:
@@ -43,6 +55,9 @@ class World:
     stack: Stack
     supervisor: Supervisor
     journal: Journal
+    load: Load
+    probe: ProbeWatcher
+    session: str  # of an operator who is signed in to the admin
     points: Path
     disk: Path | None  # a small file system of its own below the table of todos; None where none can be made
     rng: random.Random
@@ -67,14 +82,60 @@ class World:
         }
         return services[kind]
 
-    def one_broker(self) -> Service:
+    def nodes(self) -> list[Kafka]:
+        """The brokers, or the only one."""
         kafka = self.services.kafka
-        return self.rng.choice(kafka.nodes) if isinstance(kafka, Brokers) else kafka
+        return kafka.nodes if isinstance(kafka, Brokers) else [kafka]
 
     def accept(self, sent: Sent) -> None:
         """Todos that another producer put into Kafka count as acknowledged too."""
         for todo_id in sent.ids:
             self.journal.accept(Accepted(todo_id, foreign_title(todo_id), time.time(), -1, -1))
+
+    @contextmanager
+    def nothing_in_flight(self) -> Iterator[None]:
+        """Meanwhile no todo is sent, and all that were acknowledged are stored."""
+        with self.load.paused():
+            eventually(lambda: not self.journal.waiting(), seconds=QUIET_SECONDS, what="all todos to be stored")
+            yield
+
+    def wait_for_others(self, partition: int) -> None:
+        """Assert that all other partitions go on."""
+        now = time.time()
+        eventually(
+            lambda: self.journal.is_caught_up(now, apart_from=partition),
+            seconds=OTHERS_SECONDS,
+            what=f"the partitions other than {partition} to go on",
+        )
+
+    # --- What an operator does
+
+    def manage(self, *arguments: str) -> str:
+        """The output of a command that must succeed."""
+        done = self.stack.manage(*arguments)
+        assert not done.returncode, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        """What `pipeline_status` says; empty where it says nothing in time."""
+        try:
+            shown: dict[str, Any] = json.loads(
+                self.stack.manage("pipeline_status", "--json", seconds=READ_SECONDS).stdout
+            )
+        except (subprocess.TimeoutExpired, ValueError):
+            return {}
+        return shown
+
+    def page(self) -> str:
+        """The admin's first page as the operator sees it; empty where none comes in time."""
+        session = {settings.SESSION_COOKIE_NAME: self.session}
+        try:
+            return httpx.get(f"{self.stack.web_url}/admin/", cookies=session, timeout=READ_SECONDS).text
+        except httpx.TransportError:
+            return ""
+
+    def halted_partitions(self) -> list[int]:
+        return [row["partition"] for row in self.status()["partitions"] if row["alarm"]]
 
 
 def running(process: Process) -> psutil.Process:
@@ -83,45 +144,75 @@ def running(process: Process) -> psutil.Process:
 
 
 @contextmanager
-def running_world(
-    folder: Path, seed: int, *, env: dict[str, str], wants_disk: bool, wants_brokers: bool
-) -> Iterator[World]:
-    """Ends everything, whatever happens. `wants_brokers`: three in place of one."""
-    kafka = Brokers(folder / "kafka") if wants_brokers else Kafka(folder / "kafka")
+def own_services(folder: Path, *, brokers: int) -> Iterator[Services]:
+    """Services that a fault may strike; at the end all of them are killed, because nobody reads their data again."""
+    kafka = Brokers(folder / "kafka", count=brokers) if brokers > 1 else Kafka(folder / "kafka")
     services = Services(Postgres(folder / "postgres"), Valkey(folder / "valkey"), kafka)
-    (points := folder / "points").mkdir()
     with ExitStack() as ending:
-        disk = _mount_disk(folder / "disk", ending) if wants_disk else None
         for service in services:
-            ending.callback(service.stop)
+            ending.callback(service.kill)
             service.launch()
         for service in services:
             service.wait_ready()
+        yield services
+
+
+@contextmanager
+def running_world(
+    services: Services,
+    folder: Path,
+    *,
+    seed: int,
+    rate: float,
+    env: dict[str, str] | None = None,
+    wants_disk: bool = False,
+    blocker: DjangoDbBlocker | None = None,
+    template: str = "",
+) -> Iterator[World]:
+    """Starts the programs, with `env` for the workers, and ends them, whatever happens; `template` as for a Stack."""
+    (points := folder / "points").mkdir()
+    with ExitStack() as ending:
+        disk = _mount_disk(folder / "disk", ending) if wants_disk else None
         with redirect_stdout(StringIO()):
-            stack = Stack(services, folder, DjangoDbBlocker(_ispytest=True), partitions=PARTITIONS)
+            blocker = blocker or DjangoDbBlocker(_ispytest=True)
+            stack = Stack(services, folder, blocker, partitions=PARTITIONS, template=template)
         ending.callback(stack.stop)
         if disk:
             stack.rows(f"CREATE TABLESPACE chaos LOCATION '{disk}'")
             stack.rows("ALTER TABLE todos_todo SET TABLESPACE chaos")
         stack.rows(RECORD_MOVES)
         stack.schedule(every_seconds=5)  # the batches are as large as production's, and so read ahead
-        _start_programs(stack, env | {"CHAOS_POINTS": str(points)})
+        points_env = {"CHAOS_POINTS": str(points)}
+        _start_programs(stack, points_env | (env or {}))
         journal = Journal()
+        probe = ProbeWatcher(stack.web_url, journal)
         supervisor = ending.enter_context(Supervisor(stack.processes))
         ending.enter_context(Watcher(stack.database_url, journal))
-        yield World(services, stack, supervisor, journal, points, disk, random.Random(seed))
+        ending.enter_context(probe)
+        load = Load(stack.edge_url, journal, rate=rate)
+        rng = random.Random(seed)
+        yield World(services, stack, supervisor, journal, load, probe, _sign_in(stack), points, disk, rng)
 
 
-def _start_programs(stack: Stack, env: dict[str, str]) -> None:
-    stack.edge()
-    for worker in WORKERS:
-        stack.worker(worker, app="tests.chaos.faulty_worker", env=env)
-    for beat in BEATS:
-        stack.beat(beat)
+def _sign_in(stack: Stack) -> str:
+    with stack.django():
+        client = Client()
+        client.force_login(User.objects.create_superuser("operator"))
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
-def why_no_brokers() -> str | None:
-    return None if find_java() else "three brokers need Apache Kafka, and so Java"
+def _start_programs(stack: Stack, workers: dict[str, str]) -> None:
+    """All at once: each waits for its own start only."""
+    starts: list[Callable[[], Process]] = [stack.edge, stack.web]
+    starts += [partial(stack.beat, name) for name in BEATS]
+    starts += [partial(stack.worker, name, app="tests.chaos.faulty_worker", env=workers) for name in WORKERS]
+    with ThreadPoolExecutor() as pool:
+        for started in [pool.submit(start) for start in starts]:
+            started.result()
+
+
+def why_no_java() -> str | None:
+    return None if find_java() else "needs Apache Kafka, and so Java"
 
 
 def why_no_disk() -> str | None:

@@ -141,14 +141,14 @@ class Stack:
         worker.wait_ready(lambda: f"{name} ready." in self.log_of(name)[seen:], seconds=START_SECONDS)
         return worker
 
-    def beat(self, name: str = "beat") -> Process:
-        return self._start(name, "-m", "celery", "--app", "todoproject", "beat", "--loglevel", "INFO")
+    def beat(self, name: str = "beat", *, app: str = "todoproject", env: Mapping[str, str] | None = None) -> Process:
+        return self._start(name, "-m", "celery", "--app", app, "beat", "--loglevel", "INFO", env=env)
 
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `manage.py` of the same code; the caller checks whether it succeeded."""
+    def manage(self, *arguments: str, seconds: float = MANAGE_SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py` of the same code, for so long at most; the caller checks whether it succeeded."""
         command, env = [sys.executable, "manage.py", *arguments], os.environ | self.env
         return subprocess.run(
-            command, cwd=self.code, env=env, capture_output=True, text=True, check=False, timeout=MANAGE_SECONDS
+            command, cwd=self.code, env=env, capture_output=True, text=True, check=False, timeout=seconds
         )
 
     def stop(self) -> None:
