@@ -106,8 +106,8 @@ def _inject(world: World, fault: Fault, patience: float, tell: Callable[[str], N
     visible_at, ended_at = world.journal.first_visible(repaired_at), time.time()
     said = codes_said(world.probe.answers, struck_at, ended_at)
     with suppress(AssertionError):
-        eventually(lambda: world.probe.is_clear(repaired_at, known), seconds=CLEAR_SECONDS, what="the probe")
-    if not world.probe.is_clear(repaired_at, known):
+        eventually(lambda: world.probe.is_clear(repaired_at, known, fault.codes), seconds=CLEAR_SECONDS, what="ok")
+    if not world.probe.is_clear(repaired_at, known, fault.codes):
         untrue.append(f"the probe still named {', '.join(sorted(world.probe.codes())) or 'nothing'} when it was over")
     untrue = [f"{fault.name}: {text}" for text in untrue]
     return Injection(fault.name, struck_at, repaired_at, visible_at, ended_at, problem, said, untrue)
@@ -127,7 +127,8 @@ def _hold(world: World, fault: Fault, seconds: float) -> list[str]:
             untrue.append("the page did not name it")
     time.sleep(max(held_at + seconds - time.time(), 0))
     if is_judged:
-        untrue += untrue_answers(world.probe.answers, fault.codes, held_at + GRACE_SECONDS, time.time())
+        start, answers = held_at + GRACE_SECONDS, world.probe.answers
+        untrue += untrue_answers(answers, fault.codes, start, time.time(), may_be_ok=not fault.stops)
     return untrue
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL is shut down hard, slow, locked or full; or the database is lost, and an older dump comes back."""
+"""PostgreSQL is shut down hard, slow, locked, read-only or full; or it is lost, and an older dump comes back."""
 
 import signal
 import subprocess
@@ -26,6 +26,7 @@ MAKE_SLOW = f"""
     $$ BEGIN PERFORM pg_sleep({SLOW_SECONDS}); RETURN NULL; END $$;
     CREATE TRIGGER chaos_slow AFTER INSERT ON todos_todo FOR EACH STATEMENT EXECUTE FUNCTION chaos_slow()
 """
+HOLD_ROW = "SELECT FROM todos_partitionledger WHERE topic = %s AND partition = %s FOR UPDATE"
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
 
 
@@ -58,6 +59,29 @@ def locked(world: World) -> Iterator[None]:
     with closing(psycopg2.connect(world.stack.database_url)) as database, database.cursor() as cursor:
         cursor.execute("LOCK TABLE todos_todo IN SHARE MODE")
         yield
+
+
+@contextmanager
+def held_row(world: World) -> Iterator[None]:
+    """A forgotten session holds one partition's row of the ledger. Only that partition waits."""
+    topic, partition = world.stack.kafka.topic, world.rng.choice(sorted(world.stack.ledger()))
+    session = psycopg2.connect(world.stack.database_url, application_name="a forgotten psql")
+    with closing(session), session.cursor() as cursor:
+        cursor.execute(HOLD_ROW, (topic, partition))
+        world.wait_for_others(partition)
+        yield
+
+
+@contextmanager
+def read_only(world: World) -> Iterator[None]:
+    """Every new transaction is read-only, as on a standby."""
+    world.stack.rows("ALTER SYSTEM SET default_transaction_read_only = on")
+    world.stack.rows("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        world.stack.rows("ALTER SYSTEM RESET default_transaction_read_only")
+        world.stack.rows("SELECT pg_reload_conf()")
 
 
 @contextmanager

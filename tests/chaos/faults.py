@@ -9,9 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import NamedTuple
 
 import psutil
-import redis
 
-from tests.chaos import database_faults, record_faults
+from tests.chaos import clock_faults, database_faults, kafka_faults, record_faults, redis_faults
 from tests.chaos.world import World, running, why_no_disk, why_no_java
 from tests.support.waiting import eventually
 
@@ -23,6 +22,9 @@ ONE_BROKER_SECONDS = 60.0
 # Longer than a lease and than the edge's time-outs, but not always.
 FREEZE_SECONDS = (3.0, 18.0)
 
+# Long enough for what probe, page and command say to be judged.
+JUDGED_SECONDS = (25.0, 35.0)
+
 # Needs three brokers; all other faults of the run then strike at the three together.
 KILL_ONE_OF_THREE = "kill-one-of-three"
 
@@ -30,13 +32,17 @@ Strike = Callable[[World], AbstractContextManager[None]]
 
 
 class Fault(NamedTuple):
-    """`codes`: the problem that the probe must name, one of them at least, while todos wait because of the fault."""
+    """`codes`: the problem that the probe must name while the fault is in effect, one of them at least.
+
+    It must not be ok meanwhile, unless the fault `stops` nothing.
+    """
 
     name: str
     strike: Strike
     hold_seconds: tuple[float, float] = (0.0, 0.0)
     why_not: Callable[[], str | None] = lambda: None  # the reason, where this machine cannot do it
     codes: frozenset[str] = frozenset()
+    stops: bool = True
 
 
 def _end_program(kind: str, *, kill: bool) -> Strike:
@@ -146,13 +152,6 @@ def _strike_at(point: str, signum: signal.Signals) -> Strike:
     return strike
 
 
-@contextmanager
-def _flush_valkey(world: World) -> Iterator[None]:
-    with redis.Redis.from_url(world.stack.redis_url) as client:
-        client.flushall()
-    yield
-
-
 def _all() -> Iterator[Fault]:
     for kind in ("edge", "worker", "beat"):
         yield Fault(f"kill-{kind}", _end_program(kind, kill=True), (0.0, 3.0))
@@ -184,6 +183,9 @@ def _database_faults() -> Iterator[Fault]:
     yield Fault("terminate-sessions", database_faults.terminate_sessions)
     yield Fault("slow-database", database_faults.slow, (5.0, 10.0))
     yield Fault("locked-table", database_faults.locked, (3.0, 12.0), codes=locked)
+    yield Fault("locked-table-60s", database_faults.locked, (60.0, 60.0), codes=locked)
+    yield Fault("held-row", database_faults.held_row, JUDGED_SECONDS, codes=frozenset({"row-held"}))
+    yield Fault("readonly-postgres", database_faults.read_only, JUDGED_SECONDS, codes=frozenset({"database-read-only"}))
     yield Fault("restore", database_faults.restore, (0.0, 5.0), codes=down)
     yield Fault("full-disk", database_faults.full_disk, (3.0, 10.0), why_no_disk, codes=refuses)
 
@@ -193,7 +195,16 @@ def _log_and_queue_faults() -> Iterator[Fault]:
     yield Fault("conflicts", record_faults.conflicts)
     yield Fault("poison", record_faults.poison)
     yield Fault("more-partitions", record_faults.more_partitions)
-    yield Fault("flush-valkey", _flush_valkey)
+    diverged, waits = frozenset({"log-diverged"}), frozenset({"open-transaction"})
+    yield Fault("older-kafka-log", kafka_faults.older_log, JUDGED_SECONDS, why_no_java, codes=diverged)
+    yield Fault("open-transaction", kafka_faults.open_transaction, JUDGED_SECONDS, why_no_java, codes=waits)
+    yield Fault("flush-valkey", redis_faults.flush)
+    yield Fault("replica-redis", redis_faults.replica, JUDGED_SECONDS, codes=frozenset({"redis-read-only"}))
+    yield Fault("poison-queue", redis_faults.poison_queue, (2.0, 5.0))
+    paused = frozenset({"paused-with-backlog", "polling-paused"})
+    yield Fault("queue-flood", redis_faults.queue_flood, JUDGED_SECONDS, codes=paused)
+    for name, sign in (("clock-ahead", +1), ("clock-behind", -1)):
+        yield Fault(name, clock_faults.shifted(sign), JUDGED_SECONDS, codes=frozenset({name}), stops=False)
 
 
 FAULTS = {fault.name: fault for fault in _all()}

@@ -58,10 +58,16 @@ class ProbeWatcher(Background):
         """The codes of the last answer."""
         return self.answers[-1].codes if self.answers else frozenset()
 
-    def is_clear(self, since: float, before: Collection[str]) -> bool:
-        """Whether the last answer was asked for after `since`, and names no problem that was not there `before`."""
+    def is_clear(self, since: float, before: frozenset[str], codes: frozenset[str]) -> bool:
+        """Whether the last answer was asked for after `since`, is ok, and names none of the codes.
+
+        Problems that were there `before` may still be.
+        """
         last = self.answers[-1] if self.answers else None
-        return last is not None and last.asked_at > since and (last.is_ok or last.codes.issubset(before))
+        if last is None or last.asked_at <= since:
+            return False
+        new = last.codes - before
+        return not new & codes if last.is_ok else bool(last.codes) and not new
 
 
 def problem_codes(body: dict[str, Any], key: str = "problems") -> frozenset[str]:
@@ -73,18 +79,20 @@ def codes_said(answers: Sequence[ProbeAnswer], since: float, until: float) -> li
     return sorted({code for answer in answers if since <= answer.asked_at <= until for code in answer.codes})
 
 
-def untrue_answers(answers: Sequence[ProbeAnswer], codes: frozenset[str], since: float, until: float) -> Iterator[str]:
+def untrue_answers(
+    answers: Sequence[ProbeAnswer], codes: frozenset[str], since: float, until: float, *, may_be_ok: bool = False
+) -> Iterator[str]:
     """What is wrong with the answers that were asked for after `since` and given before `until`.
 
-    Each must be not ok, and name one of the codes.
+    Each must name one of the codes, and not be ok, unless it may be.
     """
     window = [answer for answer in answers if since <= answer.asked_at and answer.answered_at <= until]
     if not window:
         yield f"the probe did not answer for {until - since:.0f} s"
-    if ok := [answer for answer in window if answer.is_ok]:
+    if ok := [answer for answer in window if answer.is_ok and not may_be_ok]:
         seconds = ok[0].asked_at - since
         yield f"the probe said ok in {len(ok)} of {len(window)} answers, first after {seconds:.0f} s"
-    if others := [answer for answer in window if not answer.is_ok and not answer.codes & codes]:
+    if others := [answer for answer in window if answer not in ok and not answer.codes & codes]:
         yield f"the probe named {_names(others[0].codes)} in {len(others)} of {len(window)} answers"
 
 

@@ -43,6 +43,14 @@ def test_answers_that_say_something_else_are_not(answers: list[ProbeAnswer], rea
     assert reason in text
 
 
+def test_an_answer_that_may_be_ok_must_name_the_problem_too() -> None:
+    answers = [answer(15, is_ok=True), answer(16, "row-held", is_ok=True)]
+
+    (text,) = untrue_answers(answers, ROW_HELD, 10, 20, may_be_ok=True)
+
+    assert "named nothing in 1 of 2" in text
+
+
 def test_a_todo_may_not_wait_for_long_while_the_probe_says_ok() -> None:
     answers = [answer(1, is_ok=True, waited=5), answer(2, waited=100), answer(3, is_ok=True, waited=100)]
 
@@ -58,16 +66,20 @@ def test_a_todo_may_not_wait_for_long_while_the_probe_says_ok() -> None:
         (answer(11, "dead-letters-open", is_ok=True), True),
         (answer(11, "partition-halted"), True),  # it was before
         (answer(11, "partition-halted", "row-held"), False),
+        (answer(11, "partition-halted", "beat-silent"), False),
+        (answer(11, "row-held", is_ok=True), False),  # the fault's own
+        (answer(11), False),
         (answer(9, is_ok=True), False),  # asked before the repair
     ],
 )
 def test_the_probe_is_clear_when_it_names_nothing_new(last: ProbeAnswer, is_clear: bool) -> None:
     watcher = ProbeWatcher("http://127.0.0.1:1", Journal())
-    assert not watcher.is_clear(10, ["partition-halted"])
+    before = frozenset({"partition-halted"})
+    assert not watcher.is_clear(10, before, ROW_HELD)
 
     watcher.answers.append(last)
 
-    assert is_clear == watcher.is_clear(10, ["partition-halted"])
+    assert is_clear == watcher.is_clear(10, before, ROW_HELD)
 
 
 def test_no_answer_is_not_ok_and_names_nothing() -> None:

@@ -183,7 +183,7 @@ def running_world(
         stack.rows(RECORD_MOVES)
         stack.schedule(every_seconds=5)  # the batches are as large as production's, and so read ahead
         points_env = {"CHAOS_POINTS": str(points)}
-        _start_programs(stack, points_env | (env or {}))
+        _start_programs(stack, workers=points_env | (env or {}), beats=points_env)
         journal = Journal()
         probe = ProbeWatcher(stack.web_url, journal)
         supervisor = ending.enter_context(Supervisor(stack.processes))
@@ -201,10 +201,10 @@ def _sign_in(stack: Stack) -> str:
     return client.cookies[settings.SESSION_COOKIE_NAME].value
 
 
-def _start_programs(stack: Stack, workers: dict[str, str]) -> None:
+def _start_programs(stack: Stack, *, workers: dict[str, str], beats: dict[str, str]) -> None:
     """All at once: each waits for its own start only."""
     starts: list[Callable[[], Process]] = [stack.edge, stack.web]
-    starts += [partial(stack.beat, name) for name in BEATS]
+    starts += [partial(stack.beat, name, app="tests.chaos.faulty_beat", env=beats) for name in BEATS]
     starts += [partial(stack.worker, name, app="tests.chaos.faulty_worker", env=workers) for name in WORKERS]
     with ThreadPoolExecutor() as pool:
         for started in [pool.submit(start) for start in starts]:
