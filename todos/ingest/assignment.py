@@ -61,7 +61,7 @@ class Assignment:
             self.leases.invalidate()
             self._next_refresh, self._is_stale = 0.0, False
         if time.monotonic() >= self._next_refresh:
-            if self.leases.refresh(set(self._partitions) - self._halted.keys()) or self._is_silent():
+            if self.leases.refresh(self._readable()) or self._is_silent():
                 self._assign()
             self._next_refresh = time.monotonic() + REFRESH_SECONDS
 
@@ -119,6 +119,10 @@ class Assignment:
         if self._has_unpublished:
             self._publish()
         self._log.finish_publishing(FINISH_SECONDS)
+
+    def _readable(self) -> set[int]:
+        left_out = {partition for partition, until in self._left_out.items() if time.monotonic() < until}
+        return set(self._partitions) - self._halted.keys() - left_out
 
     def _publish(self) -> None:
         """Publish what this run holds: the offsets of a released partition are its next holder's to publish."""

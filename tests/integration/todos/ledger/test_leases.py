@@ -1,6 +1,7 @@
 """A row that another session has locked stops only its partition, and no statement of a lease waits without end."""
 
 from collections.abc import Callable
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -73,6 +74,35 @@ def test_a_locked_row_stops_only_its_partition(
     thread.join()
 
     assert {0: 5, 1: 5, 2: 5} == topic.ledger()
+
+
+def test_a_partition_that_waits_for_a_lock_costs_the_others_one_attempt(
+    make_memory_topic: Callable[..., MemoryTopic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todos.ingest.store.LOCK_TIMEOUT", "100ms")
+    topic = make_memory_topic(partitions=2)
+    ensure_ledger(topic.kafka.topic, range(2))
+    run = ConsumerRun(
+        topic.log(),
+        PollOptions(timeout_ms=30_000, time_budget_seconds=30),
+        "a test",
+        should_stop=lambda: has_stored(5),
+    )
+
+    def has_stored(count: int) -> bool:
+        return topic.ledger()[0] == count
+
+    topic.send_todos(1, 1)
+    topic.send_todos(1, 0)
+    with open_transaction() as session:
+        session.execute(LOCK_BATCHES, [topic.kafka.topic, 1])
+        thread = in_thread(run.run)
+        for count in range(1, 5):
+            eventually(partial(has_stored, count), seconds=20, what="the other partition")
+            topic.send_todos(1, 0)
+        thread.join()
+
+    assert (1, {0: 5, 1: 0}) == (run.summary.failures, topic.ledger())
 
 
 @pytest.mark.parametrize(
