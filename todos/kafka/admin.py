@@ -116,8 +116,12 @@ class KafkaAdmin:
 
     def published_offsets(self) -> dict[int, int]:
         """Return the group's offset of each partition that has one. Raises LogUnavailable."""
-        with unavailable():
-            offsets = self._admin.list_group_offsets({self.kafka.group: None})[self.kafka.group]
+        try:
+            with unavailable():
+                offsets = self._admin.list_group_offsets({self.kafka.group: None})[self.kafka.group]
+        except LogUnavailable:
+            KafkaAdmin.close(self)  # this client would never look again for a coordinator that has moved
+            raise
         return {where.partition: int(at.offset) for where, at in offsets.items() if where.topic == self.topic}
 
     def create_topic(self, partitions: int, replication_factor: int) -> bool:

@@ -36,12 +36,12 @@ def test_a_broken_client_is_replaced(
     topic: Topic, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], dict[Any, Any]]
 ) -> None:
     monkeypatch.setattr(consumer, "SILENT_SECONDS", 0.0)
-    read, broken = KafkaConsumer.poll, set[int]()
+    read, broken = KafkaConsumer.poll, list[KafkaConsumer]()
 
     def poll(client: KafkaConsumer, **options: Any) -> Any:
         if not broken:
-            broken.add(id(client))
-        return answer() if id(client) in broken else read(client, **options)
+            broken.append(client)
+        return answer() if client in broken else read(client, **options)
 
     monkeypatch.setattr(KafkaConsumer, "poll", poll)
     topic.send_todos(5)
