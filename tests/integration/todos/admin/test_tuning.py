@@ -131,7 +131,6 @@ def test_poll_now_is_sent_with_the_schedules_own_values(
 def test_poll_now_without_redis_is_one_clear_message(
     admin_client: Client, task: PeriodicTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(current_app.conf, "broker_url", f"redis://127.0.0.1:{free_port()}/0")
     monkeypatch.setattr(current_app.conf, "broker_write_url", f"redis://127.0.0.1:{free_port()}/0")
     (message,) = act(admin_client, task, "run")
     assert message.startswith(f"Not sent: {POLL_SCHEDULE}. Redis did not accept it: ")
