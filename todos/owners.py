@@ -55,7 +55,7 @@ def username_of(owner: str) -> str:
 
 
 def present_owners(owners: Iterable[str]) -> dict[str, str]:
-    """Return today's owner of each that is a user's former one: records from before migration 0017 name those."""
+    """Return today's owner of each that is a user's former one: records from before migration 0016 name those."""
     former = {int(owner) for owner in owners if owner.isascii() and owner.isdecimal() and len(owner) < BIGINT_DIGITS}
     if not former:
         return {}

@@ -19,7 +19,7 @@ class Owner(models.Model):
         null=True,
         unique=True,
         editable=False,
-        help_text="The user's primary key, which was the owner before migration 0017. None for users created since.",
+        help_text="The user's primary key, which was the owner before migration 0016. None for users created since.",
     )
 
     def __str__(self) -> str:

@@ -25,7 +25,7 @@ COUNT_EXISTING = """
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('todos', '0019_clock_skew'),
+        ('todos', '0017_clock_skew'),
     ]
 
     operations = [

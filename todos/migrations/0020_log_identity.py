@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     """Keep with each move which record of the log was the last one, and where another log took its place."""
 
     dependencies = [
-        ("todos", "0022_set_aside"),
+        ("todos", "0019_set_aside"),
     ]
 
     operations = [

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='owner', serialize=False, to=settings.AUTH_USER_MODEL)),
                 ('subject', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('former', models.PositiveBigIntegerField(editable=False, help_text="The user's primary key, which was the owner before migration 0017. None for users created since.", null=True, unique=True)),
+                ('former', models.PositiveBigIntegerField(editable=False, help_text="The user's primary key, which was the owner before migration 0016. None for users created since.", null=True, unique=True)),
             ],
         ),
         migrations.RunSQL(CREATE_OWNERS, migrations.RunSQL.noop),

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('todos', '0021_dead_letter_totals'),
+        ('todos', '0018_dead_letter_totals'),
     ]
 
     operations = [

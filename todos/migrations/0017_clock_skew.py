@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("todos", "0017_owners"),
+        ("todos", "0016_owners"),
     ]
 
     operations = [
