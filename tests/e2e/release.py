@@ -32,8 +32,8 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
     "todos/ingest/store.py": [
         ("request_id, fingerprint, owner)\n        SELECT", "request_id, fingerprint, owner, label)\n        SELECT"),
         ("request_id, fingerprint, owner\n        FROM", "request_id, fingerprint, owner, label\n        FROM"),
-        ("(%s))\n            AS new (id", "(%s), json_array_elements_text(%s))\n            AS new (id"),
-        ("request_id, fingerprint, owner)\n        ON", "request_id, fingerprint, owner, label)\n        ON"),
+        ("(%s))\n            WITH ORDINALITY", "(%s), json_array_elements_text(%s))\n            WITH ORDINALITY"),
+        ("fingerprint, owner, index)", "fingerprint, owner, label, index)"),
     ],
 }
 # First the column, which takes a moment's lock; then its index, which takes its time and blocks no query.
