@@ -1,4 +1,6 @@
+import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +12,7 @@ from todos.event_log import LogUnavailable
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.leases import ensure_ledger
 
+COORDINATOR_SECONDS = 5
 EXAMPLES = """
 examples:
   manage.py create_topics
@@ -40,6 +43,7 @@ class Command(BaseCommand):
             with open_log() as log:
                 self._create(log, partitions, replication_factor)
                 ensure_ledger(log.topic, log.partitions())
+                _wait_for_coordinator(log)
         except LogUnavailable as exc:
             raise kafka_error(exc) from exc
 
@@ -53,3 +57,13 @@ class Command(BaseCommand):
             self.stdout.write(f"topic {log.topic} had {existing} partitions and has {partitions} now")
         else:
             self.stdout.write(f"topic {log.topic} exists with {existing} partitions")
+
+
+def _wait_for_coordinator(log: KafkaLog) -> None:
+    """Let a new Kafka choose the group's coordinator now, which takes a second. Workers would warn that it has none."""
+    deadline = time.monotonic() + COORDINATOR_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(LogUnavailable):
+            log.published_offsets()
+            return
+        time.sleep(0.1)
