@@ -22,7 +22,7 @@ FIND_HELD_ROWS = """
     JOIN pg_locks k ON k.locktype = 'transactionid' AND k.transactionid IN (l.xmax, b.xmax) AND k.mode = 'ExclusiveLock'
     LEFT JOIN pg_stat_activity a ON a.pid = k.pid
     WHERE l.topic = %(topic)s AND (
-        a.xact_start IS NULL OR a.xact_start < now() - %(patience)s * interval '1 second'
+        a.state IS NULL OR a.xact_start < now() - %(patience)s * interval '1 second'
         OR (a.state LIKE 'idle in%%' AND a.state_change < now() - %(idle_patience)s * interval '1 second'))
     ORDER BY l.partition
 """

@@ -26,7 +26,7 @@ LOCKED_TABLES = """
       AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND c.relname = ANY(%s)
-      AND coalesce(a.xact_start, '-infinity') < clock_timestamp() - %s * interval '1 second'
+      AND (a.xact_start < clock_timestamp() - %s * interval '1 second' OR a.state IS NULL)
     ORDER BY a.xact_start, c.relname
 """
 
@@ -81,11 +81,14 @@ def find_write_error(topic: str) -> WriteError | None:
     return None
 
 
-def locked_tables() -> list[TableLock]:
-    """Return the locks of the todos' tables that have kept writes waiting for LOCKED_SECONDS, the oldest first."""
+def locked_tables(held_seconds: float | None = None) -> list[TableLock]:
+    """Return the locks of the todos' tables that have kept writes waiting for so long, the oldest first.
+
+    `held_seconds` defaults to LOCKED_SECONDS.
+    """
     tables = [model._meta.db_table for model in apps.get_app_config("todos").get_models()]
     with connection.cursor() as cursor:
-        cursor.execute(LOCKED_TABLES, [tables, LOCKED_SECONDS])
+        cursor.execute(LOCKED_TABLES, [tables, LOCKED_SECONDS if held_seconds is None else held_seconds])
         return [TableLock(*row) for row in cursor.fetchall()]
 
 

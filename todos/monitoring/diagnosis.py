@@ -12,7 +12,7 @@ from todos.monitoring.checks import ComponentCheck
 from todos.monitoring.database import TableLock
 from todos.monitoring.formatting import format_count, format_duration
 from todos.monitoring.overview import Overview
-from todos.monitoring.problems import Problem, ProblemCode
+from todos.monitoring.problems import HOLDS_PARTITION, PREVENTS_STORING, Problem, ProblemCode
 
 RETENTION_SECONDS = 3600
 TRANSACTION_SECONDS = 10  # producers commit in less
@@ -78,14 +78,20 @@ def _open_transactions(now: Overview) -> Iterator[Problem]:
 
 
 def _failing_polls(now: Overview) -> Iterator[Problem]:
+    if now.last_poll is None or not now.error:
+        return
+    prevented = now.last_seen.last(PREVENTS_STORING, now.at)
+    if prevented and prevented >= now.last_poll.ended_at:
+        return
     _, _, text = now.error.partition(": ")
     halts = [row.halt_reason for row in now.status.partitions if row.halt_reason]
-    if not now.error or any(text in halt or halt in now.error for halt in halts):
+    if any(text in halt or halt in now.error for halt in halts):
         return
-    if now.error.startswith(LogUnavailable.__name__):
-        yield Problem(ProblemCode.READ_FAILING, f"polls cannot read Kafka: {now.error}", since=now.failing_since)
+    error = now.error.splitlines()[0]
+    if error.startswith(LogUnavailable.__name__):
+        yield Problem(ProblemCode.READ_FAILING, f"polls cannot read Kafka: {error}", since=now.failing_since)
     else:
-        yield Problem(ProblemCode.STORE_FAILING, f"polls store nothing: {now.error}", since=now.failing_since)
+        yield Problem(ProblemCode.STORE_FAILING, f"polls store nothing: {error}", since=now.failing_since)
 
 
 def _stalled_partitions(now: Overview, held: AbstractSet[int | None]) -> Iterator[Problem]:
@@ -98,8 +104,13 @@ def _stalled_partitions(now: Overview, held: AbstractSet[int | None]) -> Iterato
             continue
         produced_at = now.at - timedelta(seconds=row.behind)
         since = max(row.moved_at, produced_at) if row.moved_at else produced_at
-        is_polled = now.last_poll is not None and now.last_poll.started_at > since
-        if is_polled and (now.at - since).total_seconds() > now.patience_seconds:
+        causes = (
+            now.last_seen.last(PREVENTS_STORING, now.at),
+            now.last_seen.last(HOLDS_PARTITION, now.at, row.partition),
+        )
+        could_advance = max([since, *filter(None, causes)])
+        is_polled = now.last_poll is not None and now.last_poll.started_at > could_advance
+        if is_polled and (now.at - could_advance).total_seconds() > now.patience_seconds:
             waiting = format_count(row.lag, "todo waits", "todos wait")
             text = f"partition {row.partition} does not advance, though polls end: {waiting}"
             yield Problem(ProblemCode.PARTITION_STALLED, text, row.partition, since)

@@ -15,6 +15,7 @@ from todos.monitoring import queries
 from todos.monitoring.database import TableLock, WriteError, find_write_error, limit_lock_waits, locked_tables
 from todos.monitoring.lag import LogState, PipelineStatus, annotated_ledgers, build_status
 from todos.monitoring.probes import KafkaState, ProbeResult, RedisState, Services, services
+from todos.monitoring.problems import PREVENTS_POLLS, LastSeen
 from todos.monitoring.queries import Delays, PollSchedule, RunningPoll, Series
 from todos.operations.clocks import Clock, wrong_clocks
 from todos.operations.ticks import database_now
@@ -44,6 +45,7 @@ class Overview:
     clocks: list[Clock]
     held_rows: list[HeldRow]
     unpublished: list[Unpublished]
+    last_seen: LastSeen
 
     @property
     def lag(self) -> int | None:
@@ -94,13 +96,15 @@ class Overview:
 
     @property
     def is_silent(self) -> bool:
-        """Whether no poll started for `patience_seconds`."""
+        """Whether no poll started for `patience_seconds`, in which one could start."""
         if self.last_start is None:
             return True
-        seen = self.last_start
+        seen = [self.last_start]
         if self.last_poll and self.last_poll.failures:
-            seen = max(seen, self.last_poll.ended_at)  # its last attempt may have outlasted its time budget
-        return (self.at - seen).total_seconds() > self.patience_seconds
+            seen.append(self.last_poll.ended_at)  # its last attempt may have outlasted its time budget
+        if prevented := self.last_seen.last(PREVENTS_POLLS, self.at):
+            seen.append(prevented)
+        return (self.at - max(seen)).total_seconds() > self.patience_seconds
 
 
 def fetch_overview(probes: Services | None = None) -> Overview:
@@ -131,6 +135,7 @@ def fetch_overview(probes: Services | None = None) -> Overview:
         }
     kafka, redis = probes.results(deadline)
     published = kafka.value.published if kafka.value else None
+    panels["last_seen"] = probes.last_seen
     panels["unpublished"] = [] if published is None else unpublished_offsets(topic, published)
     status = build_status(topic, ledgers, kafka.value.log if kafka.value else LogState(), kafka.error or None)
     return Overview(at=database_now(), status=status, kafka=kafka, redis=redis, **panels)

@@ -17,6 +17,7 @@ from edge_api.shared.kafka_settings import KafkaSettings
 from todos.event_log import LogUnavailable
 from todos.kafka.consumer import KafkaLog
 from todos.monitoring.lag import LogState, fetch_log_state
+from todos.monitoring.problems import LastSeen
 from todos.monitoring.produced import AcceptedOverTime, accepted_per_minute
 from todos.monitoring.queries import Series
 
@@ -128,6 +129,7 @@ class Services:
         self._redis = Redis.from_url(redis_url, socket_timeout=WAIT_SECONDS, socket_connect_timeout=WAIT_SECONDS)
         self.kafka_probe: Probe[KafkaState] = Probe()
         self.redis_probe: Probe[RedisState] = Probe()
+        self.last_seen = LastSeen()
 
     def start(self, positions: Mapping[int, int]) -> float:
         """Start both queries; `positions` are the ledger's next offsets. Return the deadline to pass to `results`."""

@@ -3,7 +3,10 @@
 The runbook has a section for each code.
 """
 
-from datetime import datetime
+import time
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -61,6 +64,30 @@ _INFORMATION = {
 }
 
 
+# While one of these lasts, no poll can start or be seen to start: a missing one proves nothing.
+PREVENTS_POLLS = {
+    ProblemCode.DATABASE_UNAVAILABLE,
+    ProblemCode.DATABASE_READ_ONLY,
+    ProblemCode.DATABASE_REFUSES_WRITES,
+    ProblemCode.REDIS_UNAVAILABLE,
+    ProblemCode.REDIS_READ_ONLY,
+    ProblemCode.REDIS_REFUSES_WRITES,
+    ProblemCode.TABLE_LOCKED,
+    ProblemCode.NO_SCHEDULE,
+    ProblemCode.POLLING_PAUSED,
+    ProblemCode.PAUSED_WITH_BACKLOG,
+}
+# While one of these lasts, polls store nothing.
+PREVENTS_STORING = PREVENTS_POLLS | {ProblemCode.KAFKA_UNAVAILABLE}
+# While one of these lasts, its partition does not advance.
+HOLDS_PARTITION = {
+    ProblemCode.ROW_HELD,
+    ProblemCode.LOG_DIVERGED,
+    ProblemCode.PARTITION_HALTED,
+    ProblemCode.OPEN_TRANSACTION,
+}
+
+
 class Problem(NamedTuple):
     """One problem of the pipeline. `partition` is None where it concerns more than one."""
 
@@ -82,3 +109,20 @@ class Problem(NamedTuple):
             "since": self.since and self.since.isoformat(timespec="seconds"),
             "runbook": self.code.runbook,
         }
+
+
+class LastSeen:
+    """When this process last saw each problem. Just after a cause has ended, its consequences still prove nothing."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[ProblemCode, int | None], float] = {}  # by the monotonic clock
+
+    def update(self, problems: Iterable[Problem]) -> None:
+        """Remember the problems of a report that was just made."""
+        for problem in problems:
+            self._at[problem.code, problem.partition] = time.monotonic()
+
+    def last(self, codes: AbstractSet[ProblemCode], now: datetime, partition: int | None = None) -> datetime | None:
+        """Return when one of these problems was last seen, of this partition or of the whole pipeline."""
+        seen = [at for code in codes if (at := self._at.get((code, partition))) is not None]
+        return now - timedelta(seconds=time.monotonic() - max(seen)) if seen else None

@@ -126,15 +126,11 @@ def build_report(probes: Services | None = None) -> Report:
     """
     probes = probes or services()
     try:
-        return report_on(fetch_overview(probes))
+        report = report_on(fetch_overview(probes))
     except DatabaseFailure as exc:
-        error, state = first_line(exc), sqlstate(exc)
-    connection.close()  # so that the next query connects again
-    locks: list[TableLock] = []
-    if state == LOCK_NOT_AVAILABLE:
-        with suppress(DatabaseFailure):
-            locks = locked_tables()
-    return _report_without_overview(probes, f"{'cannot be read' if state else 'unreachable'}: {error}", locks)
+        report = _report_without_overview(probes, exc)
+    probes.last_seen.update(report.problems)
+    return report
 
 
 def report_on(overview: Overview) -> Report:
@@ -143,8 +139,15 @@ def report_on(overview: Overview) -> Report:
     return Report(checks, diagnose(overview, checks), overview.kafka.error or None, overview=overview)
 
 
-def _report_without_overview(probes: Services, error: str, locks: list[TableLock]) -> Report:
+def _report_without_overview(probes: Services, exc: DatabaseFailure) -> Report:
     """Report on Kafka and Redis, and on why the database cannot be read: it is unavailable, or a table is locked."""
+    connection.close()  # so that the next query connects again
+    state = sqlstate(exc)
+    error = f"{'cannot be read' if state else 'unreachable'}: {first_line(exc)}"
+    locks: list[TableLock] = []
+    if state == LOCK_NOT_AVAILABLE:
+        with suppress(DatabaseFailure):
+            locks = locked_tables(held_seconds=0)  # a query has waited for it already
     kafka, redis = probes.results(probes.start({}))
     checks = [check_kafka(kafka), check_redis(redis), database_blocked(error) if locks else database_down(error)]
     return Report(checks, [*failing_components(checks), *locked(locks)], kafka.error or None, error)
