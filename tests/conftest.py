@@ -5,7 +5,6 @@ Also the stacks of real processes on them, and the markers: each test is marked 
 
 import os
 import signal
-import uuid
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.core.management import call_command
 from hypothesis import HealthCheck, settings
 from pytest_django import DjangoDbBlocker
 
 from devstack import Kafka, Postgres, Valkey
 from tests.support.environment import KAFKA_PORT, POSTGRES_PORT, VALKEY_PORT  # before what imports models
-from tests.support.stack import MakeStack, Services, Stack, create_database, django_on, running
+from tests.support.stack import MakeStack, Services, Stack, create_template, running
 
 # The same examples in every run, few of them in `make test-fast`.
 # To look further: make test ARGS="--hypothesis-profile thorough".
@@ -108,11 +106,7 @@ def django_db_setup(django_db_setup: None, postgres: Postgres) -> Iterator[None]
 @pytest.fixture(scope="session")
 def template(shared_services: Services, django_db_blocker: DjangoDbBlocker) -> str:
     """A migrated database, to be copied."""
-    name = f"template_{uuid.uuid4().hex[:8]}"
-    create_database(shared_services.postgres, name)
-    with django_on(shared_services.postgres.database_url(name), django_db_blocker):
-        call_command("migrate", verbosity=0)
-    return name
+    return create_template(shared_services.postgres, django_db_blocker)
 
 
 @pytest.fixture(scope="module")

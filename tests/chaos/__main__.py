@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pytest_django import DjangoDbBlocker
 from rich.console import Console
 
 import tests.support.environment  # noqa: F401 - Django's settings, before the imports below need them
@@ -73,13 +74,16 @@ def _run(options: argparse.Namespace, folder: Path, console: Console) -> Report:
     )
     for name, reason in skipped.items():
         console.print(f"not done here: {name}: {reason}", highlight=False)
+    blocker = DjangoDbBlocker(_ispytest=True)
     wants_disk = any(fault.name == "full-disk" for fault in faults)
     with (
         Ticker(console, options.seconds) as ticker,
-        own_services(folder, brokers=options.brokers) as services,
+        own_services(folder, blocker, brokers=options.brokers) as (services, template),
         running_world(
             services,
+            template,
             folder,
+            blocker,
             seed=options.seed,
             rate=options.rate,
             env=BROKEN if options.broken else {},

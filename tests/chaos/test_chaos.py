@@ -36,9 +36,7 @@ def world(
     shared_services: Services, template: str, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[World]:
     """Faults may strike only what is the world's own: its programs, its database and its topic."""
-    with running_world(
-        shared_services, tmp_path, seed=1, rate=50, blocker=django_db_blocker, template=template
-    ) as world:
+    with running_world(shared_services, template, tmp_path, django_db_blocker, seed=1, rate=50) as world:
         yield world
 
 

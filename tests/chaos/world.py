@@ -33,7 +33,7 @@ from tests.chaos.evidence import RECORD_MOVES
 from tests.chaos.journal import Accepted, Journal
 from tests.chaos.load import Load
 from tests.chaos.probe import ProbeWatcher
-from tests.support.stack import START_SECONDS, Services, Stack, children
+from tests.support.stack import START_SECONDS, Services, Stack, children, create_template
 from tests.support.traffic import Sent
 from tests.support.waiting import eventually
 
@@ -144,37 +144,43 @@ def running(process: Process) -> psutil.Process:
 
 
 @contextmanager
-def own_services(folder: Path, *, brokers: int) -> Iterator[Services]:
-    """Services that a fault may strike; at the end all of them are killed, because nobody reads their data again."""
+def own_services(folder: Path, blocker: DjangoDbBlocker, *, brokers: int) -> Iterator[tuple[Services, str]]:
+    """Services that a fault may strike, and the name of a migrated database to copy.
+
+    At the end all of them are killed, because nobody reads their data again.
+    """
     kafka = Brokers(folder / "kafka", count=brokers) if brokers > 1 else Kafka(folder / "kafka")
     services = Services(Postgres(folder / "postgres"), Valkey(folder / "valkey"), kafka)
     with ExitStack() as ending:
         for service in services:
             ending.callback(service.kill)
-            service.launch()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda service: service.launch(), services))
+        services.postgres.wait_ready()
+        with redirect_stdout(StringIO()):
+            template = create_template(services.postgres, blocker)  # while Kafka starts
         for service in services:
             service.wait_ready()
-        yield services
+        yield services, template
 
 
 @contextmanager
 def running_world(
     services: Services,
+    template: str,
     folder: Path,
+    blocker: DjangoDbBlocker,
     *,
     seed: int,
     rate: float,
     env: dict[str, str] | None = None,
     wants_disk: bool = False,
-    blocker: DjangoDbBlocker | None = None,
-    template: str = "",
 ) -> Iterator[World]:
-    """Starts the programs, with `env` for the workers, and ends them, whatever happens; `template` as for a Stack."""
+    """Starts the programs, with `env` for the workers, and ends them, whatever happens."""
     (points := folder / "points").mkdir()
     with ExitStack() as ending:
         disk = _mount_disk(folder / "disk", ending) if wants_disk else None
         with redirect_stdout(StringIO()):
-            blocker = blocker or DjangoDbBlocker(_ispytest=True)
             stack = Stack(services, folder, blocker, partitions=PARTITIONS, template=template)
         ending.callback(stack.stop)
         if disk:

@@ -281,6 +281,15 @@ def create_database(postgres: Postgres, name: str, template: str = "") -> None:
     query(postgres.database_url("postgres"), f"CREATE DATABASE {name} TEMPLATE {template or 'template1'}")
 
 
+def create_template(postgres: Postgres, blocker: DjangoDbBlocker) -> str:
+    """Create a migrated database to copy, and return its name."""
+    name = f"template_{uuid.uuid4().hex[:8]}"
+    create_database(postgres, name)
+    with django_on(postgres.database_url(name), blocker):
+        call_command("migrate", verbosity=0)
+    return name
+
+
 def query(database_url: str, sql: str, *params: Any) -> list[tuple[Any, ...]]:
     with closing(psycopg2.connect(database_url, connect_timeout=5)) as database:
         database.autocommit = True
