@@ -188,7 +188,7 @@ def test_a_held_ledger_row_is_told_with_its_partition_and_session(
         )
         told = until(client, 503, "row-held")["row-held"]
     assert (1, True) == (told["partition"], told["since"] is not None)
-    assert told["text"].startswith("partition 1: its ledger row is locked by session ")
+    assert told["text"].startswith("partition 1: its ledger is locked by session ")
     until(client, 200)
 
 
