@@ -1,18 +1,22 @@
 """A failure holds the offsets; it never loses a record, and never makes a dead letter."""
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, OperationalError, connection, transaction
 
 from devstack import Postgres
+from tests.support.database import database_away
+from tests.support.memory_topic import MemoryTopic
 from tests.support.threads import in_thread, in_threads
 from tests.support.topic import Topic
 from tests.support.waiting import eventually
-from todos.event_log import Record
+from todos.event_log import LogUnavailable, Record
 from todos.ingest import consumer as ingest
 from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
@@ -334,3 +338,36 @@ def test_a_database_that_is_away_is_an_operational_error_not_a_crash(make_memory
     assert summary.failures > 0
     assert summary.last_error.startswith(OperationalError.__name__)
     assert topic.poll().stored == 1
+
+
+@contextmanager
+def log_away(topic: MemoryTopic) -> Iterator[None]:
+    """Meanwhile the topic does not answer."""
+
+    def fail(_log: object) -> list[int]:
+        raise LogUnavailable("nobody answers")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tests.support.memory_topic.TopicLog.partitions", fail)
+        yield
+
+
+@pytest.mark.parametrize("away", [log_away, lambda _topic: database_away()], ids=["log", "database"])
+def test_an_outage_is_one_line_and_its_end_however_many_polls_meet_it(
+    make_memory_topic: Callable[..., MemoryTopic],
+    caplog: pytest.LogCaptureFixture,
+    away: Callable[[MemoryTopic], AbstractContextManager[None]],
+) -> None:
+    def levels() -> list[str]:
+        return [record.levelname for record in caplog.records if record.name == ingest.__name__]
+
+    caplog.set_level(logging.INFO)
+    topic = make_memory_topic()
+    topic.poll(timeout_ms=100)
+    with away(topic):
+        for _ in range(2):
+            assert topic.poll(timeout_ms=300).failures
+    assert ["WARNING"] == levels()
+
+    topic.poll(timeout_ms=100)
+    assert ["WARNING", "INFO"] == levels()
