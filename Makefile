@@ -33,8 +33,8 @@ run: $(RUNNABLE) ## Start everything on ports 7007 and 7008; Ctrl-C stops it
 	@$(BIN)/python -m devstack run
 
 PYTEST := python -m pytest
-# Much of it waits, so two processes share it, file by file; each has services of its own.
-WHOLE_SUITE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Much of it waits, so three processes share it, file by file; each has services of its own.
+WHOLE_SUITE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: install ## Run all tests, or some: make test ARGS="tests/unit -k title"
 	@$(BIN)/$(PYTEST) $(or $(ARGS),$(WHOLE_SUITE))
