@@ -24,7 +24,8 @@ class PartitionLedger(models.Model):
     """How far one partition is stored, and which poll holds it. It alone decides about offsets.
 
     `next_offset` advances in the transaction of the rows it covers, and only by compare-and-swap on itself and
-    `epoch`. Kafka's committed offset of the group is a copy for tools. A partition with a `halt_text` is halted.
+    `epoch`. Kafka's committed offset of the group is a copy for tools. While a partition is halted,
+    `halt_text` says why; `halt_reason` decides whether reading on can end the halt.
     """
 
     topic = models.CharField(max_length=249)

@@ -56,10 +56,10 @@ def _held_rows(now: Overview) -> Iterator[Problem]:
 
 def _halted_partitions(now: Overview) -> Iterator[Problem]:
     for row in now.status.partitions:
-        if row.halt_reason:
-            is_diverged = row.halt_code == HaltReason.LOG_DIVERGED
+        if row.halt_text:
+            is_diverged = row.halt_reason == HaltReason.LOG_DIVERGED
             code = ProblemCode.LOG_DIVERGED if is_diverged else ProblemCode.PARTITION_HALTED
-            text = f"partition {row.partition} is halted: {row.halt_reason}"
+            text = f"partition {row.partition} is halted: {row.halt_text}"
             if row.lag and row.lag > 0:
                 text += f"; {format_count(row.lag, 'record waits', 'records wait')} behind it"
             yield Problem(code, text, row.partition, row.halted_since)
@@ -84,7 +84,7 @@ def _failing_polls(now: Overview) -> Iterator[Problem]:
     if prevented and prevented >= now.last_poll.ended_at:
         return
     _, _, text = now.error.partition(": ")
-    halts = [row.halt_reason for row in now.status.partitions if row.halt_reason]
+    halts = [row.halt_text for row in now.status.partitions if row.halt_text]
     if any(text in halt or halt in now.error for halt in halts):
         return
     error = now.error.splitlines()[0]

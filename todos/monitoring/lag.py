@@ -16,7 +16,7 @@ from todos.models import OffsetLoss, PartitionLedger, Poller
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
-RECENT_LOSS = timedelta(days=1)  # an older loss stays on record, but raises no alarm
+RECENT_LOSS = timedelta(days=1)  # an older loss stays on record, but is no problem any more
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class PartitionStatus:
     behind: float | None = None  # seconds since the oldest unread record was produced; None as for deleted_in
     lost: int = 0  # offsets that were never stored
     recently_deleted: int = 0  # those of them that Kafka deleted unread within RECENT_LOSS
-    halt_reason: str = ""
-    halt_code: str = ""  # of todos.models.HaltReason
+    halt_reason: str = ""  # a todos.models.HaltReason; empty too if a worker of the release before halted it
+    halt_text: str = ""  # empty while it is not halted
     halted_since: datetime | None = None
     transaction: OpenTransaction | None = None  # that keeps records from being read
 
@@ -149,8 +149,8 @@ def build_status(
                 behind=_behind(partition, next_offset, state),
                 lost=(row and row.lost) or 0,
                 recently_deleted=(row and row.recently_deleted) or 0,
-                halt_reason=row.halt_text if row else "",
-                halt_code=row.halt_reason if row else "",
+                halt_reason=row.halt_reason if row else "",
+                halt_text=row.halt_text if row else "",
                 halted_since=row.halted_since if row else None,
                 transaction=state.transactions.get(partition),
             )

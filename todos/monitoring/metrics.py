@@ -79,7 +79,7 @@ def _partitions(overview: Overview) -> Iterator[Metric]:
     rows = overview.status.partitions
     lag = {row.partition: max(row.lag, 0) for row in rows if row.lag is not None}
     kept = {row.partition: row.deleted_in for row in rows if row.deleted_in is not None}
-    halted = {row.partition: int(bool(row.halt_reason)) for row in rows}
+    halted = {row.partition: int(bool(row.halt_text)) for row in rows}
     yield _gauge("todo_lag_records", "Records in Kafka that are not stored yet.", "partition", lag)
     yield _gauge(
         "todo_retention_seconds",

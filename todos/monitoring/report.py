@@ -115,7 +115,7 @@ def _partition(row: PartitionStatus) -> dict[str, Any]:
         "leased_by": row.holder,
         "deleted_in_seconds": row.deleted_in,
         "lost": row.lost,
-        "alarm": row.halt_reason or None,
+        "alarm": row.halt_text or None,
     }
 
 

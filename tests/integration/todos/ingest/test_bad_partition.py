@@ -20,7 +20,7 @@ POISON = b"{}"
 
 
 def alarms(topic: Topic) -> dict[int, str]:
-    return {partition.partition: partition.halt_reason for partition in fetch_status(topic.log()).partitions}
+    return {partition.partition: partition.halt_text for partition in fetch_status(topic.log()).partitions}
 
 
 def test_a_partition_of_nothing_but_poison_holds_up_no_other(make_memory_topic: MakeTopic) -> None:

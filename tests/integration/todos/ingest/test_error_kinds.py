@@ -122,13 +122,13 @@ def test_when_most_of_a_large_batch_is_bad_nothing_is_dead_lettered_until_an_ope
         stopped = topic.poll(time_budget_seconds=1, max_records=MIN_RECORDS)
         assert (stopped.records, DeadLetter.objects.count(), topic.ledger()) == (0, 0, {0: 0})
         (partition,) = fetch_status(topic.log()).partitions
-        assert "cannot be stored, so no more are made dead letters" in partition.halt_reason
-        assert f"TooManyDeadLetters: {partition.halt_reason}" == stopped.last_error
+        assert "cannot be stored, so no more are made dead letters" in partition.halt_text
+        assert f"TooManyDeadLetters: {partition.halt_text}" == stopped.last_error
 
         allowed = topic.poll(dead_letter_percent=100)
 
     assert (allowed.stored, allowed.dead_letters) == (MIN_RECORDS - bad, bad)
-    assert [partition.halt_reason for partition in fetch_status(topic.log()).partitions] == [""]
+    assert [partition.halt_text for partition in fetch_status(topic.log()).partitions] == [""]
 
 
 def test_half_of_a_large_batch_may_be_bad(make_memory_topic: MakeTopic) -> None:

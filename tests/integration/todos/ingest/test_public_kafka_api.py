@@ -23,7 +23,7 @@ Change = Callable[[bytearray], bytearray]
 
 
 def alarms(topic: Topic) -> dict[int, str]:
-    return {partition.partition: partition.halt_reason for partition in fetch_status(topic.log()).partitions}
+    return {partition.partition: partition.halt_text for partition in fetch_status(topic.log()).partitions}
 
 
 def with_codec_7(batch: bytearray) -> bytearray:

@@ -50,7 +50,7 @@ def test_it_is_left_alone_also_when_it_is_longer_than_the_ledger_by_now(make_top
 
     assert {0: 5, 1: 3} == topic.ledger()
     assert (3, 0, 0) == (summary.stored, summary.failures, summary.lost)
-    alarms = [partition.halt_reason for partition in fetch_status(topic.log()).partitions]
+    alarms = [partition.halt_text for partition in fetch_status(topic.log()).partitions]
     reason = "was recreated, and its ledger counts the offsets of the old topic"
     assert [f"{reason}. Not reading this partition; see manage.py rewind", ""] == alarms
 
@@ -59,4 +59,4 @@ def test_it_is_left_alone_also_when_it_is_longer_than_the_ledger_by_now(make_top
 
     assert {0: 8, 1: 3} == topic.ledger()
     assert set(ids) <= {str(todo_id) for todo_id in Todo.objects.values_list("id", flat=True)}
-    assert ["", ""] == [partition.halt_reason for partition in fetch_status(topic.log()).partitions]
+    assert ["", ""] == [partition.halt_text for partition in fetch_status(topic.log()).partitions]
