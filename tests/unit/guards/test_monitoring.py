@@ -1,12 +1,15 @@
-"""The dashboards are such as Grafana loads and shows whole, with the datasource and the folder that it is given."""
+"""Grafana loads and shows the dashboards whole, and no alert waits for a value that its metric never has."""
 
 import json
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from todos.monitoring.problems import ProblemCode
 
 ROOT = Path(__file__).resolve().parents[3]
 GRAFANA = ROOT / "docker" / "monitoring" / "grafana"
@@ -59,3 +62,11 @@ def test_grafana_is_given_the_dashboards_and_their_datasource() -> None:
     assert set(compose["grafana"]["networks"]) & set(compose["prometheus"]["networks"])
     assert ROOT / mounted[provider["options"]["path"]] == GRAFANA / "dashboards"
     assert mounted["/etc/grafana/provisioning"] == "./docker/monitoring/grafana/provisioning"
+
+
+def test_the_alerts_name_codes_that_the_metric_has() -> None:
+    alerts = (ROOT / "docker" / "monitoring" / "alerts.yml").read_text()
+    named = {code for codes in re.findall(r'todo_problem\{code=~"([^"]+)"\}', alerts) for code in codes.split("|")}
+
+    assert named
+    assert set() == named - {code for code in ProblemCode if code.needs_operator}
