@@ -6,12 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseFailure
 from rich.console import Console
 from rich.table import Table
 
 from todos.cli.arguments import add_examples, integer
 from todos.cli.kafka import kafka_error, open_log
-from todos.cli.output import progress_bar
+from todos.cli.output import database_error, progress_bar
 from todos.event_log import Log, LogUnavailable, OffsetOutOfRange
 from todos.operations.audit import OffsetKind, PartitionAudit, StoredByNewerRelease, audit_partition
 
@@ -57,6 +58,8 @@ class Command(BaseCommand):
                 audits = _audit(log, options["partition"], first, end)
         except LogUnavailable as exc:
             raise kafka_error(exc, returncode=NO_RESULT) from exc
+        except DatabaseFailure as exc:
+            raise database_error(exc, returncode=NO_RESULT) from exc
         except OffsetOutOfRange as exc:
             message = "Kafka deleted records during the audit; start again"
             raise CommandError(message, returncode=NO_RESULT) from exc

@@ -240,3 +240,12 @@ def test_a_person_reads_the_counts_and_the_first_offenders(topic: Topic) -> None
 )
 def test_what_cannot_be_told_is_exit_code_2(topic: Topic, arguments: list[str]) -> None:
     assert audit(*arguments) == (2, {})
+
+
+def test_a_database_that_refuses_the_audit_is_exit_code_2(topic: Topic) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET search_path = nowhere")
+    try:
+        assert audit() == (2, {})
+    finally:
+        connection.close()
