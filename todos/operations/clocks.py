@@ -3,6 +3,8 @@
 Nothing in the pipeline depends on them, but times in logs, crontab schedules and tokens do.
 """
 
+import os
+import socket
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -72,13 +74,13 @@ class ClockWatch:
 
 
 def wrong_clocks() -> list[Clock]:
-    """Return the processes whose clocks differ from the database's by more than TOLERATED_SECONDS.
+    """Return the processes, the caller's too, whose clocks differ from the database's by more than TOLERATED_SECONDS.
 
-    A schedule whose last tick is still to come shows that the clock of beat was ahead when it sent that tick. It stops
-    nothing, since beat does not believe it. Raises a DatabaseError.
+    A schedule whose last tick is in the future shows that the clock of beat was ahead when it sent that tick. That
+    stops nothing, since beat ignores such a time. Raises a DatabaseError.
     """
     now = database_now()
-    clocks = [Clock("this web process", (timezone.now() - now).total_seconds())]
+    clocks = [Clock(f"process {os.getpid()} on {socket.gethostname()}", (timezone.now() - now).total_seconds())]
     clocks += [
         Clock(skew.process, skew.ahead_seconds, skew.since)
         for skew in ClockSkew.objects.filter(measured_at__gt=now - FORGOTTEN_AFTER).order_by("process")
