@@ -71,9 +71,10 @@ def _open_transactions(now: Overview) -> Iterator[Problem]:
             continue
         since = moment_of(row.transaction.since_ms) or row.moved_at
         if since and (now.at - since).total_seconds() > TRANSACTION_SECONDS:
-            held = format_count(row.end - row.transaction.first_offset, "record is", "records are")
+            start = row.transaction.first_offset
+            held = format_count(row.end - start, "record is", "records are")
             producer = f" of {row.transaction.producer}" if row.transaction.producer else ""
-            text = f"partition {row.partition}: {held} held by an open transaction{producer}"
+            text = f"partition {row.partition}: {held} held by an open transaction{producer} from offset {start}"
             yield Problem(ProblemCode.OPEN_TRANSACTION, text, row.partition, since)
 
 
