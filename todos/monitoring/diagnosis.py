@@ -140,7 +140,11 @@ def _open_dead_letters(now: Overview) -> Iterator[Problem]:
 
 
 def _unpublished_offsets(now: Overview) -> Iterator[Problem]:
-    if offsets := sum(partition.offsets for partition in now.unpublished):
+    if now.unpublished is None:
+        if any(row.next_offset for row in now.status.partitions):  # before the first todo there is nothing to publish
+            text = "Kafka's copy of the offsets is unknown: the coordinator of the consumer group does not answer"
+            yield Problem(ProblemCode.OFFSETS_UNPUBLISHED, text)
+    elif offsets := sum(partition.offsets for partition in now.unpublished):
         since = min(partition.since for partition in now.unpublished)
         yield Problem(
             ProblemCode.OFFSETS_UNPUBLISHED, f"Kafka's copy of the offsets is {offsets:,} behind", since=since

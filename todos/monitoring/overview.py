@@ -44,7 +44,7 @@ class Overview:
     locks: list[TableLock]
     clocks: list[Clock]
     held_rows: list[HeldRow]
-    unpublished: list[Unpublished]
+    unpublished: list[Unpublished] | None  # None while the coordinator of the consumer group does not answer
     last_seen: LastSeen
 
     @property
@@ -134,8 +134,11 @@ def fetch_overview(probes: Services | None = None) -> Overview:
             "held_rows": held_rows(topic),
         }
     kafka, redis = probes.results(deadline)
-    published = kafka.value.published if kafka.value else None
     panels["last_seen"] = probes.last_seen
-    panels["unpublished"] = [] if published is None else unpublished_offsets(topic, published)
+    panels["unpublished"] = _unpublished(topic, kafka.value) if kafka.value else []
     status = build_status(topic, ledgers, kafka.value.log if kafka.value else LogState(), kafka.error or None)
     return Overview(at=database_now(), status=status, kafka=kafka, redis=redis, **panels)
+
+
+def _unpublished(topic: str, kafka: KafkaState) -> list[Unpublished] | None:
+    return None if kafka.published is None else unpublished_offsets(topic, kafka.published)

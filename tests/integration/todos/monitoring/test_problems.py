@@ -16,6 +16,8 @@ from devstack.ports import free_port
 from tests.support.sessions import open_transaction
 from tests.support.topic import Topic, event
 from tests.support.waiting import eventually
+from todos.event_log import LogUnavailable
+from todos.kafka.consumer import KafkaLog
 from todos.ledger.batch_history import UNKNOWN_WRITER
 from todos.ledger.leases import Leases
 from todos.ledger.poll_runs import PollSummary, record_run
@@ -288,6 +290,20 @@ def test_offsets_that_kafka_does_not_know_are_information(
     told = until(client, 200, "offsets-unpublished")["offsets-unpublished"]
     assert "Kafka's copy of the offsets is 3 behind" == told["text"]
     assert told["since"]
+
+
+def test_a_coordinator_that_does_not_answer_is_information(
+    client: Client, live: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def published_offsets(log: KafkaLog) -> None:
+        raise LogUnavailable("NotCoordinatorError")
+
+    monkeypatch.setattr(KafkaLog, "published_offsets", published_offsets)
+    run_ended(live.kafka.topic)
+    until(client, 200)  # there is nothing to publish yet
+    live.send_todos(3)
+    live.poll(timeout_ms=2000)
+    assert "does not answer" in until(client, 200, "offsets-unpublished")["offsets-unpublished"]["text"]
 
 
 # --- Clocks
