@@ -22,8 +22,8 @@ def halt_partition(
     recorded. The same halt keeps its time.
 
     Returns False, and changes nothing, if the partition has advanced or was leased again: a late poll of an earlier
-    holder knows nothing about it. So it does if another session has locked the row: then nobody can lease it, and who
-    leases it later finds the same cause. Raises a DatabaseError.
+    holder knows nothing about it. It returns False too if another session has locked the row. A locked row cannot be
+    leased; the next holder finds the same cause. Raises a DatabaseError.
     """
     ledger = PartitionLedger.objects.filter(
         topic=topic, partition=partition, epoch=lease.epoch, next_offset=lease.next_offset

@@ -145,7 +145,7 @@ class Leases:
         own = {partition: epoch for partition, epoch, is_own, _, _ in rows if is_own}
         self.held = {partition: lease for partition, lease in self.held.items() if own.get(partition) == lease.epoch}
 
-        # A suspended machine wakes up to an expired registration: nobody lives by the database, not even this poller.
+        # After a suspension every registration has expired, this poller's too, so the count is 0.
         fair_share = math.ceil(len(rows) / max(rows[0][4], 1)) if rows else 0
         # `own` includes partitions whose leases were invalidated after a failure; those are released first.
         self.release(sorted(own, key=lambda partition: (partition not in self.held, partition))[fair_share:])

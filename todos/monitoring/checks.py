@@ -12,7 +12,7 @@ from todos.monitoring.overview import Overview
 from todos.monitoring.probes import KafkaState, ProbeResult, RedisState
 from todos.monitoring.problems import Problem, ProblemCode
 
-QUEUE_ALARM = 10
+WAITING_TICKS_WARNING = 10
 
 
 class CheckState(StrEnum):
@@ -66,7 +66,7 @@ def check_redis(redis: ProbeResult[RedisState]) -> ComponentCheck:
         code = ProblemCode.REDIS_READ_ONLY if redis.value.is_read_only else ProblemCode.REDIS_REFUSES_WRITES
         return ComponentCheck("Redis", CheckState.BAD, f"refuses writes: {redis.value.refusal}", _time_of(redis), code)
     waiting = redis.value.waiting
-    state = CheckState.WARNING if waiting > QUEUE_ALARM else CheckState.OK
+    state = CheckState.WARNING if waiting > WAITING_TICKS_WARNING else CheckState.OK
     text = f"answers, {format_count(waiting, 'tick waits', 'ticks wait')}"
     return ComponentCheck("Redis", state, text, _time_of(redis))
 

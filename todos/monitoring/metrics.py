@@ -1,6 +1,7 @@
 """Every metric of Django's side, for Prometheus. Each scrape queries PostgreSQL and Kafka.
 
-All web processes report the same numbers, so Prometheus may scrape any of them and no restart resets a counter. Labels
+Every web process reads the same database, so Prometheus may scrape any of them and no restart resets a counter. Lags
+may differ by the few seconds for which each process keeps Kafka's answer. Labels
 are bounded: partitions, the reasons of dead letters, the components of the pipeline.
 """
 

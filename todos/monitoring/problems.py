@@ -1,4 +1,4 @@
-"""The problems that the admin's first page, `pipeline_status`, `/metrics` and `/readyz/pipeline` tell, by code.
+"""The problems that the admin's first page, `pipeline_status`, `/metrics` and `/readyz/pipeline` report, by code.
 
 The runbook has a section for each code.
 """
@@ -14,7 +14,7 @@ RUNBOOK = "docs/runbook.md"
 
 
 class ProblemCode(StrEnum):
-    """What is wrong. A cause stands before its consequences, which are not told beside it."""
+    """What is wrong. Causes come first. While one lasts, its consequences are not reported."""
 
     DATABASE_UNAVAILABLE = "database-unavailable"
     DATABASE_READ_ONLY = "database-read-only"

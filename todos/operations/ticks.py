@@ -74,7 +74,7 @@ class Tick(NamedTuple):
         return (schedule.now - self.sent_at).total_seconds() <= schedule.expire_seconds
 
     def _was_sent_during_pause(self, schedule: _Schedule) -> bool:
-        """An operator who sends a task while its schedule is paused means it."""
+        """A task sent by hand during a pause runs."""
         if not self.is_by_hand or self.sent_at is None:
             return False
         return schedule.paused_at is None or self.sent_at > schedule.paused_at

@@ -39,10 +39,11 @@ examples:
   manage.py pipeline_status --json | jq .lag
   manage.py pipeline_status --watch 10 --json >> status.jsonl
 
-exit code: 0 no problem; 1 a problem; 2 Kafka or the database does not answer, or wrong usage; with --watch
+exit code: 0 no problem; 1 a problem; 2 Kafka or the database cannot be read, or wrong usage; with --watch
 0 when Ctrl-C ends it
 
-Each problem is told with its section of the runbook. The admin's first page and /readyz/pipeline tell the same ones.
+Each problem is reported with its section of the runbook. The admin's first page and /readyz/pipeline report the same
+ones.
 --watch queries Kafka and Redis every 3 seconds at most.
 
 --json prints one object, with --watch one per line. Keys may be added; none is renamed or removed. null: unknown.
@@ -63,7 +64,7 @@ Each problem is told with its section of the runbook. The admin's first page and
                       of the topic; null: without limit
   deleted_in_seconds  seconds until Kafka may delete the oldest unread record; null: nothing is unread
   partitions          objects with partition, next_offset, end, lag, moved_at, leased_by, deleted_in_seconds, lost and
-                      alarm
+                      alarm: why the partition is halted, or null
 """
 
 

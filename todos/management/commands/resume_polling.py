@@ -13,7 +13,7 @@ examples:
   manage.py resume_polling "Poll todo-create"
 
 Polling continues at the offset of each ledger. The command resumes the schedules that pause_polling or the admin's
-Pause button paused. It resumes a schedule that was disabled in its form only if you name that schedule.
+Pause button paused. If it says that none was paused, a schedule was disabled in its form: name that schedule.
 
 exit code: 0 resumed, now or before; 1 no schedule was paused and all are disabled; 2 no such schedule, or the database
 does not answer

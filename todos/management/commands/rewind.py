@@ -24,7 +24,7 @@ examples:
   manage.py rewind --partition 0 --to-agreement
 
 If Kafka's log is no longer the one that was stored, after a restore of its disk or an unclean election, --to-agreement
-reads again from where the two agree, and loses nothing that Kafka still has.
+reads again from where the two agree, and skips nothing that Kafka still has.
 
 Moving back stores no todo twice, but todos that were deleted since are stored again. Moving forward records the skipped
 offsets as lost, and needs --skip.
@@ -132,7 +132,7 @@ def _describe_divergence(topic: str, partition: int, move: Move, held: OffsetRan
     return (
         f"The log of {topic}/{partition} is the one that was stored up to offset {move.agreed}; it ends at {held.end}."
         f" Offsets {move.agreed} to {move.before - 1} were stored from a log that Kafka has lost: their todos stay.\n"
-        f"  --to-agreement reads {unread:,} offsets that were never stored; none is lost.\n"
+        f"  --to-agreement reads {unread:,} offsets that were never stored, and skips none of them.\n"
         f"  --offset {min(move.before, held.end)} --skip gives up {skipped:,} of them, and records them as lost."
     )
 

@@ -222,7 +222,7 @@ def test_an_older_copy_of_kafkas_disk_halts_its_partitions_until_a_rewind(own_ka
 
     costs = io.StringIO()
     call_command("rewind", "--partition=0", "--to-agreement", "--dry-run", stdout=costs)
-    assert "--to-agreement reads 50 offsets that were never stored; none is lost" in costs.getvalue()
+    assert "--to-agreement reads 50 offsets that were never stored" in costs.getvalue()
     assert "--offset 30 --skip gives up 20 of them" in costs.getvalue()
     call_command("rewind", "--partition=0", "--to-agreement", stdout=io.StringIO())
     own_topic.poll(own_topic.log())
