@@ -155,12 +155,32 @@ class KafkaAdmin:
 
     @cached_property
     def _admin(self) -> Any:
-        return KafkaAdminClient(
+        return _connect(
             **self.kafka.client_options(),
             client_id="todo-ingest-admin",
             request_timeout_ms=ADMIN_TIMEOUT_MS,
             bootstrap_timeout_ms=ADMIN_TIMEOUT_MS,
         )
+
+
+def _connect(**options: Any) -> Any:
+    """Return a KafkaAdminClient. Raises KafkaError.
+
+    A constructor that raises leaves a thread running, with three file descriptors. Each poll of an outage would leave
+    some more, until the process may open none.
+    """
+    network_clients = []
+
+    def create_network_client(**configs: Any) -> Any:
+        network_clients.append(KafkaAdminClient.DEFAULT_CONFIG["kafka_client"](**configs))
+        return network_clients[-1]
+
+    try:
+        return KafkaAdminClient(kafka_client=create_network_client, **options)
+    except Exception:
+        for client in network_clients:
+            client.close()
+        raise
 
 
 @contextmanager
