@@ -78,25 +78,26 @@ def poll_todos(**kwargs: Any) -> None:
     A poll whose schedule is paused, or whose tick has expired, ends before it reads.
     """
     task_id, tick = (current_task and current_task.request.id) or "", _current_tick()
-    if tick.is_outdated(POLL_TASK):
-        return
-    _clock.measure()
-    with soft_time_limit(settings.CELERY_TASK_SOFT_TIME_LIMIT), process_log() as log:
-        summary = ConsumerRun(log, _options(kwargs), worker_name(), task_id, should_stop=StopCheck(tick)).run()
+    with soft_time_limit(settings.CELERY_TASK_SOFT_TIME_LIMIT):
+        if tick.is_outdated(POLL_TASK):
+            return
+        _clock.measure()
+        with process_log() as log:
+            summary = ConsumerRun(log, _options(kwargs), worker_name(), task_id, should_stop=StopCheck(tick)).run()
     _log_summary(summary, task_id)
 
 
 @shared_task(name=TRIM_TASK)
 def trim_batches(**kwargs: Any) -> None:
     """Delete old batches and poll runs. kwargs are the fields of TrimOptions; invalid ones delete nothing."""
-    if _current_tick().is_outdated(TRIM_TASK):
-        return
-    try:
-        options = TrimOptions.parse(kwargs)
-    except InvalidOptions as exc:
-        logger.error("trim_batches: bad kwargs (%s); nothing is trimmed", exc)  # noqa: TRY400
-        return
     with soft_time_limit(settings.CELERY_TASK_SOFT_TIME_LIMIT):
+        if _current_tick().is_outdated(TRIM_TASK):
+            return
+        try:
+            options = TrimOptions.parse(kwargs)
+        except InvalidOptions as exc:
+            logger.error("trim_batches: bad kwargs (%s); nothing is trimmed", exc)  # noqa: TRY400
+            return
         batches, runs = trim(options.keep_days), trim_runs(options.keep_days)
     if batches or runs:
         logger.info(

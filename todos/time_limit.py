@@ -30,7 +30,10 @@ class _Deadline:
 
 @contextmanager
 def soft_time_limit(seconds: float) -> Iterator[None]:
-    """Raise SoftTimeLimitExceeded from the block if Celery's signal comes after `seconds`."""
+    """Raise SoftTimeLimitExceeded from the block if Celery's signal comes after `seconds`.
+
+    A task does everything in it: Celery sends one signal, which is ignored if the block begins TOLERANCE_SECONDS late.
+    """
     # Celery installs its handler when the child starts, after all signals that could replace it sooner.
     if signal.getsignal(SIG_SOFT_TIMEOUT) is soft_timeout_sighandler:
         signal.signal(SIG_SOFT_TIMEOUT, _on_signal)
