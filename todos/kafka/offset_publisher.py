@@ -32,11 +32,13 @@ class OffsetPublisher:
         self._changed = threading.Condition()
         self._unpublished: Mapping[int, int] = {}
         self._thread: threading.Thread | None = None  # runs while there are offsets to publish
-        self._is_failing = self._is_final = False
+        self._is_failing = self._is_final = self._is_closed = False
 
     def publish(self, offsets: Mapping[int, int]) -> None:
-        """Publish these, instead of all that are not published yet. Returns at once."""
+        """Publish these, instead of all that are not published yet. Returns at once. Does nothing after `close`."""
         with self._changed:
+            if self._is_closed:
+                return
             self._unpublished, self._is_final = dict(offsets), False
             self._changed.notify_all()
             if offsets and self._thread is None:
@@ -51,11 +53,13 @@ class OffsetPublisher:
             self._changed.wait_for(lambda: self._thread is None or self._is_failing, seconds)
 
     def close(self) -> None:
-        """Give up what is not published, and disconnect."""
+        """Give up what is not published, and disconnect for good, once an attempt that is under way has ended."""
         with self._changed:
-            self._unpublished, self._is_final = {}, True
+            self._unpublished, self._is_final, self._is_closed = {}, True, True
             self._changed.notify_all()
-        self._group.close()
+            is_running = self._thread is not None
+        if not is_running:
+            self._group.close()
 
     def _run(self) -> None:
         while offsets := self._next():
@@ -67,6 +71,8 @@ class OffsetPublisher:
                 self._note(refused)
                 if refused and self._unpublished:
                     self._changed.wait_for(lambda: self._is_final, RETRY_SECONDS)
+        if self._is_closed:  # an attempt may have connected meanwhile
+            self._group.close()
 
     def _next(self) -> Mapping[int, int]:
         with self._changed:

@@ -31,9 +31,9 @@ class FakeGroup:
 
     def commit_offsets(self, offsets: Mapping[int, int]) -> Mapping[int, str]:
         self.calls += 1
+        assert self.answers.wait(SECONDS)
         self.connects += not self.is_connected
         self.is_connected = True
-        assert self.answers.wait(SECONDS)
         if self.error:
             raise self.error
         self.offsets |= {partition: offset for partition, offset in offsets.items() if partition not in self.refused}
@@ -119,3 +119,18 @@ def test_newer_offsets_end_the_attempts_with_older_ones(group: FakeGroup) -> Non
     publisher.finish(SECONDS)
 
     assert calls + 1 == group.calls
+
+
+def test_a_publisher_that_was_closed_while_it_connects_disconnects(group: FakeGroup) -> None:
+    publisher = OffsetPublisher(group)
+    group.answers.clear()
+    publisher.publish({0: 1})
+    eventually(lambda: group.calls == 1, seconds=SECONDS, what="the coordinator to be asked")
+
+    publisher.close()
+    group.answers.set()
+    eventually(lambda: group.connects and not group.is_connected, seconds=SECONDS, what="it to disconnect")
+
+    publisher.publish({0: 2})
+    publisher.finish(SECONDS)
+    assert {0: 1} == group.offsets
