@@ -21,6 +21,7 @@ from todos.kafka.public_consumer import PublicConsumer
 FIRST_RECORDS_SECONDS = 3.0
 # A consumer that polled for this long in vain, though Kafka has more for it, is broken.
 SILENT_SECONDS = 3.0
+LAST_POLL_MS = 1_000
 CLOSE_SECONDS = 2.0
 # How long the broker holds a fetch open. A newly assigned partition waits behind the open fetch, so it is short.
 FETCH_WAIT_MS = 100
@@ -76,7 +77,8 @@ class KafkaLog(KafkaAdmin):
     def is_broken(self) -> bool:
         """Tell whether a call failed since this was asked last, or polls read nothing although Kafka has more.
 
-        kafka-python does not recover from each of its errors, and some it never reports.
+        kafka-python does not recover from each of its errors, and some it never reports. This may read a record, so
+        assign the partitions again before the next poll.
         """
         silent_seconds, self._silent_seconds = self._silent_seconds, 0.0
         if self.has_failed or silent_seconds < SILENT_SECONDS:
@@ -86,7 +88,9 @@ class KafkaLog(KafkaAdmin):
             ends = self._admin.list_partition_offsets(
                 dict.fromkeys(positions, OffsetSpec.LATEST), IsolationLevel.READ_COMMITTED, ADMIN_TIMEOUT_MS
             )
-            return any(position < ends[where].offset for where, position in positions.items())
+            if all(position >= ends[where].offset for where, position in positions.items()):
+                return False
+            return not self._consumer.poll(timeout_ms=LAST_POLL_MS, max_records=1)  # they may have arrived just now
         except Exception:  # noqa: BLE001 - whatever a client raises here, another one is needed
             return True
 

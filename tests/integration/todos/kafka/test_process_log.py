@@ -64,3 +64,18 @@ def test_a_client_that_works_is_kept(topic: Topic, monkeypatch: pytest.MonkeyPat
 
     with process_log() as third:
         assert first is second is third
+
+
+def test_a_client_is_kept_when_a_record_arrives_just_after_an_idle_poll(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "SILENT_SECONDS", 0.0)
+    topic.send_todos(1)
+    with process_log() as first:
+        topic.poll(first)
+        topic.poll(first, timeout_ms=100)  # in vain: there is no more
+        topic.send_todos(1)
+
+    with process_log() as second:
+        assert first is second
+        assert 1 == topic.poll(second).stored
