@@ -15,10 +15,14 @@ from todos.event_log import OffsetOutOfRange, OffsetRange, OpenTransaction, Reco
 
 @dataclass
 class MemoryTopic(Topic):
-    """Records that any number of its logs read; `deleted` counts those that are gone from the start of a partition."""
+    """Records that any number of its logs read; `deleted` counts those that are gone from the start of a partition.
+
+    `held` are the offsets where an open transaction begins, by partition.
+    """
 
     partitions: int = 1
     deleted: dict[int, int] = field(default_factory=dict)
+    held: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.records: list[list[Draft]] = [[] for _ in range(self.partitions)]
@@ -48,6 +52,9 @@ class MemoryTopic(Topic):
     def delete_records(self, partition: int, *, before: int) -> None:
         self.deleted[partition] = before
 
+    def readable(self, partition: int) -> list[Draft]:
+        return self.records[partition][: self.held.get(partition)]
+
     def range_of(self, partition: int) -> OffsetRange:
         return OffsetRange(self.deleted.get(partition, 0), len(self.records[partition]))
 
@@ -74,7 +81,7 @@ class TopicLog:
         return {partition: self._topic.range_of(partition) for partition in partitions}
 
     def open_transactions(self, ends: Mapping[int, int]) -> dict[int, OpenTransaction]:
-        return {}
+        return {partition: OpenTransaction(first) for partition, first in self._topic.held.items() if partition in ends}
 
     def retention(self) -> Retention:
         return Retention(None, None)
@@ -98,7 +105,7 @@ class TopicLog:
             self._topic.changed.wait_for(self._has_news, timeout_ms / 1000)
             polled: dict[int, Sequence[Record]] = {}
             for partition, position in self._positions.items():
-                records = self._topic.records[partition][position : position + max_records]
+                records = self._topic.readable(partition)[position : position + max_records]
                 if records:
                     polled[partition] = records
                     self._positions[partition] = position + len(records)
@@ -114,4 +121,4 @@ class TopicLog:
         ranges = self.offset_ranges(self._positions)
         if any(not ranges[p].first <= position <= ranges[p].end for p, position in self._positions.items()):
             raise OffsetOutOfRange(f"{self._positions} is not in {ranges}")
-        return any(position < ranges[p].end for p, position in self._positions.items())
+        return any(position < len(self._topic.readable(p)) for p, position in self._positions.items())

@@ -56,6 +56,8 @@ def set_aside(
 ) -> Outcome:
     """Store a halted partition up to the offset `end`, by default where it ends now, and set aside what cannot be.
 
+    It ends before a transaction that a producer has not ended: nothing from there on can be read yet.
+
     Takes the lease even from a running poll, and stores in one transaction for each batch. `dry_run` tells the outcome
     and changes nothing.
 
@@ -68,6 +70,8 @@ def set_aside(
         raise NothingToSetAside(f"{ledger} {why}")
     held = log.offset_ranges([partition])[partition]
     end = held.end if end is None else min(end, held.end)
+    if open_transaction := log.open_transactions({partition: held.end}).get(partition):
+        end = min(end, open_transaction.first_offset)
     parse = partial(parse_records, set_aside=True)
     with Prefetcher(log, MAX_RECORDS, parse) as prefetcher, Leases(log.topic, writer.worker) as leases:
         own = Lease(ledger.next_offset, ledger.epoch, last_record_of(ledger))

@@ -73,6 +73,19 @@ def test_it_ends_where_the_operator_says_and_the_rest_stays_halted(topic: Memory
     assert [0] == halted(topic)
 
 
+@pytest.mark.parametrize("end", [None, 200])
+def test_it_ends_before_an_open_transaction(
+    topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch, end: int | None
+) -> None:
+    monkeypatch.setattr("todos.operations.set_aside.SILENCE_SECONDS", 0)
+    topic.held = {0: 105}
+    outcome = set_aside(topic.log(), 0, end)
+    assert (105, 5) == (outcome.end, outcome.todos)
+
+    topic.held = {}
+    assert 5 == topic.poll().stored
+
+
 def test_a_record_for_a_newer_worker_is_set_aside_and_can_be_redriven_by_one(
     make_memory_topic: Callable[..., MemoryTopic],
 ) -> None:
