@@ -1,8 +1,10 @@
 from django.db import migrations, models
 
+# pg_restore inserts rows without a search path, so the function keeps the one of the migration.
 # A statement's new rows alone: those that a rewound range brings again are not inserted, and so not counted again.
 COUNT_INSERTS = """
-    CREATE FUNCTION todos_count_dead_letters() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION todos_count_dead_letters() RETURNS trigger LANGUAGE plpgsql
+    SET search_path FROM CURRENT AS $$
     BEGIN
         INSERT INTO todos_deadlettertotal AS t (topic, partition, reason, letters)
         SELECT topic, partition, reason, count(*) FROM inserted GROUP BY 1, 2, 3 ORDER BY 1, 2, 3

@@ -16,7 +16,7 @@ from todos.ingest.store import LeaseLost, store
 from todos.ledger.batch_history import UNKNOWN_WRITER
 from todos.ledger.leases import Lease
 from todos.ledger.poll_runs import PollSummary, record_run, trim_runs
-from todos.models import Batch, PartitionLedger, PollRun
+from todos.models import Batch, DeadLetter, DeadLetterTotal, PartitionLedger, PollRun
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MakeTopic = Callable[..., Topic]
@@ -70,6 +70,23 @@ def test_a_database_from_before_starts_with_what_its_history_tells(make_memory_t
     finally:
         call_command("migrate", "todos", verbosity=0)
     assert expected == totals(topic)
+
+
+def test_dead_letters_are_counted_without_a_search_path(make_memory_topic: MakeTopic) -> None:
+    """pg_restore inserts rows that way."""
+    topic = make_memory_topic()
+    topic.send(b"not JSON")
+    topic.poll()
+    DeadLetterTotal.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE dumped AS TABLE todos_deadletter")
+        DeadLetter.objects.all().delete()
+        cursor.execute("SET search_path = ''")
+        try:
+            cursor.execute("INSERT INTO public.todos_deadletter TABLE pg_temp.dumped")
+        finally:
+            cursor.execute("RESET search_path; DROP TABLE pg_temp.dumped")
+    assert [1] == list(DeadLetterTotal.objects.values_list("letters", flat=True))
 
 
 def test_every_poll_that_ends_is_told_idle_or_not(make_memory_topic: MakeTopic) -> None:
