@@ -169,10 +169,10 @@ class ConsumerRun:
 
     def _store_in_parts(self, batch: FetchedBatch, limit: DeadLetterLimit, exc: Exception) -> None:
         """Store smaller batches where `exc` shows that this helps. Raises `exc` otherwise."""
-        state, parts = sqlstate(exc), batch.split()
+        state = sqlstate(exc)
         if state == LOCK_NOT_AVAILABLE and len(batch.ranges) > 1:
-            self._store_apart(parts, limit)
-        elif state == STATEMENT_CANCELLED and len(parts) > 1:
+            self._store_apart(batch.split_by_partition(), limit)
+        elif state == STATEMENT_CANCELLED and len(parts := batch.split()) > 1:
             logger.warning("%s: storing %d records took too long, splitting", self._writer.worker, len(batch.records))
             for part in parts:
                 self._store(part, limit)
@@ -210,7 +210,7 @@ class ConsumerRun:
         trace_batch(self.log.topic, records, result, self._writer, started_ns)
         if logger.isEnabledFor(logging.DEBUG):
             _log_batch(records, next_offsets, self._writer)
-        self._assignment.advance(next_offsets, records.last_records())
+        self._assignment.advance(next_offsets, records.last_records)
         STORING.end()
         self.summary.add_batch(stored=result.todos, duplicates=result.duplicates, dead_letters=result.dead_letters)
 

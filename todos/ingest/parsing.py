@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
@@ -85,6 +86,7 @@ class ParsedBatch:
         part.bytes[partition] = sum(len(source.value or b"") for source in part.sources + part.letter_sources)
         return part
 
+    @cached_property
     def last_records(self) -> dict[int, RecordIdentity]:
         """Identify the last record of each partition. Undecodable ones identify nothing, so they are passed over."""
         last = {record.partition: record for record in self.sources}

@@ -130,9 +130,8 @@ def _store(
     insert: Insert,
 ) -> StoreResult:
     started = time.monotonic()
-    last_records = batch.last_records()
     # First: without its leases a run must write nothing.
-    generations = advance_ledger(topic, leases, next_offsets, last_records)
+    generations = advance_ledger(topic, leases, next_offsets, batch.last_records)
     inserted, rejected = insert(batch.todos)
     letters = batch.dead_letters + [
         build_dead_letter(topic, batch.sources[todo.index], DeadLetter.Reason.REJECTED, todo.reason)
@@ -158,7 +157,7 @@ def _store(
         generations,
         {partition: (leases[partition].next_offset, end) for partition, end in next_offsets.items()},
         BatchCounts(inserted, duplicates, dead, batch.bytes),
-        last_records,
+        batch.last_records,
         writer=writer,
         seconds=time.monotonic() - started,
     )
