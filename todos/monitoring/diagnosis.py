@@ -86,7 +86,7 @@ def _failing_polls(now: Overview) -> Iterator[Problem]:
         return
     _, _, text = now.error.partition(": ")
     halts = [row.halt_text for row in now.status.partitions if row.halt_text]
-    if any(text in halt or halt in now.error for halt in halts):
+    if any((text and text in halt) or halt in now.error for halt in halts):
         return
     error = now.error.splitlines()[0]
     if error.startswith(LogUnavailable.__name__):

@@ -216,6 +216,14 @@ def test_stores_that_fail_are_told_with_the_error_until_one_succeeds(
     until(client, 200)
 
 
+def test_an_error_without_a_text_is_told_beside_a_halted_partition(client: Client, live: Topic) -> None:
+    run_ended(live.kafka.topic, error="MemoryError")
+    halt = {"halt_reason": HaltReason.UNREADABLE, "halt_text": "it waits for an operator"}
+    PartitionLedger.objects.create(topic=live.kafka.topic, partition=1, halted_since=timezone.now(), **halt)
+    told = until(client, 503, "partition-halted", "store-failing")
+    assert "polls store nothing: MemoryError" == told["store-failing"]["text"]
+
+
 def test_polls_that_do_not_reach_kafka_are_told_while_the_web_process_does(client: Client, live: Topic) -> None:
     run_ended(live.kafka.topic, error="LogUnavailable: NoBrokersAvailable")
     until(client, 503, "read-failing")
