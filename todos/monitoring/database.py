@@ -82,11 +82,15 @@ def find_write_error(topic: str) -> WriteError | None:
 
 
 def locked_tables(held_seconds: float | None = None) -> list[TableLock]:
-    """Return the locks of the todos' tables that have kept writes waiting for so long, the oldest first.
+    """Return the locks of todos' and schedules' tables that have kept writes waiting for so long, the oldest first.
 
     `held_seconds` defaults to LOCKED_SECONDS.
     """
-    tables = [model._meta.db_table for model in apps.get_app_config("todos").get_models()]
+    tables = [
+        model._meta.db_table
+        for app in ("todos", "django_celery_beat")
+        for model in apps.get_app_config(app).get_models()
+    ]
     with connection.cursor() as cursor:
         cursor.execute(LOCKED_TABLES, [tables, LOCKED_SECONDS if held_seconds is None else held_seconds])
         return [TableLock(*row) for row in cursor.fetchall()]

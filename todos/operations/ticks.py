@@ -5,12 +5,14 @@ from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from django.db import Error as DatabaseFailure
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django_celery_beat.models import PeriodicTask
 
 # Headers of a message: the name of its schedule, and when it was sent, by the database's clock.
 SCHEDULE_HEADER, SENT_AT_HEADER = "periodic_task_name", "sent_at"
+# A running poll asks each second whether it is paused, and must not wait behind a session that locked the schedules.
+LOCK_TIMEOUT = "100ms"
 BEAT_HEADER = "celery_beat_task"  # Celery's own; a message that an operator sends has none
 
 
@@ -48,7 +50,8 @@ class Tick(NamedTuple):
     def is_outdated(self, task: str, *, has_started: bool = False) -> bool:
         """Whether the task must end: its schedule is paused or gone, or its tick waited too long before it started.
 
-        While the database does not answer this is False, since the task itself reports that.
+        While the database does not answer this is False, since the task itself reports that. So it is while the table
+        of schedules is locked, which the monitor reports.
         """
         try:
             schedules = self._schedules(task)
@@ -61,10 +64,11 @@ class Tick(NamedTuple):
 
     def _schedules(self, task: str) -> list[_Schedule]:
         tasks = PeriodicTask.objects.filter(task=task, **({"name": self.schedule} if self.schedule else {}))
-        return [
-            _Schedule(*row)
-            for row in tasks.values_list("enabled", "expire_seconds", "pausedschedule__paused_at", Now())
-        ]
+        rows = tasks.values_list("enabled", "expire_seconds", "pausedschedule__paused_at", Now())
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+            return [_Schedule(*row) for row in rows]
 
     def _may_run(self, schedule: _Schedule, has_started: bool) -> bool:
         if not (schedule.is_enabled or self._was_sent_during_pause(schedule)):

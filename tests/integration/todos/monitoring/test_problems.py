@@ -165,16 +165,23 @@ def test_a_full_disk_is_at_fault_and_not_beat(client: Client) -> None:
     assert "DiskFull: No space left on device" in told["database-refuses-writes"]["text"]
 
 
-@pytest.mark.parametrize(("mode", "seconds"), [("EXCLUSIVE", 0), ("ACCESS EXCLUSIVE", 60)])
+@pytest.mark.parametrize(
+    ("table", "mode", "seconds"),
+    [
+        ("todos_todo", "EXCLUSIVE", 0),
+        ("todos_todo", "ACCESS EXCLUSIVE", 60),
+        ("django_celery_beat_periodictask", "ACCESS EXCLUSIVE", 60),
+    ],
+)
 def test_a_locked_table_is_told_with_the_session_that_locked_it(
-    client: Client, monkeypatch: pytest.MonkeyPatch, mode: str, seconds: float
+    client: Client, monkeypatch: pytest.MonkeyPatch, table: str, mode: str, seconds: float
 ) -> None:
     """Where not even reads get past the lock, the probe knows at once; a shorter lock is no problem otherwise."""
     monkeypatch.setattr("todos.monitoring.database.LOCKED_SECONDS", seconds)
     with open_transaction("a forgotten psql") as other:
-        other.execute(f"LOCK TABLE todos_todo IN {mode} MODE")
+        other.execute(f"LOCK TABLE {table} IN {mode} MODE")
         told = until(client, 503, "table-locked")["table-locked"]
-    assert "table todos_todo is locked by process " in told["text"]
+    assert f"table {table} is locked by process " in told["text"]
     assert "a forgotten psql" in told["text"]
     assert told["since"]
 

@@ -10,6 +10,7 @@ from django_celery_beat.models import PeriodicTask
 
 from tests.support.database import database_away
 from tests.support.memory_topic import MemoryTopic
+from tests.support.sessions import open_transaction
 from tests.support.threads import in_thread
 from tests.support.waiting import eventually
 from todos.ingest.consumer import ConsumerRun
@@ -147,6 +148,15 @@ def test_a_database_that_does_not_answer_is_for_the_poll_to_report(topic: Memory
         assert not Tick(POLL_SCHEDULE).is_outdated(POLL_TASK)
     poll(headers())
     assert 1 == stored()
+
+
+def test_a_locked_table_of_schedules_holds_up_no_poll(topic: MemoryTopic) -> None:
+    with open_transaction() as other:
+        other.execute("LOCK TABLE django_celery_beat_periodictask IN ACCESS EXCLUSIVE MODE")
+        running = in_thread(lambda: poll(headers()))
+        running.join(20)
+        assert not running.is_alive()
+        assert 1 == stored()
 
 
 def test_a_paused_trim_deletes_nothing(topic: MemoryTopic) -> None:
