@@ -1,4 +1,4 @@
-"""Other sessions of the test's database: one that holds locks, and how many wait for a lock."""
+"""Other sessions of the test's database: one that holds locks, and how many wait for a lock; and other roles."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +19,17 @@ def open_transaction(application: str = "a test") -> Iterator[Any]:
             cursor.execute("ROLLBACK")
     finally:
         session.close()
+
+
+@contextmanager
+def as_plain_role() -> Iterator[None]:
+    """Be a role that may read every table, but not what other roles' sessions do."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE plain; GRANT pg_read_all_data TO plain; SET ROLE plain")
+        try:
+            yield
+        finally:
+            cursor.execute("RESET ROLE; DROP ROLE plain")
 
 
 def waiting_sessions() -> int:

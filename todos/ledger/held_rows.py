@@ -13,7 +13,8 @@ PATIENCE_SECONDS, IDLE_PATIENCE_SECONDS = LEASE_SECONDS, 2.0
 
 # A partition advances by a change of its ledger row and a reference to the last batch of its history. `xmax` is the
 # last transaction that locked or changed a row. While it runs, its session has a lock on its id, which every role may
-# read in pg_locks. Roles without pg_read_all_stats read no times of other roles' sessions.
+# read in pg_locks; that of a prepared transaction has no pid. Roles without pg_read_all_stats read no times of other
+# roles' sessions, so those are not found: each store locks the rows for a moment.
 FIND_HELD_ROWS = """
     SELECT l.partition, k.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), a.xact_start
     FROM todos_partitionledger l
@@ -22,7 +23,7 @@ FIND_HELD_ROWS = """
     JOIN pg_locks k ON k.locktype = 'transactionid' AND k.transactionid IN (l.xmax, b.xmax) AND k.mode = 'ExclusiveLock'
     LEFT JOIN pg_stat_activity a ON a.pid = k.pid
     WHERE l.topic = %(topic)s AND (
-        a.state IS NULL OR a.xact_start < now() - %(patience)s * interval '1 second'
+        k.pid IS NULL OR a.xact_start < now() - %(patience)s * interval '1 second'
         OR (a.state LIKE 'idle in%%' AND a.state_change < now() - %(idle_patience)s * interval '1 second'))
     ORDER BY l.partition
 """
@@ -31,8 +32,8 @@ FIND_HELD_ROWS = """
 class HeldRow(NamedTuple):
     """A partition whose ledger row, or the end of whose history, a session has locked.
 
-    `pid` is the session's process in PostgreSQL, None for a prepared transaction. `since` is when its transaction
-    began, None where the database's user may not read that.
+    `pid` is the session's process in PostgreSQL, and `since` when its transaction began. Both are None for a prepared
+    transaction.
     """
 
     partition: int

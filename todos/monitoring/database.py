@@ -16,7 +16,8 @@ LOCK_TIMEOUT = "1s"
 ERROR_LENGTH = 1_000  # a smaller row would still fit where a full disk leaves no room for a poll's
 LOCKED_SECONDS = 5  # as long as a store waits for a lock before it fails
 
-# The modes that conflict with an INSERT. A prepared transaction has no process, and another user's start is hidden.
+# The modes that conflict with an INSERT. A prepared transaction has no process, and is reported at once. A role without
+# pg_read_all_stats cannot read when other roles' transactions began: they count as begun now.
 LOCKED_TABLES = """
     SELECT c.relname, l.pid, a.application_name, a.usename, a.state, a.xact_start
     FROM pg_locks l
@@ -26,7 +27,8 @@ LOCKED_TABLES = """
       AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND c.relname = ANY(%s)
-      AND (a.xact_start < clock_timestamp() - %s * interval '1 second' OR a.state IS NULL)
+      AND coalesce(a.xact_start, CASE WHEN l.pid IS NULL THEN '-infinity' ELSE statement_timestamp() END)
+          < clock_timestamp() - %s * interval '1 second'
     ORDER BY a.xact_start, c.relname
 """
 

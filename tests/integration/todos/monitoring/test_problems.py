@@ -13,15 +13,17 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from devstack.ports import free_port
-from tests.support.sessions import open_transaction
+from tests.support.sessions import as_plain_role, open_transaction
 from tests.support.topic import Topic, event
 from tests.support.waiting import eventually
 from todos.event_log import LogUnavailable
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.batch_history import UNKNOWN_WRITER
+from todos.ledger.held_rows import held_rows
 from todos.ledger.leases import Leases
 from todos.ledger.poll_runs import PollSummary, record_run
 from todos.models import ClockSkew, HaltReason, PartitionLedger, Poller, PollRun
+from todos.monitoring.database import locked_tables
 from todos.operations.schedules import create_default_schedules, switch_polling
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -199,6 +201,15 @@ def test_a_held_ledger_row_is_told_with_its_partition_and_session(
     assert (1, True) == (told["partition"], told["since"] is not None)
     assert told["text"].startswith("partition 1: its ledger is locked by session ")
     until(client, 200)
+
+
+def test_a_lock_of_a_session_that_the_role_may_not_see_is_not_reported_at_once(live: Topic) -> None:
+    live.poll(timeout_ms=100)
+    with open_transaction() as other:
+        other.execute("LOCK TABLE todos_todo IN EXCLUSIVE MODE")
+        other.execute("SELECT FROM todos_partitionledger FOR UPDATE")
+        with as_plain_role():
+            assert ([], []) == (locked_tables(), held_rows(live.kafka.topic))
 
 
 # --- Polls that fail
