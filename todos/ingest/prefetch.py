@@ -87,7 +87,7 @@ class Prefetcher:
         """Read these partitions from these offsets on. Waits for a running read and discards what it returns.
 
         Reading begins at a partition's last record, if it is among `last_records`: a log that has another one in its
-        place is another log, and the read raises LogDiverged.
+        place is another log, and the read raises LogDiverged. What lies between it and the offset is not read.
         """
         self._next = None
         self._thread.submit(self._assign, positions, last_records).result()
@@ -118,16 +118,18 @@ class Prefetcher:
         return records if records[0].offset >= first else [record for record in records if record.offset >= first]
 
     def _read(self, wait_seconds: float) -> FetchedBatch:
-        read = self._log.poll(timeout_ms=int(wait_seconds * 1000), max_records=self._max_records)
+        polled = self._log.poll(timeout_ms=int(wait_seconds * 1000), max_records=self._max_records)
         read = {
-            partition: unread for partition, records in read.items() if (unread := self._unread(partition, records))
+            partition: unread for partition, records in polled.items() if (unread := self._unread(partition, records))
         }
         ends = {partition: records[-1].offset + 1 for partition, records in read.items()} or self._log.positions()
         ends = {partition: max(end, self._positions[partition]) for partition, end in ends.items()}
+        is_behind = any(records[-1].offset + 1 < self._positions[partition] for partition, records in polled.items())
         batch = self._parse(self._log.topic, (record for records in read.values() for record in records))
         ends |= {partition: record.offset for partition, record in batch.unsupported.items()}
         ranges = {p: (self._positions[p], end) for p, end in ends.items() if end > self._positions[p]}
         self._positions |= ends
-        if batch.unsupported:  # records behind an unsupported one must not be read as if they followed the last batch
-            self._assign({p: end for p, end in self._positions.items() if p not in batch.unsupported})
+        # Records behind an unsupported one must not be read as if they followed the last batch.
+        if batch.unsupported or is_behind:
+            self._assign({p: end for p, end in self._positions.items() if p not in batch.unsupported}, self._unverified)
         return FetchedBatch(batch, ranges)

@@ -132,6 +132,29 @@ def test_reading_begins_behind_the_last_record_if_the_log_still_has_it(last: int
     assert 10 == next(batch.ranges[0][0] for batch in batches if 0 in batch.ranges)
 
 
+def test_reading_goes_on_at_the_ledger_however_far_behind_the_last_record_it_is() -> None:
+    """Nothing between the two is read: aborted transactions, or what a worker of the release before stored."""
+    log = MemoryLog({0: 9_020, 1: 9_020})
+    known = RecordIdentity.of(Draft(event(), offset=5))
+    with Prefetcher(log, max_records=10) as reader:
+        reader.assign({0: 9_000, 1: 9_000}, {0: known, 1: known._replace(checksum=known.checksum + 1)})
+        reader.read(0.1)
+        assert {0: (9_000, 9_010)} == reader.read(0.1).ranges
+        reader.read(0.1)
+        with pytest.raises(LogDiverged):
+            reader.read(0.1)
+
+
+def test_a_newer_event_leaves_the_other_partitions_to_be_verified() -> None:
+    log = MemoryLog({0: 10, 1: 20}, unsupported=frozenset({3}))
+    other = RecordIdentity.of(Draft(event(title="of the log before"), offset=9))
+    with Prefetcher(log, max_records=10) as reader:
+        reader.assign({0: 0, 1: 10}, {1: other})
+        assert {0: (0, 3)} == reader.read(0.1).ranges
+        with pytest.raises(LogDiverged):
+            reader.read(0.1)
+
+
 def test_nothing_comes_of_a_log_that_has_another_record_where_the_last_one_was() -> None:
     known = RecordIdentity.of(Draft(event(title="of the log before"), offset=9))
     with Prefetcher(MemoryLog({0: 20, 1: 20}), max_records=10) as reader:
