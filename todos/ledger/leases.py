@@ -183,7 +183,9 @@ class Leases:
 
     def _hold(self, rows: list[tuple[Any, ...]]) -> None:
         for partition, next_offset, epoch, *last in rows:
-            self.held[partition] = Lease(next_offset, epoch, None if last[0] is None else RecordIdentity(*last))
+            # The release before moves a ledger back and leaves the last record where it was.
+            is_known = last[0] is not None and last[0] < next_offset
+            self.held[partition] = Lease(next_offset, epoch, RecordIdentity(*last) if is_known else None)
 
     def _run(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
         own = {"poller": self._poller, "topic": self.topic, "until_rewind": list(UNTIL_REWIND)}

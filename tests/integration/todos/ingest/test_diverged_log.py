@@ -13,7 +13,7 @@ from devstack import Kafka
 from tests.support.topic import Topic
 from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
-from todos.models import HaltReason, LogDivergence, OffsetLoss, PartitionLedger, Todo
+from todos.models import Batch, HaltReason, LogDivergence, OffsetLoss, PartitionLedger, Todo
 from todos.operations.audit import OffsetKind, PartitionAudit, audit_partition
 from todos.operations.rewind import WouldSkip, rewind
 from todos.receipts.lookup import ReceiptKey, ReceiptStatus, find_receipt
@@ -179,6 +179,17 @@ def test_a_log_that_is_replaced_during_a_poll_is_verified_after_the_silence(
     run = ConsumerRun(topic.log(), PollOptions(timeout_ms=60_000), "a test", should_stop=replace_the_log)
     assert 5 == run.run().stored
     assert (5, HaltReason.LOG_DIVERGED) == (ledger_of(topic).next_offset, ledger_of(topic).halt_reason)
+
+
+def test_a_last_record_behind_the_ledger_is_not_believed(make_memory_topic: MakeTopic) -> None:
+    """The rewind of the release before leaves it."""
+    topic = make_memory_topic()
+    topic.send_todos(10)
+    topic.poll()
+    Batch.objects.create(topic=topic.kafka.topic, partition=0, generation=1, next_offset=3)
+    PartitionLedger.objects.update(next_offset=3, generation=1)
+
+    assert 7 == topic.poll().duplicates
 
 
 # --- Real Kafka
