@@ -6,7 +6,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from todos.ingest.store import set_transaction_timeouts
-from todos.ledger.batch_history import UNKNOWN_WRITER, WriterInfo, append_batches, append_loss, broken_chains
+from todos.ledger.batch_history import (
+    UNKNOWN_WRITER,
+    WriterInfo,
+    append_batches,
+    append_loss,
+    broken_chains,
+    last_record_columns,
+)
 from todos.models import Batch, LogDivergence, OffsetLoss, PartitionLedger
 
 
@@ -78,13 +85,19 @@ def rewind(
         loss = OffsetLoss(topic=topic, partition=partition, first_offset=move.agreed, next_offset=target)
         loss.cause = OffsetLoss.Cause.SKIPPED
         append_loss(loss, ledger.generation, origin)
-    ledger.next_offset, ledger.moved_at = target, timezone.now()
-    ledger.last_offset = ledger.last_checksum = ledger.last_leader_epoch = None
-    ledger.topic_id = None  # the next poll notes the id of the topic that has this name now
-    ledger.epoch, ledger.holder = ledger.epoch + 1, None
-    ledger.halt_reason = ledger.halt_text = ""
-    ledger.halted_since = ledger.halt_epoch = None
-    ledger.save()
+    PartitionLedger.objects.filter(pk=ledger.pk).update(  # not its totals, to which the move has added
+        generation=ledger.generation,
+        next_offset=target,
+        moved_at=timezone.now(),
+        **last_record_columns(None),
+        topic_id=None,  # the next poll notes the id of the topic that has this name now
+        epoch=ledger.epoch + 1,
+        holder=None,
+        halt_reason="",
+        halt_text="",
+        halted_since=None,
+        halt_epoch=None,
+    )
     transaction.set_rollback(dry_run)
     return move
 
