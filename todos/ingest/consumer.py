@@ -244,7 +244,13 @@ class ConsumerRun:
         self._assignment.halt(exc.partition, HaltReason.UNREADABLE, text)
 
     def _halt_unsupported(self, partition: int, record: UnsupportedVersion) -> None:
-        """Halt a partition that needs a newer worker, and let a newer one take it over at once."""
+        """Halt a partition that needs a newer worker, and let a newer one take it over at once.
+
+        Does neither if the records before could not be stored: then their obstacle halts it, or it is left out.
+        """
+        lease = self.leases.held.get(partition)
+        if lease is None or lease.next_offset != record.offset:
+            return
         advice = f"manage.py set_aside --partition {partition} makes a dead letter of it, to be redriven later"
         text = f"waits for a newer worker: {record}. {advice}"
         self._assignment.halt(partition, HaltReason.UNSUPPORTED_VERSION, text)

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.support.topic import Topic, event_of_version
-from todos.models import DeadLetter, PartitionLedger
+from todos.models import DeadLetter, HaltReason, PartitionLedger
 from todos.operations.rewind import rewind
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,6 +38,17 @@ def test_a_partition_waits_at_a_newer_event_and_the_others_go_on(make_memory_top
     rewind(topic.kafka.topic, 0, 4, skip=True)
     assert (600, {0: 604, 1: 5}) == (topic.poll().stored, topic.ledger())
     assert ["", ""] == alarms(topic)
+
+
+def test_what_halts_a_partition_before_a_newer_event_is_what_operators_see(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
+    topic.send(*[b"not a todo"] * 200)
+    topic.send(event_of_version(2))
+
+    topic.poll(timeout_ms=300)
+
+    ledger = PartitionLedger.objects.get(topic=topic.kafka.topic)
+    assert (0, HaltReason.TOO_MANY_DEAD_LETTERS) == (ledger.next_offset, ledger.halt_reason)
 
 
 def test_an_old_audit_cannot_judge_what_a_newer_worker_stored(make_topic: MakeTopic, settings: Any) -> None:
