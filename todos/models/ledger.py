@@ -25,7 +25,7 @@ class PartitionLedger(models.Model):
 
     `next_offset` advances in the transaction of the rows it covers, and only by compare-and-swap on itself and
     `epoch`. Kafka's committed offset of the group is a copy for tools. While a partition is halted,
-    `halt_text` says why; `halt_reason` decides whether reading on can end the halt.
+    `why_halted` says why; `halt_reason` decides whether reading on can end the halt.
     """
 
     topic = models.CharField(max_length=249)
@@ -70,6 +70,15 @@ class PartitionLedger(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
+
+    @property
+    def why_halted(self) -> str:
+        """The text of the halt, or the label of its reason if that lasts until a rewind; empty while it is not halted.
+
+        A worker of the release before clears the text when it stores, and leaves the reason. Of the other reasons that
+        ends the halt.
+        """
+        return self.halt_text or (self.get_halt_reason_display() if self.halt_reason in UNTIL_REWIND else "")
 
 
 class Poller(models.Model):

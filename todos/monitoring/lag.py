@@ -150,7 +150,7 @@ def build_status(
                 lost=(row and row.lost) or 0,
                 recently_deleted=(row and row.recently_deleted) or 0,
                 halt_reason=row.halt_reason if row else "",
-                halt_text=row.halt_text if row else "",
+                halt_text=row.why_halted if row else "",
                 halted_since=row.halted_since if row else None,
                 transaction=state.transactions.get(partition),
             )

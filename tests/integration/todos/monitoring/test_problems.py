@@ -282,6 +282,16 @@ def test_a_halted_partition_is_told_with_its_number_and_since_when(
     assert "partition 1 is halted: it waits for an operator" == told["text"]
 
 
+def test_a_halt_until_a_rewind_is_told_also_without_its_text(client: Client, live: Topic) -> None:
+    """A worker of the release before clears the text when it stores, but not the reason, which it does not know."""
+    run_ended(live.kafka.topic)
+    for partition, reason in enumerate([HaltReason.LOG_DIVERGED, HaltReason.STORE_REFUSED], start=1):
+        PartitionLedger.objects.create(topic=live.kafka.topic, partition=partition, halt_reason=reason)
+    told = until(client, 503, "log-diverged")
+    assert "partition 1 is halted: Kafka's log is not the one that was stored" == told["log-diverged"]["text"]
+    assert "partition-halted" not in told  # such a halt ends when the partition advances
+
+
 def test_an_open_transaction_is_told_with_its_producer(
     client: Client, live: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
