@@ -4,8 +4,9 @@ import logging
 import time
 from collections.abc import Mapping
 
-from todos.event_log import Log, OffsetRange, RecordIdentity
+from todos.event_log import Log, LogUnavailable, OffsetRange, RecordIdentity
 from todos.ingest.prefetch import Prefetcher
+from todos.ledger.batch_history import broken_chains
 from todos.ledger.divergence import agreed_offset
 from todos.ledger.halts import halt_partition
 from todos.ledger.leases import Lease, Leases, ensure_ledger, recreated_partitions
@@ -82,17 +83,33 @@ class Assignment:
         if lease := self.leases.held.get(partition):
             self._halt(partition, lease, reason, text)
 
+    def halt_edited(self) -> bool:
+        """Halt the partitions whose ledgers were moved by hand. Returns False if none of the leased ones was.
+
+        Raises a DatabaseError.
+        """
+        edited = [ledger for ledger in broken_chains(self._log.topic) if ledger.partition in self.leases.held]
+        for ledger in edited:
+            text = f"is at {ledger.next_offset}, but its batches end at {ledger.chain_end}"
+            self.halt(ledger.partition, HaltReason.LEDGER_EDITED, f"{text}. {SEE_REWIND}")
+        return bool(edited)
+
     def halt_diverged(self, partition: int, text: str) -> None:
         """Halt a partition whose log is not the one that was stored, and record from which offset on they differ.
 
-        Raises LogUnavailable or a DatabaseError.
+        If the log does not return a record that this takes, the partition is left out. Raises a DatabaseError.
         """
         self.invalidate()
         if lease := self.leases.held.get(partition):
-            self._prefetcher.assign({})  # this thread reads until the next assignment
-            ranges = self._log.offset_ranges([partition])[partition]
-            agreed = agreed_offset(self._log, partition, ranges)
-            self._prefetcher.assign({})
+            try:
+                ranges, agreed = self._compare_logs(partition)
+            except LogUnavailable as exc:
+                logger.warning("%s/%d %s: %s", self._log.topic, partition, text, exc)
+                self.leave_out(partition)
+                return
+            known = lease.last_record
+            if lease.next_offset <= ranges.end and (known is None or known.offset < agreed):
+                return  # a broker that no longer leads the partition answered before
             diverged = OffsetRange(agreed, max(ranges.end, lease.next_offset))
             text = f"{text}. The logs agree up to offset {agreed}. {SEE_REWIND}"
             self._halt(partition, lease, HaltReason.LOG_DIVERGED, text, diverged)
@@ -132,6 +149,15 @@ class Assignment:
     def _is_silent(self) -> bool:
         return self._silent_since is not None and time.monotonic() >= self._silent_since + SILENCE_SECONDS
 
+    def _compare_logs(self, partition: int) -> tuple[OffsetRange, int]:
+        """Return the offsets that the log has now, and up to which of them it is the one that was stored."""
+        self._prefetcher.assign({})  # this thread reads until the next assignment
+        try:
+            ranges = self._log.offset_ranges([partition])[partition]
+            return ranges, agreed_offset(self._log, partition, ranges, self.leases.heartbeat)
+        finally:
+            self._prefetcher.assign({})
+
     def _assign(self) -> None:
         """Read what is leased. A partition that ends before its ledger is halted: its log has lost what was stored."""
         held = self.leases.held
@@ -145,7 +171,10 @@ class Assignment:
         }
         self._prefetcher.assign(positions, last_records)
         self._silent_since, self._has_unpublished = None, True
-        for partition in held.keys() - positions.keys():
+        ended = held.keys() - positions.keys()
+        if ended and self.halt_edited():
+            return
+        for partition in ended:
             text = f"ends at {ranges[partition].end}, but the ledger is at {held[partition].next_offset}"
             self.halt_diverged(partition, f"{text}: Kafka lost data, or the topic was recreated")
 

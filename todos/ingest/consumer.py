@@ -14,7 +14,7 @@ from django.db import connection
 
 from edge_api.shared.outages import Outage
 from todos.event_log import Log, LogDiverged, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
-from todos.ingest.assignment import REFRESH_SECONDS, SEE_REWIND, Assignment
+from todos.ingest.assignment import REFRESH_SECONDS, Assignment
 from todos.ingest.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from todos.ingest.errors import (
     LOCK_NOT_AVAILABLE,
@@ -29,7 +29,7 @@ from todos.ingest.parsing import ParsedBatch, UnsupportedVersion
 from todos.ingest.prefetch import FetchedBatch, Prefetcher
 from todos.ingest.store import LeaseLost, record_loss, store
 from todos.ingest.tracing import trace_batch
-from todos.ledger.batch_history import ChainBroken, WriterInfo, broken_chains
+from todos.ledger.batch_history import ChainBroken, WriterInfo
 from todos.ledger.halts import halt_partition
 from todos.ledger.leases import Leases
 from todos.ledger.poll_runs import PollSummary, describe_error, record_run
@@ -228,13 +228,9 @@ class ConsumerRun:
 
     def _halt_broken_chains(self, exc: ChainBroken) -> None:
         """Halt partitions whose ledger was moved by hand. Raises `exc` if this run holds none of them."""
-        broken = [ledger for ledger in broken_chains(self.log.topic) if ledger.partition in self.leases.held]
-        if not broken:
+        if not self._assignment.halt_edited():
             raise exc
         logger.error("%s", exc)
-        for ledger in broken:
-            text = f"is at {ledger.next_offset}, but its batches end at {ledger.chain_end}"
-            self._assignment.halt(ledger.partition, HaltReason.LEDGER_EDITED, f"{text}. {SEE_REWIND}")
 
     def _halt_unreadable(self, exc: PartitionUnreadable) -> None:
         """Halt a partition whose bytes are damaged on the broker's disk."""

@@ -1,16 +1,24 @@
 """Find out where a log stops being the one that was stored, by the last records of the batches."""
 
-from contextlib import suppress
+from collections.abc import Callable
 
-from todos.event_log import Log, OffsetOutOfRange, OffsetRange, RecordIdentity, Undecodable
+from todos.event_log import (
+    Log,
+    LogUnavailable,
+    OffsetOutOfRange,
+    OffsetRange,
+    PartitionUnreadable,
+    RecordIdentity,
+    Undecodable,
+)
 from todos.models import Batch, LogDivergence, PartitionLedger
 
 
-def agreed_offset(log: Log, partition: int, held: OffsetRange) -> int:
+def agreed_offset(log: Log, partition: int, held: OffsetRange, before_read: Callable[[], None] = lambda: None) -> int:
     """Return the end of the newest batch whose last record the log still has; `held` are the log's offsets.
 
     It is the start of the log if no batch proves more. Takes about two reads for each halving of the range, and
-    replaces the log's assignment. Raises LogUnavailable or a DatabaseError.
+    replaces the log's assignment. `before_read` is called before each. Raises LogUnavailable or a DatabaseError.
     """
     where = {"topic": log.topic, "partition": partition}
     generation = PartitionLedger.objects.get(**where).generation
@@ -22,6 +30,7 @@ def agreed_offset(log: Log, partition: int, held: OffsetRange) -> int:
         batch = upper_half.order_by("next_offset").first() or chain.order_by("-next_offset").first()
         if batch is None:
             return agreed
+        before_read()
         if _has_last_record(log, partition, batch):
             agreed = batch.next_offset
         else:
@@ -29,12 +38,19 @@ def agreed_offset(log: Log, partition: int, held: OffsetRange) -> int:
 
 
 def _has_last_record(log: Log, partition: int, batch: Batch) -> bool:
+    """Raises LogUnavailable if the log does not tell in time: then a record that is there could seem to be lost."""
     known = last_record_of(batch)
-    with suppress(OffsetOutOfRange):  # Kafka deleted it just now
-        if known and (found := log.first_records({partition: known.offset}).get(partition)):
-            is_there = found.offset == known.offset and not isinstance(found, Undecodable)
-            return is_there and not known.is_contradicted_by(found)
-    return False
+    if known is None:
+        return False
+    try:
+        found = log.first_records({partition: known.offset}).get(partition)
+        if found is None and log.positions().get(partition, 0) <= known.offset:
+            raise LogUnavailable(f"offset {known.offset} of partition {partition} could not be read in time")
+    except (OffsetOutOfRange, PartitionUnreadable):  # Kafka deleted it just now, or its bytes are damaged
+        return False
+    if found is None or found.offset != known.offset or isinstance(found, Undecodable):
+        return False
+    return not known.is_contradicted_by(found)
 
 
 def last_record_of(row: Batch | PartitionLedger) -> RecordIdentity | None:

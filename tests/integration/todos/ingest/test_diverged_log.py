@@ -2,7 +2,8 @@
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +11,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from devstack import Kafka
+from tests.support.memory_topic import MemoryTopic, TopicLog
 from tests.support.topic import Topic
+from todos.event_log import OffsetRange, PartitionUnreadable, Record
 from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
-from todos.models import Batch, HaltReason, LogDivergence, OffsetLoss, PartitionLedger, Todo
+from todos.ledger.poll_runs import PollSummary
+from todos.models import Batch, HaltReason, LogDivergence, OffsetLoss, PartitionLedger, Poller, Todo
 from todos.operations.audit import OffsetKind, PartitionAudit, audit_partition
 from todos.operations.rewind import WouldSkip, rewind
 from todos.receipts.lookup import ReceiptKey, ReceiptStatus, find_receipt
@@ -179,6 +183,102 @@ def test_a_log_that_is_replaced_during_a_poll_is_verified_after_the_silence(
     run = ConsumerRun(topic.log(), PollOptions(timeout_ms=60_000), "a test", should_stop=replace_the_log)
     assert 5 == run.run().stored
     assert (5, HaltReason.LOG_DIVERGED) == (ledger_of(topic).next_offset, ledger_of(topic).halt_reason)
+
+
+def poll_by(log: TopicLog, **options: Any) -> PollSummary:
+    return ConsumerRun(log, PollOptions(**options), "a test").run()
+
+
+@pytest.mark.parametrize("has_last_record", [True, False])
+def test_a_stale_end_halts_nothing(make_memory_topic: MakeTopic, *, has_last_record: bool) -> None:
+    """A broker that still believes to lead the partition answers where its own copy ends."""
+    topic: MemoryTopic = make_memory_topic()
+    topic.send_todos(5)
+    topic.poll()
+    if not has_last_record:
+        PartitionLedger.objects.update(last_offset=None, last_checksum=None, last_leader_epoch=None)
+    topic.send_todos(2)
+    answers = iter([OffsetRange(0, 3)])
+
+    class StaleLog(TopicLog):
+        def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
+            ranges = super().offset_ranges(partitions)
+            return {partition: next(answers, held) for partition, held in ranges.items()}
+
+    assert 2 == poll_by(StaleLog(topic), timeout_ms=500).stored
+    assert (7, "") == (ledger_of(topic).next_offset, ledger_of(topic).halt_reason)
+    assert not LogDivergence.objects.exists()
+
+
+def test_a_record_that_does_not_arrive_in_time_proves_no_other_log(topic: MemoryTopic) -> None:
+    """Such as above an open transaction. The other partitions are stored meanwhile."""
+    healthy = topic.send_todos(3, partition=1)
+
+    class SlowLog(TopicLog):
+        def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
+            return {}
+
+    run = poll_by(SlowLog(topic), timeout_ms=300)
+
+    assert 3 == run.stored
+    assert set(healthy) <= stored_ids()
+    assert ("", False) == (ledger_of(topic).halt_reason, LogDivergence.objects.exists())
+    topic.poll(timeout_ms=100)
+    assert (4, HaltReason.LOG_DIVERGED) == (LogDivergence.objects.get().first_offset, ledger_of(topic).halt_reason)
+
+
+def test_offsets_without_a_record_prove_another_log(topic: MemoryTopic) -> None:
+    """Where stored records were, the new log has only those of transactions that were aborted, say."""
+
+    class PassingLog(TopicLog):
+        def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
+            self.assign({partition: topic.range_of(partition).end for partition in positions})
+            return {}
+
+    poll_by(PassingLog(topic), timeout_ms=100)
+
+    assert (0, HaltReason.LOG_DIVERGED) == (LogDivergence.objects.get().first_offset, ledger_of(topic).halt_reason)
+
+
+def test_a_damaged_record_proves_nothing_and_blocks_nothing(topic: MemoryTopic) -> None:
+    class DamagedLog(TopicLog):
+        def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
+            raise PartitionUnreadable(0, positions[0], "damaged")
+
+    poll_by(DamagedLog(topic), timeout_ms=100)
+
+    assert (0, HaltReason.LOG_DIVERGED) == (LogDivergence.objects.get().first_offset, ledger_of(topic).halt_reason)
+
+
+def test_a_poll_stays_registered_while_it_searches_where_the_logs_agree(
+    topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todos.ledger.leases.HEARTBEAT_SECONDS", 0)
+    topic.send_todos(30)
+    renewals: list[datetime] = []
+
+    class WatchedLog(TopicLog):
+        def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
+            renewals.append(Poller.objects.get().expires_at)
+            return super().first_records(positions)
+
+    poll_by(WatchedLog(topic), timeout_ms=100)
+
+    assert 2 <= len(renewals) == len(set(renewals))
+
+
+def test_a_ledger_edited_forward_is_not_blamed_on_the_log(make_memory_topic: MakeTopic) -> None:
+    topic = make_memory_topic()
+    topic.send_todos(5)
+    topic.poll()
+    PartitionLedger.objects.update(next_offset=50)
+
+    topic.poll(timeout_ms=100)
+
+    ledger = ledger_of(topic)
+    assert HaltReason.LEDGER_EDITED == ledger.halt_reason
+    assert "is at 50, but its batches end at 5" in ledger.halt_text
+    assert not LogDivergence.objects.exists()
 
 
 def test_a_last_record_behind_the_ledger_is_not_believed(make_memory_topic: MakeTopic) -> None:
