@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
+from todos.event_log import Log, OffsetRange
 from todos.ingest.store import set_transaction_timeouts
 from todos.ledger.batch_history import (
     UNKNOWN_WRITER,
@@ -14,6 +15,7 @@ from todos.ledger.batch_history import (
     broken_chains,
     last_record_columns,
 )
+from todos.ledger.divergence import agreed_offset
 from todos.models import Batch, LogDivergence, OffsetLoss, PartitionLedger
 
 
@@ -43,6 +45,23 @@ class Move:
         return max(self.after - self.agreed, 0)
 
 
+def find_agreement(log: Log, partition: int, held: OffsetRange) -> int | None:
+    """Return up to where the log is the one that was stored; None if it is not known to have diverged.
+
+    `held` are the log's offsets. The log may have changed again since it was seen to have diverged, so it is compared
+    as it is now. Raises PartitionLedger.DoesNotExist, LogUnavailable or a DatabaseError.
+    """
+    where = {"topic": log.topic, "partition": partition}
+    divergence = LogDivergence.objects.filter(**where, resolved_at=None).first()
+    if divergence is None:
+        return None
+    if len({PartitionLedger.objects.get(**where).topic_id, log.identity()} - {None}) > 1:
+        return 0  # the topic was recreated meanwhile
+    if divergence.first_offset <= held.first:
+        return divergence.first_offset
+    return min(divergence.first_offset, agreed_offset(log, partition, held))
+
+
 @transaction.atomic(durable=True)
 def rewind(
     topic: str,
@@ -50,6 +69,7 @@ def rewind(
     target: int,
     *,
     log_end: int = 0,
+    agreed: int | None = None,
     skip: bool = False,
     dry_run: bool = False,
     origin: WriterInfo = UNKNOWN_WRITER,
@@ -59,6 +79,7 @@ def rewind(
     Moving back starts a new generation of batches. Moving forward needs `skip`, and records the range as lost. If the
     ledger was edited by hand, the move starts where its batches end; if the log has diverged, where the logs agree.
     It resolves the divergence: an offset before `log_end`, the log's end, may have been used by the other log too.
+    `agreed` is where the logs agree now, which may be less than when the divergence was recorded.
     `dry_run` does the same and rolls back.
 
     Raises WouldSkip, PartitionLedger.DoesNotExist, or a DatabaseError; nothing has changed then.
@@ -67,6 +88,8 @@ def rewind(
     ledger = PartitionLedger.objects.select_for_update().get(topic=topic, partition=partition)
     end, has_chain = _chain_end(ledger)
     divergence = LogDivergence.objects.filter(topic=topic, partition=partition, resolved_at=None).first()
+    if divergence and agreed is not None:
+        divergence.first_offset = min(divergence.first_offset, agreed)
     move = Move(end, target, min(divergence.first_offset, end) if divergence else end)
     if move.skipped and not skip:
         raise WouldSkip(

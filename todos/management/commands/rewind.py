@@ -11,8 +11,8 @@ from todos.cli.kafka import kafka_error, open_log
 from todos.event_log import LogUnavailable, OffsetRange
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.batch_history import WriterInfo
-from todos.models import DeadLetter, LogDivergence, PartitionLedger
-from todos.operations.rewind import Move, WouldSkip, rewind
+from todos.models import DeadLetter, PartitionLedger
+from todos.operations.rewind import Move, WouldSkip, find_agreement, rewind
 from todos.tasks import worker_name
 
 EXAMPLES = """
@@ -54,9 +54,10 @@ class Command(BaseCommand):
         try:
             with open_log() as log:
                 held = _held_range(log, partition)
-                target = _target(log, partition, held, options)
+                agreed = find_agreement(log, partition, held)
+                target = _target(log, partition, held, agreed, options)
             origin = WriterInfo(f"manage.py rewind on {worker_name()}")
-            options = {"log_end": held.end, "skip": skip or dry_run, "dry_run": dry_run}
+            options = {"log_end": held.end, "agreed": agreed, "skip": skip or dry_run, "dry_run": dry_run}
             move = rewind(topic, partition, target, **options, origin=origin)
         except LogUnavailable as exc:
             raise kafka_error(exc) from exc
@@ -87,7 +88,7 @@ def _held_range(log: KafkaLog, partition: int) -> OffsetRange:
     return log.offset_ranges([partition])[partition]
 
 
-def _target(log: KafkaLog, partition: int, held: OffsetRange, options: dict[str, Any]) -> int:
+def _target(log: KafkaLog, partition: int, held: OffsetRange, agreed: int | None, options: dict[str, Any]) -> int:
     if options["to_beginning"]:
         return held.first
     if (moment := options["timestamp"]) is not None:
@@ -97,11 +98,9 @@ def _target(log: KafkaLog, partition: int, held: OffsetRange, options: dict[str,
             raise CommandError(f"--timestamp: {log.topic}/{partition} has no record of {moment.isoformat()} or later")
         return offset
     if options["to_agreement"]:
-        where = {"topic": log.topic, "partition": partition, "resolved_at": None}
-        divergence = LogDivergence.objects.filter(**where).first()
-        if divergence is None:
+        if agreed is None:
             raise CommandError(f"--to-agreement: the log of {log.topic}/{partition} is not known to have diverged")
-        return max(divergence.first_offset, held.first)
+        return max(agreed, held.first)
     offset = int(options["offset"])
     if not held.first <= offset <= held.end:
         raise CommandError(

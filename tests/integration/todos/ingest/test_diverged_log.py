@@ -3,9 +3,10 @@
 import io
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -290,6 +291,59 @@ def test_a_last_record_behind_the_ledger_is_not_believed(make_memory_topic: Make
     PartitionLedger.objects.update(next_offset=3, generation=1)
 
     assert 7 == topic.poll().duplicates
+
+
+def test_the_agreement_is_that_of_the_log_at_the_rewind(
+    topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """While the partition was halted, the log was replaced again."""
+    ids = replace_again(topic, monkeypatch, settings)
+
+    call_command("rewind", "--partition=0", "--to-agreement", stdout=io.StringIO())
+    topic.poll()
+
+    assert set(ids) <= stored_ids()
+    assert 0 == LogDivergence.objects.get().first_offset
+    Todo.objects.filter(id=ids[1]).delete()
+    assert ReceiptStatus.UNKNOWN == receipt(topic, 3, ids[1])  # an offset of either log
+
+
+def test_a_skip_loses_also_what_the_log_lost_since_the_halt(
+    topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    replace_again(topic, monkeypatch, settings)
+
+    call_command("rewind", "--partition=0", "--offset=10", "--skip", stdout=io.StringIO())
+
+    loss = OffsetLoss.objects.get()
+    assert (0, 10) == (loss.first_offset, loss.next_offset)
+
+
+def test_nothing_of_a_topic_that_was_recreated_while_it_was_halted_agrees(
+    topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """Also where its records are the same."""
+    use_by_commands(topic, monkeypatch, settings)
+    topic.poll(timeout_ms=100)
+    topic.id = uuid4()
+
+    call_command("rewind", "--partition=0", "--to-agreement", stdout=io.StringIO())
+
+    assert (0, 0) == (ledger_of(topic).next_offset, LogDivergence.objects.get().first_offset)
+
+
+def use_by_commands(topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.KAFKA = topic.kafka
+    monkeypatch.setattr("todos.management.commands.rewind.open_log", lambda: nullcontext(topic.log()))
+
+
+def replace_again(topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch, settings: Any) -> list[str]:
+    """Halt the partition where the logs agree up to 4, and replace its records from 2 on. Returns the new ids."""
+    use_by_commands(topic, monkeypatch, settings)
+    topic.poll(timeout_ms=100)
+    assert 4 == LogDivergence.objects.get().first_offset
+    topic.lose(0, after=2)
+    return topic.send_todos(50)
 
 
 # --- Real Kafka
