@@ -106,7 +106,11 @@ def _inject(world: World, fault: Fault, patience: float, tell: Callable[[str], N
     visible_at, ended_at = world.journal.first_visible(repaired_at), time.time()
     said = codes_said(world.probe.answers, struck_at, ended_at)
     with suppress(AssertionError):
-        eventually(lambda: world.probe.is_clear(repaired_at, known, fault.codes), seconds=CLEAR_SECONDS, what="ok")
+        eventually(
+            lambda: world.probe.is_clear(repaired_at, known, fault.codes),
+            seconds=min(CLEAR_SECONDS, patience),
+            what="ok",
+        )
     if not world.probe.is_clear(repaired_at, known, fault.codes):
         untrue.append(f"the probe still named {', '.join(sorted(world.probe.codes())) or 'nothing'} when it was over")
     untrue = [f"{fault.name}: {text}" for text in untrue]
