@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client, override_settings
 from hypothesis import settings as limits
+from psycopg2 import extensions
 from pytest_django.live_server_helper import LiveServer
 from schemathesis import Case
 
@@ -27,6 +28,7 @@ from todos.models import PartitionLedger, Todo
 from todos.owners import owner_of
 from todos.tokens import issue, keys
 
+extensions.set_wait_callback(None)  # the import of web's entry point limits all statements of this process to 5 s
 TOPIC = settings.KAFKA.topic
 DOCUMENT = "/api/openapi.json"
 KNOWN = 20  # todos that invented requests may name; the offsets of half of them are decided

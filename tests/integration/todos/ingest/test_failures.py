@@ -308,7 +308,7 @@ def test_a_poll_that_the_database_refuses_leaves_the_name_of_its_error(
     assert run.last_error.startswith("LockNotAvailable: ")
 
 
-def test_a_ledger_ahead_of_the_log_stops_that_partition_only(
+def test_a_ledger_that_was_moved_ahead_of_the_log_stops_that_partition_only(
     make_memory_topic: MakeTopic, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = make_memory_topic(partitions=2)
@@ -320,7 +320,7 @@ def test_a_ledger_ahead_of_the_log_stops_that_partition_only(
     summary = topic.poll()
 
     assert (summary.stored, topic.ledger()) == (3, {0: 50, 1: 3})
-    assert f"{topic.kafka.topic}/0 ends at 2, but the ledger is at 50" in caplog.text
+    assert f"{topic.kafka.topic}/0 is at 50, but its batches end at 0" in caplog.text
 
 
 def test_a_database_that_is_away_is_an_operational_error_not_a_crash(make_memory_topic: MakeTopic) -> None:
