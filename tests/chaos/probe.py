@@ -97,12 +97,17 @@ def untrue_answers(
 
 
 def unsaid_waits(answers: Sequence[ProbeAnswer]) -> list[str]:
-    """The answers that said ok while a todo had been waiting for too long, whatever the fault."""
-    return [
-        f"a todo had waited for {answer.longest_wait:.0f} s at {answer.asked_at:.0f}"
-        for answer in answers
-        if answer.is_ok and answer.longest_wait > LONGEST_WAIT
-    ]
+    """The answers that said ok while a todo had been waiting for too long, whatever the fault.
+
+    What was not ok until just now explains a wait: the todo may be stored at this very moment.
+    """
+    unsaid, explained_at = [], float("-inf")
+    for answer in answers:
+        if not answer.is_ok:
+            explained_at = answer.answered_at
+        elif answer.longest_wait > LONGEST_WAIT < answer.asked_at - explained_at:
+            unsaid.append(f"a todo had waited for {answer.longest_wait:.0f} s at {answer.asked_at:.0f}")
+    return unsaid
 
 
 def _names(codes: Collection[str]) -> str:
