@@ -60,7 +60,7 @@ class RequestLog:
             request_id.reset(token)
 
     def _log_verdict(self, path: str, response: HttpResponseBase) -> None:
-        """Log each change of what a probe says; whoever probes sees the rest."""
+        """Log each change of a probe's answer; its client sees the others."""
         verdict = _verdict(response)
         if verdict != self._verdicts.get(path, (HTTPStatus.OK,)):
             level = logging.INFO if response.status_code == HTTPStatus.OK else logging.WARNING

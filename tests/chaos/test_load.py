@@ -13,7 +13,7 @@ from tests.support.waiting import eventually
 
 
 class Edge(BaseHTTPRequestHandler):
-    """Refuses whatever it gets, slowly."""
+    """An edge that refuses each request, slowly."""
 
     def do_POST(self) -> None:
         json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -100,12 +100,12 @@ class World:
             yield
 
     def wait_for_others(self, partition: int) -> None:
-        """Assert that all other partitions go on."""
+        """Assert that all other partitions continue."""
         now = time.time()
         eventually(
             lambda: self.journal.is_caught_up(now, apart_from=partition),
             seconds=OTHERS_SECONDS,
-            what=f"the partitions other than {partition} to go on",
+            what=f"the partitions other than {partition} to advance",
         )
 
     # --- What an operator does
@@ -147,7 +147,7 @@ def running(process: Process) -> psutil.Process:
 def own_services(folder: Path, blocker: DjangoDbBlocker, *, brokers: int) -> Iterator[tuple[Services, str]]:
     """Services that a fault may strike, and the name of a migrated database to copy.
 
-    At the end all of them are killed, because nobody reads their data again.
+    At the end all of them are killed, because no later run reads their data.
     """
     kafka = Brokers(folder / "kafka", count=brokers) if brokers > 1 else Kafka(folder / "kafka")
     services = Services(Postgres(folder / "postgres"), Valkey(folder / "valkey"), kafka)

@@ -215,7 +215,7 @@ def test_run_serves_a_todo_and_a_second_run_still_has_it(project: Path, run: Run
     eventually(lambda: run.titles() == ["Do homework"], seconds=20, what="the todo")
     assert "of-this-run" in manage(run, "pipeline_status").stdout
     alarming = re.findall(r"^.*(?:WARNING|ERROR|CRITICAL|Warning:|Traceback|superuser).*$", run.log.read_text(), re.M)
-    assert [] == [line for line in alarming if "EDGE_AUTH" not in line]  # a healthy run worries nobody
+    assert [] == [line for line in alarming if "EDGE_AUTH" not in line]  # a healthy run logs no warning
 
     beside = subprocess.run(
         [sys.executable, "-m", "devstack", "run"], cwd=project, env=run.env, capture_output=True, text=True, check=False

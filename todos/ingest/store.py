@@ -21,8 +21,8 @@ from todos.ledger.leases import Lease
 from todos.models import UNTIL_REWIND, DeadLetter, OffsetLoss
 from todos.owners import present_owners
 
-# Both are shorter than a lease, which the consumer renews between two attempts. After the lock time-out the consumer
-# goes on with those partitions whose ledger rows nobody has locked, so it is short.
+# Both are shorter than a lease, which the consumer renews between two attempts. The lock time-out is
+# short, because after it the consumer stores the partitions whose ledger rows are not locked.
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "2s", "10s"
 # PostgreSQL takes no statement above 1 GiB, and quoting may double these bytes.
 MAX_LETTERS_BYTES = 16 << 20

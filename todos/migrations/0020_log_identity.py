@@ -87,4 +87,11 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.AlterField(
+            model_name="batch",
+            name="lost",
+            field=models.PositiveBigIntegerField(
+                default=0, help_text="Offsets that were never stored; see the offset losses."
+            ),
+        ),
     ]

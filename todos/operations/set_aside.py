@@ -66,7 +66,7 @@ def set_aside(
     """
     ledger = PartitionLedger.objects.get(topic=log.topic, partition=partition)
     if ledger.halt_reason not in BLOCKED_BY_RECORDS:
-        why = f"is halted: {ledger.halt_text}" if ledger.halt_text else "is not halted"
+        why = f"is halted: {ledger.why_halted}" if ledger.why_halted else "is not halted"
         raise NothingToSetAside(f"{ledger} {why}")
     held = log.offset_ranges([partition])[partition]
     end = held.end if end is None else min(end, held.end)

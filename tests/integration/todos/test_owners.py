@@ -60,7 +60,7 @@ def titles(client: Client, token: str) -> list[str] | int:
     return [todo["title"] for todo in answer.json()["results"]] if answer.status_code == 200 else answer.status_code
 
 
-def test_a_user_whom_a_restore_lost_is_succeeded_by_nobody(
+def test_no_user_inherits_the_todos_of_a_user_whom_a_restore_lost(
     client: Client, make_memory_topic: Callable[..., Topic], restored: Callable[[], None]
 ) -> None:
     lost, topic = User.objects.create_user("lost"), make_memory_topic()
@@ -81,7 +81,7 @@ def test_a_user_whom_a_restore_lost_is_succeeded_by_nobody(
     assert ["of olga"] == titles(client, old["olga"])
 
 
-def test_a_token_that_names_a_primary_key_signs_nobody_in(client: Client) -> None:
+def test_a_token_that_names_a_primary_key_signs_no_user_in(client: Client) -> None:
     olga, key = User.objects.create_user("olga"), keys.signing_key_pair()
     signer = Signer(key.kid, key.private)
     assert ([], 401) == (

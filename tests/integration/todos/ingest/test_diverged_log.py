@@ -160,7 +160,7 @@ def test_nothing_counts_as_deleted_where_the_log_is_another_one(topic: Topic) ->
     topic.poll()
     Todo.objects.filter(id=ids[0]).delete()
     assert ReceiptStatus.STORED == receipt(topic, 7, ids[1])
-    assert ReceiptStatus.UNKNOWN == receipt(topic, 6, ids[0])  # a record of either log, so nobody can tell
+    assert ReceiptStatus.UNKNOWN == receipt(topic, 6, ids[0])  # it may be a record of either log
     assert [OffsetKind.DELETED] == [kind for _, kind in audit(topic).offenders]  # the new batch proves it
 
 

@@ -345,7 +345,7 @@ def log_away(topic: MemoryTopic) -> Iterator[None]:
     """Meanwhile the topic does not answer."""
 
     def fail(_log: object) -> list[int]:
-        raise LogUnavailable("nobody answers")
+        raise LogUnavailable("no broker answers")
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("tests.support.memory_topic.TopicLog.partitions", fail)

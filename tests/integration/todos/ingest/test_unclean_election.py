@@ -38,7 +38,7 @@ def test_an_unclean_election_halts_the_partition_until_a_rewind(settings: Any, t
 
         leader.kill()
         follower.start()
-        topic.producer.close(timeout=1)  # the sequence numbers that it goes on with are those of the log that is gone
+        topic.producer.close(timeout=1)  # its sequence numbers are those of the lost log
         topic.producer = topic.new_producer()
         ids = topic.send_todos(50)
         halted = topic.poll(timeout_ms=5_000)

@@ -1,4 +1,4 @@
-"""The group's offsets in Kafka follow the ledger, and whoever stands in their way holds up no poll."""
+"""The group's offsets in Kafka follow the ledger, and a refused offset delays no poll."""
 
 from collections.abc import Callable
 from contextlib import closing

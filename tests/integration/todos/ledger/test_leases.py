@@ -25,6 +25,11 @@ LOCK_BATCHES = "SELECT FROM todos_batch WHERE topic = %s AND partition = %s FOR 
 UPDATE_ROW = "UPDATE todos_partitionledger SET epoch = epoch WHERE topic = %s AND partition = %s"
 
 
+def run_until(topic: MemoryTopic, should_stop: Callable[[], bool]) -> ConsumerRun:
+    options = PollOptions(timeout_ms=30_000, time_budget_seconds=30)
+    return ConsumerRun(topic.log(), options, "a test", should_stop=should_stop)
+
+
 def test_pollers_that_expired_together_renew_without_a_deadlock() -> None:
     poll = Leases(TOPIC, "one")
     poll.heartbeat()
@@ -53,12 +58,7 @@ def test_a_locked_row_stops_only_its_partition(
     monkeypatch.setattr("todos.ingest.assignment.LEFT_OUT_SECONDS", 0.2)
     topic = make_memory_topic(partitions=3)
     ensure_ledger(topic.kafka.topic, range(3))
-    run = ConsumerRun(
-        topic.log(),
-        PollOptions(timeout_ms=30_000, time_budget_seconds=30),
-        "a test",
-        should_stop=lambda: set(topic.ledger().values()) == {5},
-    )
+    run = run_until(topic, lambda: set(topic.ledger().values()) == {5})
     if is_leased:
         for partition in range(3):
             topic.send_todos(1, partition)
@@ -82,16 +82,11 @@ def test_a_partition_that_waits_for_a_lock_costs_the_others_one_attempt(
     monkeypatch.setattr("todos.ingest.store.LOCK_TIMEOUT", "100ms")
     topic = make_memory_topic(partitions=2)
     ensure_ledger(topic.kafka.topic, range(2))
-    run = ConsumerRun(
-        topic.log(),
-        PollOptions(timeout_ms=30_000, time_budget_seconds=30),
-        "a test",
-        should_stop=lambda: has_stored(5),
-    )
 
     def has_stored(count: int) -> bool:
         return topic.ledger()[0] == count
 
+    run = run_until(topic, partial(has_stored, 5))
     topic.send_todos(1, 1)
     topic.send_todos(1, 0)
     with open_transaction() as session:

@@ -130,7 +130,7 @@ def test_a_running_poll_ends_when_its_schedule_is_paused(topic: MemoryTopic) -> 
     assert 1 == stored()
 
 
-def test_whoever_waits_for_polls_to_end_sees_a_poll_that_has_not_asked_yet_whether_to_stop(topic: MemoryTopic) -> None:
+def test_a_poll_that_has_not_checked_for_a_pause_yet_is_registered_already(topic: MemoryTopic) -> None:
     """Otherwise it could read after pause_polling --wait found no poll."""
     is_visible = []
 
