@@ -36,5 +36,4 @@ USER 10001:10001
 EXPOSE 7008
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://localhost:7008/healthz', timeout=4)"]
-# Heartbeat files go to memory: the root file system may be read-only.
-CMD ["gunicorn", "--config=python:todoproject.gunicorn_conf", "--bind=0.0.0.0:7008", "--worker-tmp-dir=/dev/shm"]
+CMD ["python", "-m", "todoproject.web", "--host=0.0.0.0"]

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 # Packages that must stay out of an image, even as dependencies.
 FORBIDDEN = {
     "edge": {"django", "djangorestframework", "celery", "psycopg2-binary", "psycopg"},
-    "django": {"fastapi", "starlette", "uvicorn", "psycopg"},
+    "django": {"fastapi", "starlette", "psycopg"},
     "tracing": {"django", "celery", "fastapi", "starlette", "psycopg", "grpcio"},  # it goes on top of either image
     "run": {"psycopg"},  # Django would prefer it to psycopg2
     "dev": {"psycopg"},

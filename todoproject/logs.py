@@ -2,11 +2,12 @@
 
 import logging
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import Any
 
 from edge_api.shared.hints import ADVICE_FILTERS, ADVICE_LOGGERS
+from edge_api.shared.log_formats import FORMATTERS
 
-FORMATS = ("line", "json")
 # Requested every few seconds by machines.
 PROBES = frozenset({"/healthz", "/readyz", "/readyz/pipeline"})
 # The id of the HTTP request that this thread answers.
@@ -14,9 +15,11 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class RequestFilter(logging.Filter):
-    """Add the id of the current request to each record."""
+    """Add the id of the current request to each record. Drop the traceback of an error that the client has made."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "status_code", HTTPStatus.INTERNAL_SERVER_ERROR) < HTTPStatus.INTERNAL_SERVER_ERROR:
+            record.exc_info = None
         if current := request_id.get():
             record.request_id = current
         return True
@@ -43,29 +46,12 @@ class ProbeFailures(logging.Filter):
         return getattr(getattr(record, "request", None), "path", None) not in PROBES
 
 
-class LineFormatter(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        line = super().formatMessage(record)
-        return f"{line} [{record.request_id}]" if hasattr(record, "request_id") else line
-
-
 def logging_config(level: str, format_name: str) -> dict[str, Any]:
     """Return the configuration for logging.config.dictConfig; `format_name` is one of FORMATS."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "line": {"()": LineFormatter},
-            "json": {
-                "()": "pythonjsonlogger.json.JsonFormatter",
-                "fmt": "%(levelname)s %(name)s %(message)s",
-                "rename_fields": {"levelname": "level", "name": "logger"},
-                "timestamp": "time",
-            },
-        },
+        "formatters": FORMATTERS,
         "filters": {
             "request": {"()": RequestFilter},
             "library_outages": {"()": LibraryOutages},
@@ -80,9 +66,9 @@ def logging_config(level: str, format_name: str) -> dict[str, Any]:
             **ADVICE_LOGGERS,
             # Django's own handlers would mail administrators and print in another format.
             "django": {"handlers": [], "propagate": True},
-            "django.request": {"filters": ["probe_failures"]},
-            "gunicorn.error": {"handlers": [], "propagate": True},
-            "gunicorn.access": {"handlers": [], "level": "WARNING"},  # todoproject.middleware logs the requests
+            # todoproject.middleware logs each request, with what is wrong with its Host.
+            "django.request": {"level": "ERROR", "filters": ["probe_failures"]},
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
             # Each of these logs a line per tick, poll or reconnect at INFO.
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.worker.request": {"level": "WARNING"},  # for example ticks that expired

@@ -1,4 +1,4 @@
-"""The entry point of the web process: gunicorn todoproject.wsgi."""
+"""The WSGI application that todoproject.asgi runs in threads."""
 
 import os
 from collections.abc import Callable, Iterable

@@ -5,7 +5,10 @@ from http import HTTPStatus
 from typing import Any
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2  # after a 503 response
 MAX_ERRORS = 20  # a hostile body can hold thousands of unknown fields; the first ones are enough to fix it
+
+MAX_NAME_LENGTH = 100  # characters of a field's name
 
 Errors = Sequence[tuple[str, str]]  # of a field and what is wrong with it: edge_api.contract.FieldError
 
@@ -22,5 +25,5 @@ def problem_body(status: HTTPStatus, detail: str, errors: Errors = ()) -> dict[s
 
 
 def shown_errors(errors: Errors) -> list[dict[str, str]]:
-    """Return the first MAX_ERRORS as JSON objects."""
-    return [{"field": field, "message": message} for field, message in errors[:MAX_ERRORS]]
+    """Return the first MAX_ERRORS as JSON objects. The names of fields are the client's own, and may be long."""
+    return [{"field": field[:MAX_NAME_LENGTH], "message": message} for field, message in errors[:MAX_ERRORS]]

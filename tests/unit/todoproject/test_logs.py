@@ -9,11 +9,11 @@ from logging.handlers import BufferingHandler
 
 import pytest
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory, override_settings
 from django.utils.log import log_response
 
 from devstack.environment import ROOT
-from todoproject.logs import LineFormatter, request_id
+from todoproject.logs import RequestFilter, request_id
 from todoproject.middleware import RequestLog
 
 SCRIPT = """
@@ -52,7 +52,7 @@ def test_lines_are_for_people() -> None:
 
     assert first.endswith("INFO    some.module: stored 3 [r-1]")
     assert second.endswith("ERROR   some.module: failed [r-1]")
-    assert trace[-1].startswith("ZeroDivisionError")
+    assert trace[-1].startswith("    ZeroDivisionError")
 
 
 @pytest.mark.parametrize("sent", ["client-7", ""])
@@ -81,9 +81,26 @@ def test_a_senseless_id_is_replaced(sent: str) -> None:
     assert 36 == len(response["X-Request-ID"])
 
 
-def test_a_line_outside_of_requests_ends_as_it_is() -> None:
-    record = logging.LogRecord("some", logging.INFO, "", 0, "text", (), None)
-    assert LineFormatter().format(record).endswith("some: text")
+@pytest.mark.parametrize("host", ["evil.example", "a\x1b[2J", "a\nb", ""])
+@pytest.mark.parametrize("path", ["/api/todos/", "/healthz"])
+def test_a_wrong_host_is_one_line_without_a_traceback(host: str, path: str) -> None:
+    handler = BufferingHandler(capacity=10)
+    logging.getLogger().addHandler(handler)
+    try:
+        with override_settings(ALLOWED_HOSTS=["todo.example"]):
+            assert 400 == Client(headers={"Host": host}).get(path).status_code
+    finally:
+        logging.getLogger().removeHandler(handler)
+    (record,) = handler.buffer
+    assert "Invalid HTTP_HOST header" in record.getMessage()
+    assert record.exc_info is None
+
+
+def test_what_a_client_did_wrong_has_no_traceback() -> None:
+    error = (ValueError, ValueError(), None)
+    records = [logging.makeLogRecord({"exc_info": error, "status_code": status}) for status in (400, 500)]
+    assert all(RequestFilter().filter(record) for record in records)
+    assert [False, True] == [bool(record.exc_info) for record in records]
 
 
 # --- What is worth a line
