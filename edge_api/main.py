@@ -1,4 +1,4 @@
-"""The app factory: `uvicorn --factory edge_api.main:create_app`, or better `python -m edge_api`."""
+"""The app factory. `python -m edge_api` serves the app behind the bounded HTTP/1.1 protocol."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from edge_api.auth.authentication import Auth
+from edge_api.http.admission import Admission
 from edge_api.http.batches import new_batch
 from edge_api.http.dispatch import PostDispatcher
 from edge_api.http.health import add_health
@@ -38,6 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     metrics = Metrics()
     tracing = _create_tracing(settings)
     auth = Auth(settings.edge)
+    metrics.keys_age = auth.keys_age
     limits = RateLimits(settings.edge, metrics)
     publisher = Publisher(settings, metrics)
 
@@ -71,7 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.edge.cors_origins:
         app.allow_origins(settings.edge.cors_origins.split(","))
     add_problem_handlers(app)
-    parts = settings, auth, publisher, limits, metrics
+    parts = settings, Admission(auth, limits, metrics), publisher, metrics
     app.add_post("/new/", new_todo(*parts), **document_todo(settings.edge))
     app.add_post("/new/batch/", new_batch(*parts), **document_batch(settings.edge))
     add_health(app, auth, publisher, metrics)

@@ -9,9 +9,9 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from edge_api.contract import FieldError
-from edge_api.shared.problems import MEDIA_TYPE, problem_body
+from edge_api.shared.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, problem_body
 
-RETRY_AFTER_SECONDS = 2
+_ABOUT_CONTENT = (400, 413, 415, 422)  # statuses of requests whose todos are at fault
 
 
 class Problem(Exception):
@@ -41,6 +41,11 @@ class RetryLater(Problem):
     def __init__(self, detail: str) -> None:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+
+
+def outcome_of(exc: BaseException) -> str:
+    """Return the outcome, as metrics count it, of the todos of a request that ended in `exc` before Kafka."""
+    return "rejected" if isinstance(exc, Problem) and exc.status in _ABOUT_CONTENT else "refused"
 
 
 def unexpected() -> Problem:

@@ -26,7 +26,8 @@ from edge_api.shared.env import ConfigError, read_env
 from edge_api.shared.kafka_settings import KafkaSettings
 from edge_api.shared.urls import check_redis_url, is_origin
 
-# Every response is promised within 5 s; the rest is for parsing, a busy machine and the supervisor's interval.
+# Every response is promised within 5 s. A request's waits for keys, other requests and Kafka end within this time; the
+# rest is for parsing, a busy machine and the supervisor's interval.
 LONGEST_WAIT_SECONDS = 4.5
 
 _HTTP_URL = TypeAdapter(HttpUrl)
@@ -103,6 +104,7 @@ class EdgeSettings(BaseModel):
     public_api_url: Annotated[str, AfterValidator(_base_url)] = "http://localhost:7008"
     auth: Literal["token", "open"] = "token"
     jwks: Annotated[str, AfterValidator(_jwks)] | None = None
+    jwks_max_age_seconds: float = Field(3600, ge=30, le=604_800)
     ack_timeout_seconds: float = Field(3.0, ge=0.1, le=LONGEST_WAIT_SECONDS)
     # At least the largest batch, with what the edge adds to each todo.
     max_in_flight_records: int = Field(20_000, ge=MAX_BATCH_TODOS)

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.types import Scope
 
-from edge_api.auth.jwks import KeySet
+from edge_api.auth.jwks import KeySet, KeysUnavailable
 from edge_api.contract.tokens import WRITE, InvalidToken, Token, kid_of, verify
 from edge_api.problems import Problem, RetryLater
 from edge_api.settings import EdgeSettings
@@ -24,12 +24,18 @@ class Auth:
     def __init__(self, settings: EdgeSettings) -> None:
         self._is_open = settings.auth == "open"
         self._cache: OrderedDict[bytes, Token] = OrderedDict()
-        self._keys = KeySet(settings.jwks, on_change=self._cache.clear) if settings.jwks else None
+        self._keys = None
+        if settings.jwks:
+            self._keys = KeySet(settings.jwks, settings.jwks_max_age_seconds, on_change=self._cache.clear)
 
     @property
     def unavailable_reason(self) -> str | None:
         """Why no token can be verified although the edge needs one, or None."""
         return None if self._is_open or self._keys is None else self._keys.unavailable_reason
+
+    def keys_age(self) -> float | None:
+        """Return the seconds since the keys were last read, or None if there are none to read or never were."""
+        return self._keys.age if self._keys else None
 
     async def start(self) -> None:
         if self._keys:
@@ -39,10 +45,10 @@ class Auth:
         if self._keys:
             await self._keys.stop()
 
-    async def owner_of(self, scope: Scope) -> str:
+    async def owner_of(self, scope: Scope, deadline: float) -> str:
         """Return the owner; NO_OWNER if the edge is open and the request has no token.
 
-        Raises Problem: 401, 403, or 503 while the key of the token cannot be looked up.
+        Raises Problem: 401, 403, or 503 if the key of the token cannot be looked up before `deadline`.
         """
         encoded = _bearer_token(scope)
         if encoded is None:
@@ -51,7 +57,7 @@ class Auth:
             raise _unauthorized("The request needs a token.", REALM)
         token = self._cache.get(encoded)
         if token is None or token.until <= time.time():
-            token = await self._verify_and_cache(encoded)
+            token = await self._verify_and_cache(encoded, deadline)
         else:
             self._cache.move_to_end(encoded)
         if WRITE not in token.scopes:
@@ -59,22 +65,19 @@ class Auth:
             raise _unauthorized(f"The token lacks the scope {WRITE}.", challenge, HTTPStatus.FORBIDDEN)
         return token.owner
 
-    async def _verify_and_cache(self, encoded: bytes) -> Token:
+    async def _verify_and_cache(self, encoded: bytes, deadline: float) -> Token:
+        text = encoded.decode("latin-1")
         try:
-            token = await self._verify(encoded.decode("latin-1"))
+            kid = kid_of(text)
+            token = verify(text, await self._keys.find(kid, deadline) if self._keys else None)
+        except KeysUnavailable as exc:
+            raise RetryLater(f"Not stored: {exc}.") from None
         except InvalidToken as exc:
             raise _unauthorized(f"The token {exc}.", INVALID_TOKEN) from None
         self._cache[encoded] = token
         if len(self._cache) > MAX_CACHED_TOKENS:
             self._cache.popitem(last=False)
         return token
-
-    async def _verify(self, text: str) -> Token:
-        kid = kid_of(text)
-        key = await self._keys.find(kid) if self._keys else None
-        if key is None and self._keys and self._keys.is_stale:
-            raise RetryLater("Not stored: the key of the token cannot be looked up at the moment.")
-        return verify(text, key)
 
 
 def _bearer_token(scope: Scope) -> bytes | None:

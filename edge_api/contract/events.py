@@ -167,7 +167,8 @@ def load_json(payload: bytes) -> Any:
     except ValueError:
         pass
     try:
-        return json.loads(payload.decode())
+        # No field is a number, and int() takes 70 us for 4,300 digits: a batch has room for hundreds of them.
+        return json.loads(payload.decode(), parse_int=float)
     except UnicodeDecodeError:
         raise UnreadablePayload("must be UTF-8") from None
     except (ValueError, RecursionError):

@@ -27,11 +27,15 @@ class InvalidToken(Exception):
 
 
 class Token(NamedTuple):
-    """The claims of a verified token: `owner` is its subject, a UUID; `until` the Unix time when it expires."""
+    """The claims of a verified token: `owner` is its subject, a UUID; `until` the Unix time when it expires.
+
+    `credential` changes with the user's password, which only Django can compare; empty in tokens without that claim.
+    """
 
     owner: str
     scopes: frozenset[str]
     until: float
+    credential: str = ""
 
 
 class Key(NamedTuple):
@@ -73,12 +77,13 @@ def verify(token: str, key: Key | None) -> Token:
         raise InvalidToken("has expired") from None
     except jwt.InvalidTokenError as exc:
         raise InvalidToken(f"is not valid: {_REASONS.get(type(exc), 'its signature or a claim is wrong')}") from None
-    owner, scope = claims["sub"], claims.get("scope", "")
+    owner, scope, credential = claims["sub"], claims.get("scope", ""), claims.get("credential", "")
     if not _SUBJECT.fullmatch(owner):  # once it was a number, which a restore may assign to another user
         raise InvalidToken("is not valid: its subject is not a UUID; get a new token")
-    if not isinstance(scope, str):
-        raise InvalidToken("is not valid: its scope is malformed")
-    return Token(owner, frozenset(scope.split()), min(float(claims["exp"]) + LEEWAY_SECONDS, key.until))
+    for name, claim in (("scope", scope), ("credential", credential)):
+        if not isinstance(claim, str):
+            raise InvalidToken(f"is not valid: its {name} is malformed")
+    return Token(owner, frozenset(scope.split()), min(float(claims["exp"]) + LEEWAY_SECONDS, key.until), credential)
 
 
 _REASONS: dict[type[Exception], str] = {

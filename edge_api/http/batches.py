@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from fastapi import Response
 from starlette.types import Receive, Scope
 
-from edge_api.auth.authentication import Auth
 from edge_api.contract import (
     MAX_BATCH_BYTES,
     MAX_BATCH_TODOS,
@@ -23,31 +23,26 @@ from edge_api.contract import (
     validate,
 )
 from edge_api.contract.urls import todo_urls
-from edge_api.http.body import JSON, NDJSON, read_body
+from edge_api.http.admission import Admission, AdmittedRequest
+from edge_api.http.body import JSON, NDJSON
 from edge_api.http.dispatch import Endpoint, JsonResponse
-from edge_api.http.headers import (
-    REQUEST_ID_HEADER,
-    client_request_id,
-    new_id,
-    new_todo_id,
-    parse_idempotency_key,
-    record_headers,
-)
+from edge_api.http.headers import REQUEST_ID_HEADER, client_request_id, new_id, new_todo_id, record_headers
 from edge_api.http.schemas import NewTodo
+from edge_api.http.shape import MAX_BATCH_ERRORS, MAX_FIELDS, TOO_MANY_FIELDS, batch_too_large, check_batch
 from edge_api.http.todos import now
-from edge_api.limits.rate_limit import RateLimits
 from edge_api.observability.metrics import Metrics
-from edge_api.problems import Problem, RetryLater
+from edge_api.problems import Problem, RetryLater, outcome_of
 from edge_api.publishing.batcher import Publisher
 from edge_api.publishing.in_flight import Unavailable
 from edge_api.publishing.producer import OutgoingRecord, Position
 from edge_api.settings import Settings
-from edge_api.shared.problems import MAX_ERRORS, shown_errors
+from edge_api.shared.problems import shown_errors
 
-# Bounds the memory for bodies of batches; what waits for Kafka is bounded by the publisher.
-MAX_CONCURRENT_BATCHES = 64
-# After this many todos, other requests get their turn.
-YIELD_EVERY = 200
+# Of all batches that have arrived and are not answered. Their todos that wait for Kafka are bounded by the publisher too.
+MAX_WAITING_BYTES = 16 * MAX_BATCH_BYTES
+# After so many todos and errors of them, which cost as much, other requests get their turn: within about 3 ms.
+TURN = 400
+TOO_MANY_BATCHES = "Not stored: too many batches are under way."
 
 
 class RejectedTodo(NamedTuple):
@@ -60,31 +55,43 @@ class RejectedTodo(NamedTuple):
         return {"status": self.status, "errors": shown_errors(self.errors)}
 
 
-def new_batch(settings: Settings, auth: Auth, publisher: Publisher, limits: RateLimits, metrics: Metrics) -> Endpoint:
+def new_batch(settings: Settings, admission: Admission, publisher: Publisher, metrics: Metrics) -> Endpoint:
     api_url, topic = f"{settings.edge.public_api_url}/api", settings.kafka.topic
-    slots = asyncio.Semaphore(MAX_CONCURRENT_BATCHES)
+    waiting_bytes = 0
+    # One batch at a time is worked on. Otherwise the loop would be busy with a piece of each before other requests.
+    reading, answering = asyncio.Lock(), asyncio.Lock()
 
     async def create_many(scope: Scope, receive: Receive) -> Response:
         """Add the valid todos. Raises Problem when none of them is valid, or none is confirmed by Kafka in time."""
-        limits.check_address(scope)
-        owner = await auth.owner_of(scope)
-        limits.check_owner(owner)
-        if slots.locked():
-            raise RetryLater("Not stored: too many batches are under way.")
-        async with slots:
-            try:
-                idempotency_key = parse_idempotency_key(scope)
-                todos = await _read_todos(*await read_body(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON))
-            except Problem:
-                metrics.rejected += 1  # as POST /new/ does: how many todos it would have held is unknown
-                raise
-            limits.check_batch(scope, owner, len(todos))
-            created_at, request_id = now(), client_request_id(scope) or new_id().encode()
-            metrics.rejected += sum(isinstance(todo, RejectedTodo) for todo in todos)
-            records = await _encode_records(todos, scope, request_id, owner, idempotency_key, created_at)
-            outcomes = await _publish(publisher, records, metrics)
+        nonlocal waiting_bytes
+        request = await admission.admit(scope, receive, MAX_BATCH_BYTES, JSON, NDJSON)
+        if waiting_bytes + len(request.body) > MAX_WAITING_BYTES:
+            metrics.todos["refused"] += 1
+            raise RetryLater(TOO_MANY_BATCHES)
+        waiting_bytes += len(request.body)
+        try:
+            return await add(scope, request)
+        finally:
+            waiting_bytes -= len(request.body)
+
+    async def add(scope: Scope, request: AdmittedRequest) -> Response:
+        created_at, request_id = now(), client_request_id(scope) or new_id().encode()
+        try:
+            async with _turn(reading, request.deadline):
+                count, items = await _read_items(request)
+                admission.charge_todos(scope, request, count)
+                todos = await _validate(items)
+                records = await _encode_records(todos, scope, request, request_id, created_at)
+        except BaseException as exc:
+            metrics.todos[outcome_of(exc)] += 1  # how many todos it would have held is unknown
+            raise
+        metrics.todos["rejected"] += len(todos) - len(records)
+        if not records:
+            raise _none_is_valid(todos)
+        outcomes = await _publish(publisher, records, request.deadline)
         accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
-        results = ",".join(_results(todos, records, outcomes, api_url, created_at))
+        async with answering:
+            results = ",".join(_results(todos, records, outcomes, api_url, created_at))
         content = (
             f'{{"accepted":{accepted},"rejected":{len(todos) - len(records)},"unconfirmed":{len(records) - accepted},'
             f'"topic":"{topic}","results":[{results}]}}'
@@ -95,19 +102,40 @@ def new_batch(settings: Settings, auth: Auth, publisher: Publisher, limits: Rate
     return create_many
 
 
-async def _read_todos(media_type: str, body: bytes) -> list[NewTodo | RejectedTodo]:
-    """Validate each todo of the body: at least one and at most MAX_BATCH_TODOS. Raises Problem if it is no batch."""
-    items = list(_read_lines(body)) if media_type == NDJSON else _read_array(body)
-    if len(items) > MAX_BATCH_TODOS:
-        raise _too_many()
-    if not items:
+@asynccontextmanager
+async def _turn(lock: asyncio.Lock, deadline: float) -> AsyncIterator[None]:
+    """Hold `lock`, which is given in the order of asking. Raises RetryLater if its turn does not come in time."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await lock.acquire()
+    except TimeoutError:
+        raise RetryLater(TOO_MANY_BATCHES) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def _read_items(request: AdmittedRequest) -> tuple[int, Iterable[Any]]:
+    """Return the number of todos, at least one and at most MAX_BATCH_TODOS, and the JSON value of each.
+
+    A RejectedTodo replaces an NDJSON line that cannot be read. Raises Problem if the body is no batch.
+    """
+    items: Iterable[Any]
+    if request.media_type == NDJSON:
+        lines = _split_lines(request.body)
+        check_batch(request.body, (line for _, line in lines))
+        count, items = len(lines), map(_read_line, lines)
+    else:
+        check_batch(request.body, [request.body])
+        await asyncio.sleep(0)
+        items = _read_array(request.body)
+        count = len(items)
+    if count > MAX_BATCH_TODOS:
+        raise batch_too_large()
+    if not count:
         raise _invalid_batch("must hold at least one todo")
-    todos = []
-    for number, item in enumerate(items, 1):
-        todos.append(_validate_todo(item))
-        if not number % YIELD_EVERY:
-            await asyncio.sleep(0)
-    return todos
+    return count, items
 
 
 def _read_array(body: bytes) -> list[Any]:
@@ -120,25 +148,45 @@ def _read_array(body: bytes) -> list[Any]:
     return items
 
 
-def _read_lines(body: bytes) -> Iterator[Any]:
-    """Yield the value of each line, or a RejectedTodo if it cannot be read; skip blank lines."""
+def _split_lines(body: bytes) -> list[tuple[int, bytes]]:
+    """Return the lines that are not blank, each with its number in the body."""
     lines = body.split(b"\n", 2 * MAX_BATCH_TODOS)
     if len(lines) > 2 * MAX_BATCH_TODOS:
-        raise _too_many()
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield load_json(line)
-            except UnreadablePayload as exc:
-                message = exc.errors[0].message
-                yield RejectedTodo(HTTPStatus.BAD_REQUEST, [FieldError(f"line {number}", message)])
+        raise batch_too_large()
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _read_line(numbered_line: tuple[int, bytes]) -> Any:
+    number, line = numbered_line
+    try:
+        return load_json(line)
+    except UnreadablePayload as exc:
+        return RejectedTodo(HTTPStatus.BAD_REQUEST, [FieldError(f"line {number}", exc.errors[0].message)])
+
+
+async def _validate(items: Iterable[Any]) -> list[NewTodo | RejectedTodo]:
+    todos: list[NewTodo | RejectedTodo] = []
+    work = shown = 0
+    for item in items:
+        todo = _validate_todo(item)
+        work += 1
+        if isinstance(todo, RejectedTodo):
+            work += len(todo.errors)
+            if shown >= MAX_BATCH_ERRORS:
+                todo = todo._replace(errors=todo.errors[:1])
+            shown += len(todo.errors)
+        todos.append(todo)
+        if work >= TURN:
+            work = 0
+            await asyncio.sleep(0)
+    return todos
 
 
 def _validate_todo(item: Any) -> NewTodo | RejectedTodo:
     if isinstance(item, RejectedTodo):
         return item
-    if isinstance(item, dict) and len(item) > MAX_ERRORS:  # naming each of 100,000 fields would take long
-        return RejectedTodo(HTTPStatus.UNPROCESSABLE_ENTITY, [FieldError("body", "has too many fields")])
+    if isinstance(item, dict) and len(item) > MAX_FIELDS:
+        return RejectedTodo(HTTPStatus.UNPROCESSABLE_ENTITY, [TOO_MANY_FIELDS])
     try:
         return validate(NewTodo, item)
     except InvalidPayload as exc:
@@ -146,43 +194,31 @@ def _validate_todo(item: Any) -> NewTodo | RejectedTodo:
 
 
 async def _encode_records(
-    todos: list[NewTodo | RejectedTodo],
-    scope: Scope,
-    request_id: bytes,
-    owner: str,
-    idempotency_key: str | None,
-    created_at: str,
+    todos: list[NewTodo | RejectedTodo], scope: Scope, request: AdmittedRequest, request_id: bytes, created_at: str
 ) -> list[OutgoingRecord]:
-    """Encode a record for each valid todo. Raises Problem when there is none."""
-    records, headers = [], record_headers(scope, request_id)
+    """Encode a record for each valid todo."""
+    records: list[OutgoingRecord] = []
+    headers = record_headers(scope, request_id)
     for index, todo in enumerate(todos):
         if isinstance(todo, NewTodo):
-            todo_id = new_todo_id(owner, idempotency_key, index)
-            if idempotency_key:
+            todo_id = new_todo_id(request.owner, request.idempotency_key, index)
+            if request.idempotency_key:
                 headers = record_headers(scope, request_id, fingerprint(todo))
-            records.append((record_key(todo_id), encode_created(todo, todo_id, created_at, owner), headers))
-        if index % YIELD_EVERY == YIELD_EVERY - 1:
+            records.append((record_key(todo_id), encode_created(todo, todo_id, created_at, request.owner), headers))
+        if index % TURN == TURN - 1:
             await asyncio.sleep(0)
-    if not records:
-        results = [todo.result() for todo in todos if isinstance(todo, RejectedTodo)]
-        detail = "None of the todos is valid."
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, extension={"results": results})
     return records
 
 
 async def _publish(
-    publisher: Publisher, records: list[OutgoingRecord], metrics: Metrics
+    publisher: Publisher, records: list[OutgoingRecord], deadline: float
 ) -> list[Position | Unavailable]:
-    """Publish the records and count the outcomes. Raises Problem when nothing was confirmed."""
-    outcomes: list[Position | Unavailable]
+    """Publish the records. Raises RetryLater when nothing was confirmed."""
     try:
-        outcomes = await publisher.publish_all(records)
+        outcomes = await publisher.publish_all(records, deadline)
     except Unavailable as exc:
-        outcomes = [exc] * len(records)
-    accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
-    metrics.accepted += accepted
-    metrics.unconfirmed += len(outcomes) - accepted
-    if not accepted:
+        raise RetryLater(str(exc)) from exc
+    if not any(isinstance(outcome, Position) for outcome in outcomes):
         raise RetryLater(str(outcomes[0]))
     return outcomes
 
@@ -212,11 +248,11 @@ def _results(
             )
 
 
+def _none_is_valid(todos: list[NewTodo | RejectedTodo]) -> Problem:
+    results = [todo.result() for todo in todos if isinstance(todo, RejectedTodo)]
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "None of the todos is valid.", extension={"results": results})
+
+
 def _invalid_batch(message: str) -> Problem:
     errors = [FieldError("body", message)]
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The batch is not valid.", errors=errors)
-
-
-def _too_many() -> Problem:
-    errors = [FieldError("body", f"must hold at most {MAX_BATCH_TODOS:,} todos")]
-    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The batch is too large.", errors=errors)

@@ -3,6 +3,7 @@
 Those cost several times what the endpoints do. They serve all other requests, and document these endpoints too.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from edge_api.problems import Problem, unexpected
 
 if TYPE_CHECKING:
     from edge_api.observability.tracing import Tracing
+
+CLIENT_CLOSED_REQUEST = 499  # for metrics only: no response has this status
 
 Endpoint = Callable[[Scope, Receive], Awaitable[Response]]
 
@@ -80,6 +83,9 @@ class PostDispatcher(FastAPI):
         fault: Exception | None = None
         try:
             response = await endpoint(scope, receive)
+        except asyncio.CancelledError:  # the connection is lost, or the edge shuts down
+            self._metrics.requests[route, CLIENT_CLOSED_REQUEST] += 1
+            raise
         except Problem as exc:
             response = _with_request_id(exc.response(), scope)
         except Exception as exc:  # noqa: BLE001 - raised again after the response

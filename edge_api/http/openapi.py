@@ -13,6 +13,8 @@ from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, MAX_BODY_BYTES
 from edge_api.contract.headers import IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_PATTERN, X_REQUEST_ID
 from edge_api.http.body import JSON, NDJSON
 from edge_api.http.schemas import Accepted, BatchResult, NewTodo, ProblemDetails
+from edge_api.http.shape import MAX_BATCH_ERRORS, MAX_BATCH_VALUES, MAX_FIELDS
+from edge_api.limits.rate_limit import BYTES_PER_TODO
 from edge_api.settings import EdgeSettings
 from edge_api.shared.problems import MEDIA_TYPE
 
@@ -52,7 +54,13 @@ latest when the ack time-out has passed. Send again only those that are unconfir
 With an Idempotency-Key, send the whole batch again, in the same order: the ids of its todos are derived from the key
 and their positions, and todos that are stored already stay as they are."""
 TODO_SCHEMA = NewTodo.model_json_schema()
-BATCH_SCHEMA = {"type": "array", "items": TODO_SCHEMA, "minItems": 1, "maxItems": MAX_BATCH_TODOS}
+BATCH_SCHEMA = {
+    "type": "array",
+    "items": TODO_SCHEMA,
+    "minItems": 1,
+    "maxItems": MAX_BATCH_TODOS,
+    "x-max-values": MAX_BATCH_VALUES,  # JSON Schema has no word for it
+}
 
 
 def document_todo(settings: EdgeSettings) -> dict[str, Any]:
@@ -72,7 +80,10 @@ def document_todo(settings: EdgeSettings) -> dict[str, Any]:
     responses = {
         202: accepted,
         **_problems(MAX_BODY_BYTES, JSON),
-        422: _problem("A field is missing, invalid or unknown; `errors` names each."),
+        422: _problem(
+            f"A field is missing, invalid or unknown; `errors` names each. Or there are more than {MAX_FIELDS} JSON "
+            "values, counting nested ones; such a body is not read."
+        ),
     }
     content = {JSON: {"schema": TODO_SCHEMA}}
     return _document(settings, "Add a todo", TODO_DESCRIPTION, content, responses)
@@ -92,9 +103,13 @@ def document_batch(settings: EdgeSettings) -> dict[str, Any]:
         | {"description": "Kafka has some of the todos; the others were rejected, or not confirmed in time."},
         **_problems(MAX_BATCH_BYTES, f"{JSON} or {NDJSON}"),
         413: _problem(
-            f"The body is larger than {MAX_BATCH_BYTES:,} bytes or holds more than {MAX_BATCH_TODOS:,} todos."
+            f"The body is larger than {MAX_BATCH_BYTES:,} bytes, or holds more than {MAX_BATCH_TODOS:,} todos, or more "
+            f"than {MAX_BATCH_VALUES:,} JSON values, counting nested ones."
         ),
-        422: _problem("The batch is empty, or none of its todos is valid; `results` names the invalid fields."),
+        422: _problem(
+            "The batch is empty, or none of its todos is valid; `results` names the invalid fields: the first "
+            f"{MAX_BATCH_ERRORS:,} of the batch, and then one of each todo."
+        ),
     }
     content = {
         JSON: {"schema": BATCH_SCHEMA},
@@ -154,13 +169,14 @@ def _problems(max_bytes: int, media_types: str) -> dict[int, dict[str, Any]]:
         413: _problem(f"The body is larger than {max_bytes:,} bytes."),
         415: _problem(f"The content type is not {media_types}."),
         429: _problem(
-            "More todos than the rate limit of this owner or address allows.",
+            "More todos than the rate limit of this owner or address allows. A body counts as a todo for each "
+            f"{BYTES_PER_TODO:,} bytes, if that is more than its todos.",
             Retry_After="Seconds until there is room again.",
         ),
         500: _problem("The edge failed in an unexpected way."),
         503: _problem(
-            "Not confirmed by Kafka in time, or not accepted at all; `detail` says which. Retry later. A todo that was "
-            "not confirmed may still be stored.",
+            "Not confirmed by Kafka in time, or not accepted at all, also because the keys of tokens cannot be read; "
+            "`detail` says which. Retry later. A todo that was not confirmed may still be stored.",
             Retry_After="Seconds to wait before the next attempt.",
         ),
     }

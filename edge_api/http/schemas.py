@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge_api.contract import TodoFields
+from edge_api.http.shape import MAX_FIELDS
 
 
 class NewTodo(TodoFields):
@@ -14,7 +15,10 @@ class NewTodo(TodoFields):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"title": "Do homework", "description": "Finish pending homeworks"}]},
+        json_schema_extra={
+            "maxProperties": MAX_FIELDS,
+            "examples": [{"title": "Do homework", "description": "Finish pending homeworks"}],
+        },
     )
 
 

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from fastapi import Response
 from starlette.types import Receive, Scope
 
-from edge_api.auth.authentication import Auth
 from edge_api.contract import (
     MAX_BODY_BYTES,
     InvalidPayload,
@@ -17,17 +16,12 @@ from edge_api.contract import (
     record_key,
 )
 from edge_api.contract.urls import todo_urls
-from edge_api.http.body import JSON, read_body
+from edge_api.http.admission import Admission
+from edge_api.http.body import JSON
 from edge_api.http.dispatch import Endpoint, JsonResponse
-from edge_api.http.headers import (
-    REQUEST_ID_HEADER,
-    client_request_id,
-    new_todo_id,
-    parse_idempotency_key,
-    record_headers,
-)
+from edge_api.http.headers import REQUEST_ID_HEADER, client_request_id, new_todo_id, record_headers
 from edge_api.http.schemas import NewTodo
-from edge_api.limits.rate_limit import RateLimits
+from edge_api.http.shape import check_todo
 from edge_api.observability.metrics import Metrics
 from edge_api.problems import Problem, RetryLater
 from edge_api.publishing.batcher import Publisher
@@ -35,30 +29,26 @@ from edge_api.publishing.in_flight import Unavailable
 from edge_api.settings import Settings
 
 
-def new_todo(settings: Settings, auth: Auth, publisher: Publisher, limits: RateLimits, metrics: Metrics) -> Endpoint:
+def new_todo(settings: Settings, admission: Admission, publisher: Publisher, metrics: Metrics) -> Endpoint:
     api_url, topic = f"{settings.edge.public_api_url}/api", settings.kafka.topic
 
     async def create(scope: Scope, receive: Receive) -> Response:
-        """Add a todo. Raises Problem when it is not accepted, or not confirmed by Kafka within the ack time-out."""
-        limits.check_address(scope)
-        owner = await auth.owner_of(scope)
-        limits.check_owner(owner)
+        """Add a todo. Raises Problem when it is not accepted, or not confirmed by Kafka in time."""
+        request = await admission.admit(scope, receive, MAX_BODY_BYTES, JSON)
         try:
-            idempotency_key = parse_idempotency_key(scope)
-            _, body = await read_body(scope, receive, MAX_BODY_BYTES, JSON)
-            todo, todo_id, created_at = _parse_todo(body), new_todo_id(owner, idempotency_key), now()
+            todo = _parse_todo(request.body)
         except Problem:
-            metrics.rejected += 1
+            metrics.todos["rejected"] += 1
             raise
+        owner, idempotency_key = request.owner, request.idempotency_key
+        todo_id, created_at = new_todo_id(owner, idempotency_key), now()
         key, request_id = record_key(todo_id), client_request_id(scope)
         headers = record_headers(scope, request_id, fingerprint(todo) if idempotency_key else "")
+        event = encode_created(todo, todo_id, created_at, owner)
         try:
-            event = encode_created(todo, todo_id, created_at, owner)
-            partition, offset = await publisher.publish(key, event, headers)
+            partition, offset = await publisher.publish(key, event, headers, request.deadline)
         except Unavailable as exc:
-            metrics.unconfirmed += 1
             raise RetryLater(str(exc)) from exc
-        metrics.accepted += 1
         url, receipt = todo_urls(api_url, todo_id, partition, offset)
         # Formatted, not serialized, at a tenth of the cost: none of the values needs escaping.
         content = (
@@ -77,6 +67,7 @@ def now() -> str:
 
 
 def _parse_todo(body: bytes) -> NewTodo:
+    check_todo(body)
     try:
         return parse_json(NewTodo, body)
     except UnreadablePayload as exc:

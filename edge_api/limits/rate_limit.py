@@ -1,5 +1,7 @@
 """Rate limits of todos per owner and per address, each by GCRA in the memory of this process.
 
+Each todo is charged, and for large bodies each BYTES_PER_TODO, because both cost the edge time.
+
 With EDGE_REDIS_URL, edge_api.limits.shared adds up what several processes accept. No request waits for that.
 """
 
@@ -19,6 +21,7 @@ from edge_api.shared.addresses import client_network
 # About 20 MB for each limit. Beyond that the key that was used longest ago is dropped, and would start afresh.
 MAX_KEYS = 100_000
 ROUNDING_SECONDS = 1e-6
+BYTES_PER_TODO = 16 * 1024
 
 
 class Limit:
@@ -80,15 +83,32 @@ class RateLimits:
         if self._owner and owner:
             self._owner.acquire(owner)
 
-    def check_batch(self, scope: Scope, owner: str, count: int) -> None:
-        """Charge both for the rest of a batch of `count` todos, now that its body is read.
+    def charge_bytes(self, scope: Scope, owner: str, size: int) -> None:
+        """Charge both for a body of `size` bytes, now that it is read; it counts as a todo for each BYTES_PER_TODO.
 
-        Refuses the batch if others used up the limit in the meantime; then many batches at once are no way around it.
+        Refuses it if others used up the limit in the meantime; then many bodies at once are no way around it.
         """
+        if size > BYTES_PER_TODO:
+            self._charge(scope, owner, _todos_worth(size) - 1, room_for=0)
+
+    def charge_todos(self, scope: Scope, owner: str, count: int, size: int) -> None:
+        """Charge both for a batch of `count` todos, less what they were charged for its `size` in bytes. As above.
+
+        What was charged for its bytes counts as room: no batch is too large for a limit.
+        """
+        charged = _todos_worth(size)
+        if count > charged:
+            self._charge(scope, owner, count - charged, room_for=1 - charged)
+
+    def _charge(self, scope: Scope, owner: str, count: int, *, room_for: int) -> None:
         if self._address and scope["client"]:
-            self._address.acquire(address_key(scope["client"][0]), count - 1, room_for=0)
+            self._address.acquire(address_key(scope["client"][0]), count, room_for=room_for)
         if self._owner and owner:
-            self._owner.acquire(owner, count - 1, room_for=0)
+            self._owner.acquire(owner, count, room_for=room_for)
+
+
+def _todos_worth(size: int) -> int:
+    return max(math.ceil(size / BYTES_PER_TODO), 1)
 
 
 @lru_cache(4096)

@@ -5,6 +5,7 @@ import time
 from logging.config import dictConfig
 
 from edge_api.shared.hints import ADVICE_FILTERS, ADVICE_LOGGERS
+from edge_api.shared.log_formats import FORMATTERS
 
 REPEAT_AFTER_SECONDS = 30.0
 
@@ -30,15 +31,7 @@ def configure_logging(level: str, format_name: str) -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {
-                "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-                "json": {
-                    "()": "pythonjsonlogger.json.JsonFormatter",
-                    "fmt": "%(levelname)s %(name)s %(message)s",
-                    "rename_fields": {"levelname": "level", "name": "logger"},
-                    "timestamp": "time",
-                },
-            },
+            "formatters": FORMATTERS,
             "filters": {"repeats": {"()": RepeatFilter}, **ADVICE_FILTERS},
             "handlers": {
                 "all": {"class": "logging.StreamHandler", "formatter": format_name},

@@ -2,11 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from edge_api.observability.metrics import Metrics, Now
 from edge_api.publishing.in_flight import AckFuture, InFlight, PendingBatch, Unavailable
-from edge_api.publishing.producer import BatchTooLarge, Headers, OutgoingRecord, Position, SendOutcome
+from edge_api.publishing.producer import (
+    BatchTooLarge,
+    Headers,
+    OutgoingRecord,
+    Position,
+    Producer,
+    SendOutcome,
+    create_producer,
+)
 from edge_api.publishing.supervisor import ProducerSupervisor
 from edge_api.settings import Settings
 
@@ -18,9 +27,17 @@ STOP_POLL_SECONDS = 0.05
 class Publisher:
     """Adds records to the open batch, sends batches, and returns each record's position in Kafka."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        create: Callable[..., Producer] = create_producer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics, self._clock = metrics, clock
         self.in_flight = InFlight(settings.edge, metrics)
-        self.supervisor = ProducerSupervisor(settings, self.in_flight, metrics)
+        self.supervisor = ProducerSupervisor(settings, self.in_flight, metrics, create=create, clock=clock)
         metrics.now = self._now
         self._batch_bytes = 0
         self._open: PendingBatch | None = None
@@ -41,45 +58,68 @@ class Publisher:
             await asyncio.sleep(STOP_POLL_SECONDS)
         await self.supervisor.stop()
 
-    async def publish(self, key: bytes, value: bytes, headers: Headers) -> Position:
-        """Return once every in-sync replica has the record. Raises Unavailable within the ack time-out."""
+    async def publish(self, key: bytes, value: bytes, headers: Headers, deadline: float) -> Position:
+        """Return once every in-sync replica has the record, and count the outcome.
+
+        Raises Unavailable after the ack time-out, or at `deadline`, a time of time.monotonic(), if that is sooner.
+        """
         size = _size_of(key, value, headers)
-        self.in_flight.reserve(1, size)
-        if self.supervisor.unavailable_reason is not None:
-            await self._wait_for_start(1, size)
-        batch = self._batch_for(size)
-        future = batch.new_ack_future()
-        batch.add((key, value, headers), size)
-        return await future
-
-    async def publish_all(self, records: Sequence[OutgoingRecord]) -> list[Position | Unavailable]:
-        """As `publish`, with an outcome for each record in its place. Raises Unavailable when none of them was sent."""
-        sizes = [_size_of(*record) for record in records]
-        self.in_flight.reserve(len(records), sum(sizes))
-        if self.supervisor.unavailable_reason is not None:
-            await self._wait_for_start(len(records), sum(sizes))
-        futures: list[AckFuture] = []
-        counts: list[int] = []  # records of each future: one after the other in one batch
-        batch = None
-        for record, size in zip(records, sizes, strict=True):
-            if (batch_for_this := self._batch_for(size)) is not batch:
-                batch = batch_for_this
-                futures.append(batch.new_ack_future())
-                counts.append(0)
-            batch.add(record, size)
-            counts[-1] += 1
-        outcomes = await asyncio.gather(*futures, return_exceptions=True)
-        return [each for outcome, count in zip(outcomes, counts, strict=True) for each in _of_each(outcome, count)]
-
-    def _now(self) -> Now:
-        return Now(self.unavailable_reason is None, self.in_flight.records, self.in_flight.bytes)
-
-    async def _wait_for_start(self, count: int, size: int) -> None:
         try:
-            await self.supervisor.wait_for_start()
+            self.in_flight.reserve(1, size)
+            try:
+                if self.supervisor.unavailable_reason is not None:
+                    await self.supervisor.wait_for_start(deadline)
+                batch = self._batch_for(size)
+                future = batch.new_ack_future()
+                batch.add((key, value, headers), size)
+            except BaseException:
+                self.in_flight.release(1, size)
+                raise
+            position = await (future if batch.deadline <= deadline else _by(deadline, future))
+        except BaseException:
+            self._metrics.todos["unconfirmed"] += 1
+            raise
+        self._metrics.todos["accepted"] += 1
+        return position
+
+    async def publish_all(self, records: Sequence[OutgoingRecord], deadline: float) -> list[Position | Unavailable]:
+        """As `publish`, with an outcome for each record in its place. Raises Unavailable when none of them was sent."""
+        accepted = 0
+        try:
+            futures = await self._send_all(records, deadline)
+            await _settle(futures, deadline)
+            outcomes = [outcome for future, count in futures.items() for outcome in _of_each(future, count)]
+            accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
+            return outcomes
+        finally:
+            self._metrics.todos["accepted"] += accepted
+            self._metrics.todos["unconfirmed"] += len(records) - accepted
+
+    async def _send_all(self, records: Sequence[OutgoingRecord], deadline: float) -> dict[AckFuture, int]:
+        """Add the records to batches. Return each future with the number of its records, one after the other."""
+        sizes = [_size_of(*record) for record in records]
+        count, size = len(records), sum(sizes)  # of what has room, and is in no batch yet
+        self.in_flight.reserve(count, size)
+        futures: dict[AckFuture, int] = {}
+        batch = future = None
+        try:
+            if self.supervisor.unavailable_reason is not None:
+                await self.supervisor.wait_for_start(deadline)
+            for record, record_size in zip(records, sizes, strict=True):
+                if (batch_for_this := self._batch_for(record_size)) is not batch or future is None:
+                    batch = batch_for_this
+                    future = batch.new_ack_future()
+                    futures[future] = 0
+                batch.add(record, record_size)
+                futures[future] += 1
+                count, size = count - 1, size - record_size
         except BaseException:
             self.in_flight.release(count, size)
             raise
+        return futures
+
+    def _now(self) -> Now:
+        return Now(self.unavailable_reason is None, self.in_flight.records, self.in_flight.bytes)
 
     def _batch_for(self, size: int) -> PendingBatch:
         """Return the open batch, or a new one if the record does not fit in."""
@@ -88,7 +128,7 @@ class Publisher:
                 return self._open
             self._send(self._open)
         is_idle = not self.in_flight.awaiting_ack
-        batch = self._open = self.in_flight.open(time.monotonic())
+        batch = self._open = self.in_flight.open(self._clock())
         if is_idle:
             asyncio.get_running_loop().call_soon(self._send, batch)  # with the other records of this loop turn
         else:
@@ -103,7 +143,7 @@ class Publisher:
     def _resolved(self, batch: PendingBatch, outcome: SendOutcome) -> None:
         if isinstance(outcome, BatchTooLarge) and batch.count > 1:  # for this topic; the next ones will fit
             self._batch_bytes = min(self._batch_bytes, batch.size // 2)
-        self.in_flight.resolve(batch, outcome, time.monotonic())
+        self.in_flight.resolve(batch, outcome, self._clock())
         if self._open is not None:
             self._send(self._open)
 
@@ -115,9 +155,34 @@ def _size_of(key: bytes, value: bytes, headers: Headers) -> int:
     return size
 
 
-def _of_each(outcome: Position | BaseException, count: int) -> list[Position | Unavailable]:
-    if isinstance(outcome, Position):
-        return [Position(outcome.partition, outcome.offset + index) for index in range(count)]
-    if isinstance(outcome, Unavailable):
-        return [outcome] * count
-    raise outcome
+async def _by(deadline: float, future: AckFuture) -> Position:
+    """Return the result of `future`, or cancel it at `deadline` and raise Unavailable."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await future
+    except TimeoutError:
+        raise _unconfirmed() from None
+
+
+async def _settle(futures: Iterable[AckFuture], deadline: float) -> None:
+    """Wait for all futures, and cancel at `deadline` those that are not done."""
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await asyncio.wait(futures)
+    finally:
+        for future in futures:
+            if not future.cancel():
+                future.exception()  # or asyncio would log that it was never retrieved
+
+
+def _of_each(future: AckFuture, count: int) -> list[Position | Unavailable]:
+    error = _unconfirmed() if future.cancelled() else future.exception()
+    if isinstance(error, Unavailable):
+        return [error] * count
+    partition, offset = future.result()
+    return [Position(partition, offset + index) for index in range(count)]
+
+
+def _unconfirmed() -> Unavailable:
+    return Unavailable("Not confirmed in time: the todo may or may not be stored.")

@@ -42,11 +42,17 @@ class PendingBatch:
         self._ack_futures.append((future, self.count))
         return future
 
-    def succeed(self, first: Position) -> None:
+    def succeed(self, first: Position) -> int:
+        """Answer the requests, and return how many of the records belong to requests that have an answer already."""
         partition, offset = first
-        for future, index in self._ack_futures:
-            if not future.done():
+        late, end = 0, self.count
+        for future, index in reversed(self._ack_futures):
+            if future.done():
+                late += end - index
+            else:
                 future.set_result(Position(partition, offset + index))
+            end = index
+        return late
 
     def fail(self, message: str) -> None:
         for future, _ in self._ack_futures:
@@ -117,7 +123,7 @@ class InFlight:
         if isinstance(outcome, Position):
             self.last_ack = now
             self._metrics.acknowledged(now - batch.opened_at, batch.count)
-            batch.succeed(outcome)
+            self._metrics.late += batch.succeed(outcome)
             return
         log.warning("Kafka did not store a batch: %s: %s", type(outcome).__name__, outcome)
         if isinstance(outcome, SendRefused):

@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
 from edge_api.observability.metrics import Metrics
 from edge_api.publishing.in_flight import InFlight, Unavailable
-from edge_api.publishing.producer import Producer, create_producer
+from edge_api.publishing.producer import Producer
 from edge_api.settings import LONGEST_WAIT_SECONDS, Settings
 
 log = logging.getLogger(__name__)
@@ -30,8 +29,8 @@ class ProducerSupervisor:
         in_flight: InFlight,
         metrics: Metrics,
         *,
-        create: Callable[..., Producer] = create_producer,
-        clock: Callable[[], float] = time.monotonic,
+        create: Callable[..., Producer],
+        clock: Callable[[], float],
     ) -> None:
         ack_timeout = settings.edge.ack_timeout_seconds
         self._create = partial(create, settings.kafka, ack_timeout=ack_timeout)
@@ -72,10 +71,13 @@ class ProducerSupervisor:
             await self._rebuilding
         await asyncio.to_thread(self.producer.abort)
 
-    async def wait_for_start(self) -> None:
-        """Wait for Kafka's metadata at a cold start; later a missing Kafka is reported at once. Raises Unavailable."""
+    async def wait_for_start(self, deadline: float) -> None:
+        """Wait for Kafka's metadata at a cold start, until `deadline` at most.
+
+        Later a missing Kafka is reported at once. Raises Unavailable.
+        """
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(self._start_deadline - self._clock(), 0)):
+            async with asyncio.timeout(max(min(self._start_deadline, deadline) - self._clock(), 0)):
                 await self._ready.wait()
         if self.unavailable_reason is not None:
             raise Unavailable(f"Not stored: {self.unavailable_reason}.")
@@ -133,8 +135,10 @@ class ProducerSupervisor:
         self.unavailable_reason = "Kafka is not reachable"
         self._metrics.producer_rebuilds += 1
         log.warning("Replaced the Kafka producer")
-        await asyncio.to_thread(old.abort)
-        self._in_flight.abandon(old, self._clock())
+        try:
+            await asyncio.to_thread(old.abort)
+        finally:
+            self._in_flight.abandon(old, self._clock())
 
     async def _new_producer(self) -> Producer:
         return await asyncio.to_thread(self._create, loop=asyncio.get_running_loop())

@@ -155,8 +155,14 @@ def test_any_headers_get_an_answer_that_is_no_failure(edge: EdgeProcess) -> None
         body=st.just(b'{"title": "hello"}') | st.binary(max_size=50),
     )
     def post(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        lines = [method + b" " + target + b" HTTP/1.1", *[name + b": " + value for name, value in headers]]
-        first, *others = ask(edge, b"GET /healthz HTTP/1.1\r\n\r\n" + b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        lines = [
+            method + b" " + target + b" HTTP/1.1",
+            b"Host: edge",
+            *[name + b": " + value for name, value in headers],
+        ]
+        first, *others = ask(
+            edge, b"GET /healthz HTTP/1.1\r\nHost: edge\r\n\r\n" + b"\r\n".join(lines) + b"\r\n\r\n" + body
+        )
         assert 200 == first
         assert all(status < 500 for status in others)
         seen.update(others)

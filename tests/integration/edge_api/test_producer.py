@@ -1,6 +1,7 @@
 """Batches that go around kafka-python's send(): real Kafka takes them, and kafka-python still looks after them."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -96,7 +97,7 @@ def test_a_batch_that_the_topic_finds_too_large_is_not_stored_and_the_next_ones_
             assert isinstance(await send(producer, pairs), BatchTooLarge)
         async with running_publisher(kafka, topic) as publisher:
             for _ in range(10):
-                outcomes = await publisher.publish_all([(*pair, []) for pair in pairs])
+                outcomes = await publisher.publish_all([(*pair, []) for pair in pairs], math.inf)
                 acknowledged.extend(outcome for outcome in outcomes if isinstance(outcome, Position))
                 refused = [str(outcome) for outcome in outcomes if isinstance(outcome, Unavailable)]
                 if not refused:
@@ -104,8 +105,8 @@ def test_a_batch_that_the_topic_finds_too_large_is_not_stored_and_the_next_ones_
                 assert {"Not stored: Kafka refused the record."} == set(refused)
             assert not refused
             with pytest.raises(Unavailable, match="Not stored"):  # no batch is small enough for this one
-                await publisher.publish(b"key", b"v" * 2 * SMALL, [])
-            acknowledged.append(await publisher.publish(b"key", b"value", []))
+                await publisher.publish(b"key", b"v" * 2 * SMALL, [], math.inf)
+            acknowledged.append(await publisher.publish(b"key", b"value", [], math.inf))
 
     asyncio.run(scenario())
     stored = [(record.partition, record.offset) for record in read_topic(kafka.bootstrap_servers, topic)]

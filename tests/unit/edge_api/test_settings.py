@@ -39,6 +39,8 @@ WORD = "s3cret"
         ("EDGE_TRUSTED_PROXIES", "192.0.2.1, proxy"),
         ("EDGE_LOG_LEVEL", "LOUD"),
         ("EDGE_AUTH", "none"),
+        ("EDGE_JWKS_MAX_AGE_SECONDS", "29"),
+        ("EDGE_JWKS_MAX_AGE_SECONDS", "604801"),
         ("EDGE_JWKS", "/not/there.json"),
         ("EDGE_JWKS", "ftp://example.com/jwks.json"),
         ("EDGE_JWKS", f"http://user:{WORD}@example.com/jwks.json"),

@@ -1,6 +1,7 @@
 """The edge's short cuts around the model give what the model gives."""
 
 import json
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
@@ -72,3 +73,9 @@ def test_a_todo_is_judged_in_a_batch_as_it_is_alone(payload: bytes) -> None:
 @pytest.mark.parametrize("payload", [b'"\\ud800"', b'[{"a": "\\udfff"}]'])
 def test_lone_surrogates_are_left_to_the_field_that_holds_them(payload: bytes) -> None:
     assert json.loads(payload) == load_json(payload)
+
+
+def test_a_long_number_beside_a_lone_surrogate_costs_no_more_than_text() -> None:
+    """int() of so many digits takes quadratic time, and Python refuses it."""
+    surrogate, number = load_json(b'["\\ud800", ' + b"9" * 5_000 + b"]")
+    assert ("\ud800", math.inf) == (surrogate, number)

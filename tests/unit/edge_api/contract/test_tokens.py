@@ -46,6 +46,7 @@ def test_a_good_token_tells_owner_scopes_and_end() -> None:
         ),
         ({"sub": 7}, "is not valid: its signature or a claim is wrong"),
         ({"scope": ["write"]}, "is not valid: its scope is malformed"),
+        ({"credential": 1}, "is not valid: its credential is malformed"),
     ],
 )
 def test_each_claim_counts(changes: dict[str, Any], why: str) -> None:

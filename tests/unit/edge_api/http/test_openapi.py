@@ -12,6 +12,7 @@ from fastapi.openapi.models import OpenAPI
 
 from edge_api.contract import DESCRIPTION_MAX, MAX_BATCH_TODOS, TITLE_MAX, parse_json
 from edge_api.http.schemas import NewTodo
+from edge_api.http.shape import MAX_BATCH_VALUES, MAX_FIELDS
 from edge_api.main import create_app
 from edge_api.settings import EdgeSettings, Settings
 
@@ -49,6 +50,7 @@ def test_the_body_of_a_batch_shows_its_limits_and_both_forms(openapi: dict[str, 
     content = openapi["paths"]["/new/batch/"]["post"]["requestBody"]["content"]
     array = content["application/json"]["schema"]
     assert (1, MAX_BATCH_TODOS) == (array["minItems"], array["maxItems"])
+    assert (MAX_FIELDS, MAX_BATCH_VALUES) == (array["items"]["maxProperties"], array["x-max-values"])
     assert openapi["paths"]["/new/"]["post"]["requestBody"]["content"]["application/json"]["schema"] == array["items"]
     for line in content["application/x-ndjson"]["example"].splitlines():
         parse_json(NewTodo, line.encode())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_api.limits import rate_limit
-from edge_api.limits.rate_limit import Limit, RateLimits, address_key
+from edge_api.limits.rate_limit import BYTES_PER_TODO, Limit, RateLimits, address_key
 from edge_api.main import create_app
 from edge_api.observability.metrics import Metrics
 from edge_api.problems import Problem
@@ -111,9 +111,29 @@ def test_batches_that_were_let_in_at_once_are_no_way_around_the_limit(clock: Clo
     limits = RateLimits(EdgeSettings(auth="open", rate_limit_per_owner=1, rate_limit_burst_seconds=10), Metrics())
     for _ in range(2):
         limits.check_owner("ann")
-    limits.check_batch({"client": None}, "ann", 1000)
+    limits.charge_todos({"client": None}, "ann", 1000, size=1)
     with pytest.raises(Problem, match="try again in 991 s"):  # 1,001 were charged, of which 10 may come at once
-        limits.check_batch({"client": None}, "ann", 1000)
+        limits.charge_todos({"client": None}, "ann", 1000, size=1)
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "charged"),
+    [
+        (1, 1, 1),
+        (BYTES_PER_TODO, 1, 1),
+        (BYTES_PER_TODO + 1, 1, 2),
+        (64 * BYTES_PER_TODO, 1, 64),
+        (64 * BYTES_PER_TODO, 64, 64),
+        (64 * BYTES_PER_TODO, 1_000, 1_000),
+        (1, 1_000, 1_000),
+    ],
+)
+def test_a_request_is_charged_for_its_todos_or_for_its_bytes(clock: Clock, size: int, count: int, charged: int) -> None:
+    limits = RateLimits(EdgeSettings(auth="open", rate_limit_per_owner=1, rate_limit_burst_seconds=1), Metrics())
+    limits.check_owner("ann")
+    limits.charge_bytes({"client": None}, "ann", size)
+    limits.charge_todos({"client": None}, "ann", count, size)
+    assert charged == retry_after(limits.active[0], "ann")
 
 
 def test_what_is_off_limits_nobody() -> None:

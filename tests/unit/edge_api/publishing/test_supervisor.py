@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -159,7 +160,7 @@ def test_a_start_is_no_outage_and_an_outage_is_a_line(
 
 def test_first_requests_wait_for_kafka_and_later_ones_do_not(run: Callable[[Scenario], None]) -> None:
     async def scenario(world: World) -> None:
-        waiting = asyncio.create_task(world.supervisor.wait_for_start())
+        waiting = asyncio.create_task(world.supervisor.wait_for_start(math.inf))
         await asyncio.sleep(0)
         assert not waiting.done()
         await world.after(0.1)
@@ -168,6 +169,6 @@ def test_first_requests_wait_for_kafka_and_later_ones_do_not(run: Callable[[Scen
         world.producers[0].reason = "Kafka is not reachable"
         await world.after(0.1)
         with pytest.raises(Unavailable, match="Not stored: Kafka is not reachable"):
-            await world.supervisor.wait_for_start()
+            await world.supervisor.wait_for_start(math.inf)
 
     run(scenario)

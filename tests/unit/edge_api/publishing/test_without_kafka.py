@@ -1,7 +1,7 @@
 """No Kafka: the edge is alive, not ready, bounded in memory, and answers 503 in bounded time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -93,13 +93,22 @@ def test_a_batch_has_room_for_all_of_its_todos_or_takes_none(settings: Settings,
 def test_batches_being_read_are_bounded(
     settings: Settings, run: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(new_batch, "MAX_CONCURRENT_BATCHES", 2)
+    """By the bytes of all, to the last byte; a batch gives back what it took."""
+    content = b'[{"title":"x"}]'
+    monkeypatch.setattr(new_batch, "MAX_WAITING_BYTES", 2 * len(content))
 
     async def scenario(client: httpx.AsyncClient) -> None:
-        responses = await asyncio.gather(*(client.post("/new/batch/", json=[{"title": "x"}]) for _ in range(3)))
-        assert_retry_later(responses[0], says="Kafka is not reachable")
-        assert_retry_later(responses[2], says="Not stored: too many batches")
-        assert_retry_later(await client.post("/new/batch/", json=[{"title": "x"}]), says="Kafka is not reachable")
+        def post(content: bytes = content) -> Awaitable[httpx.Response]:
+            return client.post("/new/batch/", content=content, headers={"Content-Type": "application/json"})
+
+        for _ in range(2):
+            first, second, third = await asyncio.gather(post(), post(), post())
+            assert_retry_later(first, says="Kafka is not reachable")
+            assert_retry_later(second, says="Kafka is not reachable")
+            assert_retry_later(third, says="Not stored: too many batches")
+        first, second = await asyncio.gather(post(), post(content + b" "))
+        assert_retry_later(first, says="Kafka is not reachable")
+        assert_retry_later(second, says="Not stored: too many batches")
 
     run(create_app(settings), scenario)
 
