@@ -9,6 +9,7 @@ from http import HTTPStatus
 from uuid import uuid4
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.db import Error as DatabaseFailure
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -53,7 +54,8 @@ class RequestLog:
             response = self.get_response(request)
             response[X_REQUEST_ID] = current
             _log(request, response.status_code, time.monotonic() - started)
-            if request.path in PROBES:
+            # What a client did wrong, as a wrong Host, is no verdict.
+            if request.path in PROBES and not 400 <= response.status_code < 500:
                 self._log_verdict(request.path, response)
             return response
         finally:
@@ -78,11 +80,33 @@ def _verdict(response: HttpResponseBase) -> tuple[object, ...]:
 
 
 def _log(request: HttpRequest, status: int, seconds: float) -> None:
+    why = f": {host_problem}" if status == HTTPStatus.BAD_REQUEST and (host_problem := _host_problem(request)) else ""
     is_quiet = request.path in QUIET_PATHS or request.path.startswith(settings.STATIC_URL)
-    level = logging.DEBUG if is_quiet else logging.INFO
+    level = logging.WARNING if why else logging.DEBUG if is_quiet else logging.INFO
     fields = {"method": request.method, "path": request.path, "status": status, "seconds": round(seconds, 4)}
     # Without the query, which may contain a secret.
-    logger.log(level, "%s %s %d in %.0f ms", request.method, request.path, status, seconds * 1000, extra=fields)
+    line = "%s %s %d in %.0f ms%s"
+    logger.log(level, line, request.method, request.path, status, seconds * 1000, why, extra=fields)
+
+
+def _host_problem(request: HttpRequest) -> str:
+    """Return what is wrong with the header Host, or nothing."""
+    try:
+        request.get_host()
+    except DisallowedHost as exc:
+        return str(exc)
+    return ""
+
+
+class PlainCookies:
+    """Drop cookies with U+0000, which a quoted cookie may hold and no query for its session can."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.COOKIES = {name: value for name, value in request.COOKIES.items() if "\0" not in value}
+        return self.get_response(request)
 
 
 class ApiProblems:

@@ -11,13 +11,14 @@ from rest_framework.request import Request
 
 from edge_api.contract.tokens import READ, WRITE, InvalidToken, Token, kid_of, verify
 from todos.owners import user_of
+from todos.tokens.issue import credential_of
 from todos.tokens.keys import known_key
 
 CHALLENGE = 'Bearer realm="todo"'
 
 
 class TokenAuthentication(BaseAuthentication):
-    """Authenticates a request by its bearer token. The user must exist and be active."""
+    """Authenticates a request by its bearer token. The user must exist, be active, and have the password of then."""
 
     def authenticate(self, request: Request) -> tuple[User, Token] | None:
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
@@ -30,6 +31,8 @@ class TokenAuthentication(BaseAuthentication):
         user = user_of(token.owner)
         if user is None or not user.is_active:
             raise AuthenticationFailed("The token's user does not exist or is not active.")
+        if token.credential and token.credential != credential_of(user):
+            raise AuthenticationFailed("The token is older than its user's password. Sign in again.")
         return user, token
 
     def authenticate_header(self, request: Request) -> str:

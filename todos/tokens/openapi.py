@@ -57,7 +57,7 @@ sign_in = documented(
     {200: Tokens}, 400, 413, 415, always=ALWAYS_WITHOUT_SCOPE,
     texts=NO_SIGNING_KEY | {
         401: "There is no active user with this name and password.",
-        429: "Too many requests, or too many wrong passwords; Retry-After says when to try again.",
+        429: "Too many requests, wrong passwords, or sign-ins at once; Retry-After says when to try again.",
     },
     summary="Sign in",
     request=Credentials,

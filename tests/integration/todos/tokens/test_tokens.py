@@ -15,7 +15,7 @@ from pytest_django import Settings
 from edge_api.contract.tokens import kid_of, read_jwks, verify
 from tests.support.manage import run
 from tests.support.threads import in_threads
-from tests.support.tokens import PASSWORD, bearer
+from tests.support.tokens import PASSWORD, Signer, bearer
 from todos.models import Todo
 from todos.owners import owner_of
 from todos.tokens import issue, keys
@@ -245,3 +245,32 @@ def test_nonsense_is_wrong_usage_and_makes_nothing(arguments: list[str], message
 def test_a_service_gets_no_account_where_there_is_no_key_to_sign_with() -> None:
     assert "there is no signing key" in run("create_token", "billing", "--service").said
     assert 0 == User.objects.count()
+
+
+# --- What ends a token before its time
+
+
+def test_another_password_ends_the_access_tokens_at_the_api_at_once(client: Client, olga: User) -> None:
+    user, service = (bearer(issue.access_token(olga, ["read"], timedelta(days=days))) for days in (1, 365))
+    assert [200, 200] == [access_of(client, **headers) for headers in (user, service)]
+    olga.set_password("another one")
+    olga.save()
+    assert [401, 401] == [access_of(client, **headers) for headers in (user, service)]
+    assert 200 == access_of(client, **bearer(issue.access_token(olga, ["read"])))
+
+
+def test_a_deleted_account_ends_them_too(client: Client, olga: User) -> None:
+    headers = bearer(issue.access_token(olga, ["read"]))
+    olga.delete()
+    assert 401 == access_of(client, **headers)
+
+
+def test_a_token_of_a_release_that_named_no_password_is_good(client: Client, olga: User) -> None:
+    own = keys.signing_key_pair()
+    assert 200 == access_of(client, **bearer(Signer(own.kid, own.private).token(owner_of(olga))))
+
+
+def test_another_secret_key_ends_no_token(client: Client, olga: User, settings: Settings) -> None:
+    headers = bearer(issue.access_token(olga, ["read"]))
+    settings.SECRET_KEY = "another one"
+    assert 200 == access_of(client, **headers)
