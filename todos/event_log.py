@@ -133,11 +133,13 @@ class Sender(Protocol):
 class Retention(NamedTuple):
     """When the log deletes records: by age in seconds, and by size of a partition in bytes; None is never.
 
-    More than 100 years are never, too.
+    More than 100 years are never, too. It deletes whole segments, so a record may stay for `segment_seconds` longer,
+    the time for which a segment takes records.
     """
 
     seconds: float | None
     bytes: int | None
+    segment_seconds: float | None = None
 
 
 class OpenTransaction(NamedTuple):

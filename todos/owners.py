@@ -4,19 +4,22 @@ A todo that was created without a token has no owner, an empty text. An owner th
 whom a restore lost, stays as it is: no other user can ever get it.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, uuid5
 
 from django.contrib.auth.models import User
+from django.db import connection
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from todos.models import Owner
+from todos.models import ErasedOwner, Owner
 
 BIGINT_DIGITS = 19
+UUID_TEXT = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def owner_of(user: User) -> str:
@@ -41,11 +44,9 @@ def request_owner(request: Request | HttpRequest) -> str:
 
 def user_of(owner: str) -> User | None:
     """Return the owner's user, or None if this database has no such user."""
-    try:
-        subject = UUID(owner)
-    except ValueError:  # a foreign producer's text
+    if not UUID_TEXT.fullmatch(owner):  # a foreign producer's text, which may be another spelling of a UUID
         return None
-    return User.objects.select_related("owner").filter(owner__subject=subject).first()
+    return User.objects.select_related("owner").filter(owner__subject=owner).first()
 
 
 def username_of(owner: str) -> str:
@@ -61,3 +62,18 @@ def present_owners(owners: Iterable[str]) -> dict[str, str]:
         return {}
     found = Owner.objects.filter(former__in=former).values_list("former", "subject")
     return {str(number): str(subject) for number, subject in found}
+
+
+def erasure_id(owner: str) -> str:
+    """Return the id under which the erasure of an owner is remembered: its own UUID, or a hash of any other text."""
+    return owner if UUID_TEXT.fullmatch(owner) else str(uuid5(NAMESPACE_URL, f"owner:{owner!a}"))
+
+
+def erased_among(owners: Iterable[str]) -> set[str]:
+    """Return those of the owners that were erased. It does not even iterate while none was."""
+    if not ErasedOwner.objects.exists():
+        return set()
+    by_id = {erasure_id(owner): owner for owner in {*owners} - {""}}
+    with connection.cursor() as cursor:  # Django's id__in takes several times as long
+        cursor.execute("SELECT id::text FROM todos_erasedowner WHERE id = ANY(%s::uuid[])", [[*by_id]])
+        return {by_id[id_] for (id_,) in cursor.fetchall()}

@@ -12,7 +12,9 @@ from typing import Any
 from celery import current_task, shared_task
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 from django.conf import settings
+from django.db import Error as DatabaseFailure
 
+from todos.event_log import LogUnavailable
 from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import InvalidOptions, PollOptions, TrimOptions
 from todos.ingest.tracing import stop_tracing
@@ -20,6 +22,8 @@ from todos.kafka.consumer import close_process_log, process_log
 from todos.ledger.batch_history import trim
 from todos.ledger.poll_runs import PollSummary, trim_runs
 from todos.operations.clocks import ClockWatch
+from todos.operations.erasure import Erased, finish_interrupted
+from todos.operations.remnants import forget_expired
 from todos.operations.schedules import POLL_TASK, TRIM_TASK
 from todos.operations.ticks import Tick
 from todos.time_limit import soft_time_limit
@@ -27,6 +31,7 @@ from todos.time_limit import soft_time_limit
 logger = logging.getLogger(__name__)
 
 PAUSE_CHECK_SECONDS = 1.0
+ERASE_SECONDS = 30.0  # of one trim, which shares the worker with the polls
 
 _clock = ClockWatch(f"the worker on {socket.gethostname()}")
 # Created before the worker forks, so that its children see it: a long poll must not delay a shutdown.
@@ -89,7 +94,10 @@ def poll_todos(**kwargs: Any) -> None:
 
 @shared_task(name=TRIM_TASK)
 def trim_batches(**kwargs: Any) -> None:
-    """Delete old batches and poll runs. kwargs are the fields of TrimOptions; invalid ones delete nothing."""
+    """Delete old batches and poll runs, and look after erased owners.
+
+    kwargs are the fields of TrimOptions; invalid ones delete nothing.
+    """
     with soft_time_limit(settings.CELERY_TASK_SOFT_TIME_LIMIT):
         if _current_tick().is_outdated(TRIM_TASK):
             return
@@ -99,10 +107,27 @@ def trim_batches(**kwargs: Any) -> None:
             logger.error("trim_batches: bad kwargs (%s); nothing is trimmed", exc)  # noqa: TRY400
             return
         batches, runs = trim(options.keep_days), trim_runs(options.keep_days)
+        _look_after_erasures()
     if batches or runs:
         logger.info(
             "trim_batches: deleted %d batches and %d polls older than %d days", batches, runs, options.keep_days
         )
+
+
+def _look_after_erasures() -> None:
+    """Finish interrupted erasures, and forget erased owners of which Kafka no longer holds records."""
+    erased = Erased()
+    try:
+        erased = finish_interrupted(ERASE_SECONDS)
+    except DatabaseFailure:
+        logger.exception("trim_batches: no erasure was finished; the next trim tries again")
+    try:
+        with process_log() as log:
+            forgotten = forget_expired(log)
+    except LogUnavailable:
+        return  # the next tick asks again
+    if erased.todos or forgotten:
+        logger.info("trim_batches: erased %d todos, forgot %d erased owners", erased.todos, forgotten)
 
 
 def _current_tick() -> Tick:

@@ -47,7 +47,7 @@ def event_of(letter: DeadLetter, payload: bytes) -> TodoCreated:
     An id, owner or time that is missing in `payload` is taken from the record: a client may know the id already.
     """
     event = parse_json(TodoCreated, payload)
-    original = _readable_part(bytes(letter.value or b""))
+    original = readable_part(bytes(letter.value or b""))
     todo_id = letter.todo_id or event.id or original.id
     todo_id = todo_id or id_from_position(letter.topic, letter.partition, letter.offset)
     if event.id not in {None, todo_id}:
@@ -60,7 +60,7 @@ def event_of(letter: DeadLetter, payload: bytes) -> TodoCreated:
     return event.model_copy(update={"id": todo_id, "owner": owner, "created_at": created_at})
 
 
-def _readable_part(value: bytes) -> TodoCreated:
+def readable_part(value: bytes) -> TodoCreated:
     """Return an event with those of id, owner and time that are valid in an invalid payload."""
     nothing = TodoCreated(title="-")
     try:

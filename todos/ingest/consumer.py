@@ -212,7 +212,12 @@ class ConsumerRun:
             _log_batch(records, next_offsets, self._writer)
         self._assignment.advance(next_offsets, records.last_records)
         STORING.end()
-        self.summary.add_batch(stored=result.todos, duplicates=result.duplicates, dead_letters=result.dead_letters)
+        self.summary.add_batch(
+            stored=result.todos,
+            duplicates=result.duplicates,
+            dead_letters=result.dead_letters,
+            erased=result.erased,
+        )
 
     # --- Partitions that cannot be read or stored: an operator decides, and the others continue
 

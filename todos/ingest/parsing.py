@@ -1,9 +1,11 @@
 """Parse records: each becomes a row of todos, or a dead letter with the reason why it cannot."""
 
 import base64
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +24,7 @@ from edge_api.contract.headers import DEAD_LETTER_REPLAYS, FINGERPRINT, REQUEST_
 from todos.bounds import moment_of
 from todos.event_log import Record, RecordIdentity, Undecodable
 from todos.models import DeadLetter
+from todos.owners import UUID_TEXT
 
 
 class TodoRow(NamedTuple):
@@ -74,16 +77,31 @@ class ParsedBatch:
 
     def within(self, partition: int, offsets: range) -> "ParsedBatch":
         """Return the records of one partition whose offsets are in a range."""
+        return self._select(
+            lambda todo: todo.source_partition == partition and todo.source_offset in offsets,
+            lambda letter: letter.partition == partition and letter.offset in offsets,
+        )
+
+    def without_owners(self, owners: AbstractSet[str]) -> "ParsedBatch":
+        """Return the records that are of none of the owners."""
+        return self._select(
+            lambda todo: todo.owner not in owners, lambda letter: owners.isdisjoint(named_owners(letter.value))
+        )
+
+    def _select(
+        self, keeps_todo: Callable[[TodoRow], bool], keeps_letter: Callable[[DeadLetter], bool]
+    ) -> "ParsedBatch":
         part = ParsedBatch()
         for letter, source in zip(self.dead_letters, self.letter_sources, strict=True):
-            if letter.partition == partition and letter.offset in offsets:
+            if keeps_letter(letter):
                 part.dead_letters.append(letter)
                 part.letter_sources.append(source)
         for todo, source in zip(self.todos, self.sources, strict=True):
-            if todo.source_partition == partition and todo.source_offset in offsets:
+            if keeps_todo(todo):
                 part.todos.append(todo)
                 part.sources.append(source)
-        part.bytes[partition] = sum(len(source.value or b"") for source in part.sources + part.letter_sources)
+        for source in part.sources + part.letter_sources:
+            part.bytes[source.partition] += len(source.value or b"")
         return part
 
     @cached_property
@@ -146,6 +164,17 @@ def _parse(topic: str, record: Record) -> TodoRow | DeadLetter | UnsupportedVers
         fingerprint,
         event.owner or "",
     )
+
+
+def named_owners(payload: bytes | memoryview | None) -> set[str]:
+    """Return the owner that a payload names, valid or not; where none is found, each UUID in the bytes may be one."""
+    data = bytes(payload or b"")
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        fields = None
+    owner = fields.get("owner") if isinstance(fields, dict) else None
+    return {owner} if isinstance(owner, str) else {*UUID_TEXT.findall(data.decode("latin-1"))}
 
 
 def _edge_headers(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, str]:

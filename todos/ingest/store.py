@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from django.db import Error as DatabaseFailure
@@ -15,11 +16,11 @@ from todos.event_log import RecordIdentity
 from todos.ingest.bisect import InsertResult, insert_bisecting
 from todos.ingest.dead_letter_limit import DEFAULT_LIMIT, DeadLetterLimit
 from todos.ingest.errors import ErrorKind, classify_error
-from todos.ingest.parsing import ParsedBatch, TodoRow, build_dead_letter
+from todos.ingest.parsing import ParsedBatch, TodoRow, build_dead_letter, named_owners
 from todos.ledger.batch_history import UNKNOWN_WRITER, BatchCounts, WriterInfo, append_loss, record_batches
 from todos.ledger.leases import Lease
 from todos.models import UNTIL_REWIND, DeadLetter, OffsetLoss
-from todos.owners import present_owners
+from todos.owners import erased_among, present_owners
 
 # Both are shorter than a lease, which the consumer renews between two attempts. The lock time-out is
 # short, because after it the consumer stores the partitions whose ledger rows are not locked.
@@ -86,11 +87,12 @@ class LeaseLost(Exception):
 
 
 class StoreResult(NamedTuple):
-    """How many todos were new, how many were stored before, and how many records became dead letters."""
+    """How many todos were new, or stored before, and how many records became dead letters, or are of erased owners."""
 
     todos: int
     duplicates: int
     dead_letters: int
+    erased: int = 0
 
 
 def store(
@@ -132,19 +134,20 @@ def _store(
     started = time.monotonic()
     # First: without its leases a run must write nothing.
     generations = advance_ledger(topic, leases, next_offsets, batch.last_records)
-    inserted, rejected = insert(batch.todos)
-    letters = batch.dead_letters + [
-        build_dead_letter(topic, batch.sources[todo.index], DeadLetter.Reason.REJECTED, todo.reason)
-        for todo in rejected
+    # Only now, with the ledger's rows locked: an erasure waits for these locks, so it finds what this batch stores.
+    kept, erased = leave_out_erased(batch)
+    inserted, rejected = insert(kept.todos)
+    letters = kept.dead_letters + [
+        build_dead_letter(topic, kept.sources[todo.index], DeadLetter.Reason.REJECTED, todo.reason) for todo in rejected
     ]
     if letters:
-        limit.enforce(topic, generations, batch.count_by_partition(), letters)
+        limit.enforce(topic, generations, kept.count_by_partition(), letters)
 
-    duplicates = Counter(todo.source_partition for todo in batch.todos)
+    duplicates = Counter(todo.source_partition for todo in kept.todos)
     duplicates.subtract(inserted)
-    duplicates.subtract(batch.todos[todo.index].source_partition for todo in rejected)
+    duplicates.subtract(kept.todos[todo.index].source_partition for todo in rejected)
     if duplicates.total():
-        conflicts = _find_conflicts(topic, batch, {todo.index for todo in rejected})
+        conflicts = _find_conflicts(topic, kept, {todo.index for todo in rejected})
         duplicates.subtract(letter.partition for letter in conflicts)
         letters += conflicts  # after the limit: a client that reuses its keys must not halt a partition
     for chunk in _chunks(letters):
@@ -156,12 +159,12 @@ def _store(
         topic,
         generations,
         {partition: (leases[partition].next_offset, end) for partition, end in next_offsets.items()},
-        BatchCounts(inserted, duplicates, dead, batch.bytes),
+        BatchCounts(inserted, duplicates, dead, erased, batch.bytes),
         batch.last_records,
         writer=writer,
         seconds=time.monotonic() - started,
     )
-    return StoreResult(inserted.total(), duplicates.total(), dead.total())
+    return StoreResult(inserted.total(), duplicates.total(), dead.total(), erased.total())
 
 
 @transaction.atomic(durable=True)
@@ -225,6 +228,16 @@ def set_transaction_timeouts() -> None:
             "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
             [LOCK_TIMEOUT, STATEMENT_TIMEOUT],
         )
+
+
+def leave_out_erased(batch: ParsedBatch) -> tuple[ParsedBatch, Counter[int]]:
+    """Return the batch without the records of erased owners, and the number of those by partition."""
+    named = (owner for letter in batch.dead_letters for owner in named_owners(letter.value))
+    owners = erased_among(chain((todo.owner for todo in batch.todos), named))
+    if not owners:
+        return batch, Counter()
+    kept = batch.without_owners(owners)
+    return kept, batch.count_by_partition() - kept.count_by_partition()
 
 
 def insert_todos(todos: Sequence[TodoRow]) -> Counter[int]:

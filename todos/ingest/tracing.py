@@ -34,8 +34,8 @@ TRACEPARENT_BYTES = 55  # in W3C's version 00, which the edge writes
 
 def trace_batch(topic: str, batch: ParsedBatch, result: StoreResult, writer: WriterInfo, started_ns: int) -> None:
     """Trace a batch that was stored just now; `started_ns` is Unix time. A failure is only logged."""
-    if not settings.TRACING or result.dead_letters > len(batch.dead_letters):
-        return  # some of the todos were refused, and the result does not say which
+    if not settings.TRACING or result.erased or result.dead_letters > len(batch.dead_letters):
+        return  # some of the todos were not stored, and the result does not say which
     try:
         _record(topic, batch, writer, started_ns, time.time_ns())
     except Exception as exc:  # noqa: BLE001 - the batch is stored, a trace is not worth an error

@@ -29,8 +29,8 @@ LAST_EXPIRED = """
 """
 # Turns the last expired batch into the anchor of its chain.
 MAKE_ANCHOR = """
-    UPDATE todos_batch SET first_offset = NULL, stored = 0, duplicates = 0, dead_letters = 0, lost = 0,
-                           bytes = 0, milliseconds = 0, worker = '', task_id = ''
+    UPDATE todos_batch SET first_offset = NULL, stored = 0, duplicates = 0, dead_letters = 0, erased = 0,
+                           lost = 0, bytes = 0, milliseconds = 0, worker = '', task_id = ''
     WHERE topic = %(topic)s AND partition = %(partition)s AND generation = %(generation)s
       AND next_offset = %(end)s
 """
@@ -39,7 +39,7 @@ ADD_TO_TOTALS = """
     UPDATE todos_partitionledger l
     SET batches_total = l.batches_total + 1, stored_total = l.stored_total + b.stored,
         duplicates_total = l.duplicates_total + b.duplicates,
-        dead_letters_total = l.dead_letters_total + b.dead_letters,
+        dead_letters_total = l.dead_letters_total + b.dead_letters, erased_total = l.erased_total + b.erased,
         lost_total = l.lost_total + b.lost, bytes_total = l.bytes_total + b.bytes,
         milliseconds_total = l.milliseconds_total + b.milliseconds
     FROM todos_batch b WHERE b.id = ANY(%s) AND l.topic = b.topic AND l.partition = b.partition
@@ -66,6 +66,7 @@ class BatchCounts(NamedTuple):
     stored: Counter[int]
     duplicates: Counter[int]
     dead_letters: Counter[int]
+    erased: Counter[int]
     bytes: Counter[int]
 
 

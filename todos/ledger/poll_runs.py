@@ -26,18 +26,20 @@ class PollSummary:
     stored: int = 0
     duplicates: int = 0
     dead_letters: int = 0
+    erased: int = 0
     lost: int = 0
     batches: int = 0
     failures: int = 0
     seconds: float = 0.0
     last_error: str = ""
 
-    def add_batch(self, *, stored: int, duplicates: int, dead_letters: int) -> None:
+    def add_batch(self, *, stored: int, duplicates: int, dead_letters: int, erased: int) -> None:
         """Count one stored batch."""
         self.batches += 1
         self.stored += stored
         self.duplicates += duplicates
         self.dead_letters += dead_letters
+        self.erased += erased
 
     def add_failure(self, exc: BaseException) -> None:
         """Count one failure and keep its text."""
@@ -46,13 +48,14 @@ class PollSummary:
 
     @property
     def records(self) -> int:
-        """How many records were stored, as todos or as dead letters, with duplicates."""
-        return self.stored + self.duplicates + self.dead_letters
+        """How many records were stored, as todos or as dead letters, with duplicates and those of erased owners."""
+        return self.stored + self.duplicates + self.dead_letters + self.erased
 
     def __str__(self) -> str:
+        erased = f"{self.erased:,} of erased owners, " if self.erased else ""
         text = (
             f"stored {self.stored:,} todos in {self.batches:,} batches and {self.seconds:.1f} s"
-            f" ({self.duplicates:,} duplicates, {self.dead_letters:,} dead letters, {self.lost:,} lost)"
+            f" ({self.duplicates:,} duplicates, {self.dead_letters:,} dead letters, {erased}{self.lost:,} lost)"
         )
         return f"{text}; {self.failures} failures, the last one: {self.last_error}" if self.failures else text
 
@@ -65,7 +68,7 @@ def describe_error(exc: BaseException) -> str:
 
 def record_run(topic: str, writer: WriterInfo, summary: PollSummary) -> None:
     """Record that a poll ended. Without a database a warning is logged instead, once: the poll is over anyway."""
-    counts = ("batches", "stored", "duplicates", "dead_letters", "lost", "failures", "last_error")
+    counts = ("batches", "stored", "duplicates", "dead_letters", "erased", "lost", "failures", "last_error")
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:

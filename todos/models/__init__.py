@@ -4,7 +4,7 @@ from todos.models.clocks import ClockSkew
 from todos.models.dead_letters import DeadLetter, DeadLetterEvent, DeadLetterTotal
 from todos.models.history import Batch, LogDivergence, OffsetLoss
 from todos.models.ledger import UNTIL_REWIND, HaltReason, PartitionLedger, PausedSchedule, Poller, PollRun
-from todos.models.owner import Owner
+from todos.models.owner import ErasedOwner, Owner
 from todos.models.todo import Todo
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterEvent",
     "DeadLetterTotal",
+    "ErasedOwner",
     "HaltReason",
     "LogDivergence",
     "OffsetLoss",

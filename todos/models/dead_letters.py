@@ -21,6 +21,7 @@ class DeadLetter(SourceModel):
         OPEN = "open", "open"
         REDRIVEN = "redriven", "redriven"
         DISCARDED = "discarded", "discarded"
+        ERASED = "erased", "erased with its owner"
 
     offset = models.PositiveBigIntegerField()
     reason = models.CharField(max_length=32, choices=Reason)
@@ -74,13 +75,14 @@ class DeadLetterTotal(models.Model):
 
 
 class DeadLetterEvent(models.Model):
-    """One action of an operator on a dead letter. Rows are only added, never changed or deleted."""
+    """One action of an operator on a dead letter. Rows are only added; an erasure of the owner empties their notes."""
 
     class Action(models.TextChoices):
         EDITED = "edited"
         REDRIVEN = "redriven"
         DISCARDED = "discarded"
         REOPENED = "reopened"
+        ERASED = "erased"
 
     letter = models.ForeignKey(DeadLetter, on_delete=models.PROTECT, related_name="events")
     action = models.CharField(max_length=16, choices=Action)

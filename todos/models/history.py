@@ -20,6 +20,7 @@ class Batch(SourceModel):
     stored = models.PositiveIntegerField(default=0, help_text="Todos that were new.")
     duplicates = models.PositiveIntegerField(default=0, help_text="Records whose todo was there before.")
     dead_letters = models.PositiveIntegerField(default=0)
+    erased = models.PositiveIntegerField(default=0, db_default=0, help_text="Records of erased owners, not stored.")
     lost = models.PositiveBigIntegerField(default=0, help_text="Offsets that were never stored; see the offset losses.")
     bytes = models.PositiveBigIntegerField(default=0, help_text="Of the records' values.")
     milliseconds = models.PositiveIntegerField(

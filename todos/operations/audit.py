@@ -1,11 +1,12 @@
 """Read a range of the topic again, and prove the outcome of each offset.
 
 The audit proves that each record Kafka still has is one of: a todo from that very position, a duplicate of a todo from
-another position, a dead letter of that position, or part of a recorded loss. A deleted todo leaves no row: it counts as
-deleted only where a batch of the history, all of whose records Kafka still has, stored as many todos as Kafka holds
-there. Where Kafka's log is not the one that was stored, the batches of the log before prove nothing about the records
-that Kafka has now, so none counts as deleted. The audit cannot tell whether a user or an accident deleted a todo. It
-does not compare titles and descriptions, and ignores rows that no record of the range accounts for.
+another position, a dead letter of that position, part of a recorded loss, or a record of an erased owner, of whom
+neither a row nor the bytes of a dead letter is left. A deleted todo leaves no row: it counts as deleted only where a
+batch of the history, all of whose records Kafka still has, stored as many todos as Kafka holds there. Where Kafka's log
+is not the one that was stored, the batches of the log before prove nothing about the records that Kafka has now, so
+none counts as deleted. The audit cannot tell whether a user or an accident deleted a todo. It does not compare titles
+and descriptions, and ignores rows that no record of the range accounts for.
 """
 
 import time
@@ -19,10 +20,12 @@ from enum import StrEnum
 from django.db import connection
 
 from todos.event_log import Log, LogUnavailable, OffsetRange, Record
-from todos.ingest.parsing import parse_records
+from todos.ingest.parsing import ParsedBatch, parse_records
+from todos.ingest.store import leave_out_erased
 from todos.ledger.batch_history import broken_chains
 from todos.ledger.divergence import agreed_offset, last_record_of
 from todos.models import Batch, DeadLetter, LogDivergence, OffsetLoss, PartitionLedger, Todo
+from todos.owners import erased_among
 
 CHUNK_RECORDS = 5_000
 SILENCE_SECONDS, RETRY_SECONDS = 15.0, 0.2
@@ -49,16 +52,18 @@ class OffsetKind(StrEnum):
     STORED = "stored"
     DUPLICATE = "duplicate"
     DEAD_LETTER = "dead letter"
+    ERASED = "of an erased owner"
     LOST = "recorded loss"
     DELETED = "stored once, deleted since"
     MISSING = "neither row nor dead letter"
     TWICE = "both row and dead letter"
+    UNERASED = "not erased with its owner"
     PENDING = "not stored yet"
     ABSENT = "no record in the log"
     GONE = "deleted by Kafka, cannot be read again"
 
 
-OFFENDING = {OffsetKind.DELETED, OffsetKind.MISSING, OffsetKind.TWICE}
+OFFENDING = {OffsetKind.DELETED, OffsetKind.MISSING, OffsetKind.TWICE, OffsetKind.UNERASED}
 
 
 @dataclass(frozen=True)
@@ -187,7 +192,10 @@ class _Classifier:
     kinds: Counter[OffsetKind] = field(default_factory=Counter)
     offenders: list[tuple[int, OffsetKind]] = field(default_factory=list)
     records: "array[int]" = field(default_factory=lambda: array("Q"))  # the offsets of all records, in order
-    todos: "array[int]" = field(default_factory=lambda: array("Q"))  # the offsets of those that are valid todos
+    # The offsets of those that a batch counts as todos or as erased; and of those with an erased dead letter, which a
+    # batch from before the erasure counts as dead letters.
+    todos: "array[int]" = field(default_factory=lambda: array("Q"))
+    erased_letters: "array[int]" = field(default_factory=lambda: array("Q"))
     without_row: list[int] = field(default_factory=list)  # the offsets of todos that are neither row nor loss
 
     def count_unreadable(self, deleted: OffsetRange) -> None:
@@ -199,12 +207,18 @@ class _Classifier:
     def classify(self, records: Sequence[Record]) -> None:
         """Compare records, in the order of their offsets, with the rows. Raises StoredByNewerRelease."""
         parsed = parse_records(self.topic, records, set_aside=True)
+        kept, _ = leave_out_erased(parsed)
+        of_erased = {*_offsets(parsed)} - {*_offsets(kept)}
         rows = Todo.objects.filter(id__in=[todo.id for todo in parsed.todos])
         positions = {id_: position for id_, *position in rows.values_list("id", "source_partition", "source_offset")}
+        survivors = {*rows.filter(owner__in=erased_among(rows.values_list("owner", flat=True))).values_list("id")}
         letters = self._letters_between(records[0].offset, records[-1].offset)
         self.records.extend(record.offset for record in records)
         for todo in parsed.todos:
             offset, position = todo.source_offset, positions.get(todo.id)
+            if offset in of_erased:
+                self._classify_erased(offset, letters.get(offset), has_row=(todo.id,) in survivors)
+                continue
             is_from_here = position == [todo.source_partition, offset]
             # A discarded dead letter does not compete with a row that a rewind stored from the same record.
             if offset in letters and not (is_from_here and letters[offset] == DeadLetter.Status.DISCARDED):
@@ -218,7 +232,15 @@ class _Classifier:
             else:
                 self.without_row.append(offset)
         for letter in parsed.dead_letters:
+            if letter.offset in of_erased:
+                self._classify_erased(letter.offset, letters.get(letter.offset), has_row=False)
+                continue
             self._count(letter.offset, OffsetKind.DEAD_LETTER if letter.offset in letters else self._kind_of(letter))
+
+    def _classify_erased(self, offset: int, letter: str | None, *, has_row: bool) -> None:
+        (self.todos if letter is None else self.erased_letters).append(offset)
+        is_erased = not has_row and letter in {None, DeadLetter.Status.ERASED}
+        self._count(offset, OffsetKind.ERASED if is_erased else OffsetKind.UNERASED)
 
     def _kind_of(self, unstored: DeadLetter) -> OffsetKind:
         """Return the kind of a record that is no todo and has no dead letter. Raises StoredByNewerRelease."""
@@ -247,9 +269,11 @@ class _Classifier:
                 batch.first_offset or 0, batch.next_offset
             )  # anchors, without first_offset, are left out
             records = len(_between(self.records, covered))
-            if records > batch.stored + batch.duplicates + batch.dead_letters:
+            counted = batch.stored + batch.duplicates + batch.erased
+            todos, erased_letters = (len(_between(kind, covered)) for kind in (self.todos, self.erased_letters))
+            if records > counted + batch.dead_letters:
                 problems.append(f"offsets {batch}: Kafka has {records:,} records, more than were counted")
-            elif len(_between(self.todos, covered)) == batch.stored + batch.duplicates:
+            elif todos <= counted <= todos + erased_letters:
                 deleted.update(_between(self.without_row, covered))
         for offset in self.without_row:
             self._count(offset, OffsetKind.DELETED if offset in deleted else OffsetKind.MISSING)
@@ -276,6 +300,11 @@ class _Classifier:
 
     def _is_lost(self, offset: int) -> bool:
         return any(first <= offset < end for first, end in self.losses)
+
+
+def _offsets(batch: ParsedBatch) -> Iterator[int]:
+    yield from (todo.source_offset for todo in batch.todos)
+    yield from (letter.offset for letter in batch.dead_letters)
 
 
 def _between(offsets: Sequence[int], covered: OffsetRange) -> Sequence[int]:

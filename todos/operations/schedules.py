@@ -1,10 +1,11 @@
 """The schedules of the tasks: create the defaults, pause, resume, and run once. Operators' edits are never changed."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from celery import current_app
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
@@ -17,7 +18,6 @@ from todos.operations.ticks import SCHEDULE_HEADER, SENT_AT_HEADER, database_now
 POLL_SCHEDULE, POLL_TASK = "Poll todo-create", "todos.tasks.poll_todos"
 TRIM_SCHEDULE, TRIM_TASK = "Trim the batch history", "todos.tasks.trim_batches"
 TASK_OPTIONS: dict[str, type[Options]] = {POLL_TASK: PollOptions, TRIM_TASK: TrimOptions}
-ROUTING = ("queue", "exchange", "routing_key", "priority")  # the fields of a schedule that send_task takes as options
 BROKER_SECONDS = 1
 # Celery's own connections retry forever; a page of the admin and beat cannot wait for that.
 SINGLE_ATTEMPT = {
@@ -53,6 +53,43 @@ DEFAULTS = [
 
 class BrokerUnavailable(Exception):
     """Redis did not accept the task, so it will not run."""
+
+
+class UnusableSchedule(ValueError):
+    """No worker can run what the schedule names; the message says why."""
+
+
+def faults_of(schedule: PeriodicTask) -> dict[str, str]:
+    """Return why no worker could run what the schedule sends, by the name of the field at fault; empty if one can.
+
+    The options in kwargs are not checked: a task that gets invalid ones reports them, and the poll takes its defaults.
+    """
+    faults, queue = {}, settings.CELERY_TASK_DEFAULT_QUEUE
+    if schedule.task not in TASK_OPTIONS:
+        faults["task"] = f"Must be {' or '.join(TASK_OPTIONS)}. Workers run no other task for a schedule."
+    for name in ("queue", "exchange", "routing_key"):
+        if getattr(schedule, name) not in {None, "", queue}:
+            faults[name] = f"Must be empty. Workers read the queue {queue} alone."
+    if _json(schedule.args or "[]") != []:
+        faults["args"] = "Must be []. This task takes keyword arguments only."
+    if not isinstance(_json(schedule.kwargs or "{}"), dict):
+        faults["kwargs"] = "Must be a JSON object."
+    if _json(schedule.headers or "{}") != {}:
+        faults["headers"] = "Must be {}. No task reads headers of a schedule."
+    return faults
+
+
+def describe_faults(faults: Mapping[str, str]) -> str:
+    """Return the faults of a schedule as one text."""
+    return " ".join(f"{field}: {message}" for field, message in faults.items())
+
+
+def _json(text: str) -> Any:
+    """Parse the text; None for what is not JSON, and for null."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def create_default_schedules() -> dict[str, bool]:
@@ -113,20 +150,23 @@ def clear_pauses(tasks: Collection[int]) -> None:
 
 
 def run_now(task: PeriodicTask) -> None:
-    """Send the task of a schedule once, with its arguments. Raises BrokerUnavailable within about 3 s."""
+    """Send the task of a schedule once, with its arguments.
+
+    Raises UnusableSchedule, or BrokerUnavailable within about 3 s.
+    """
+    if faults := faults_of(task):
+        raise UnusableSchedule(describe_faults(faults))
     headers = {SCHEDULE_HEADER: task.name, SENT_AT_HEADER: database_now().isoformat()}
-    options = {name: value for name in ROUTING if (value := getattr(task, name))}
     with current_app.connection_for_write(transport_options=SINGLE_ATTEMPT) as connection:
         try:
             connection.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
             current_app.send_task(
                 task.task,
-                args=json.loads(task.args or "[]"),
                 kwargs=json.loads(task.kwargs or "{}"),
                 headers=headers,
                 connection=connection,
                 retry=False,
-                **options,
+                priority=task.priority,
             )
         except OperationalError as exc:
             raise BrokerUnavailable(f"Redis did not accept it: {exc}") from exc

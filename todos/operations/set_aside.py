@@ -16,7 +16,7 @@ from todos.ingest.bisect import insert_bisecting
 from todos.ingest.dead_letter_limit import DeadLetterLimit
 from todos.ingest.parsing import ParsedBatch, parse_records
 from todos.ingest.prefetch import FetchedBatch, Prefetcher
-from todos.ingest.store import StoreResult, insert_todos, set_transaction_timeouts, store
+from todos.ingest.store import StoreResult, insert_todos, leave_out_erased, set_transaction_timeouts, store
 from todos.ledger.batch_history import UNKNOWN_WRITER, WriterInfo
 from todos.ledger.divergence import last_record_of
 from todos.ledger.leases import Lease, Leases
@@ -42,6 +42,7 @@ class Outcome:
     todos: int = 0
     duplicates: int = 0
     dead_letters: int = 0
+    erased: int = 0
 
     def add(self, end: int, result: StoreResult) -> None:
         """Count one batch, which ends at `end`."""
@@ -49,6 +50,7 @@ class Outcome:
         self.todos += result.todos
         self.duplicates += result.duplicates
         self.dead_letters += result.dead_letters
+        self.erased += result.erased
 
 
 def set_aside(
@@ -110,7 +112,9 @@ def _read(prefetcher: Prefetcher, partition: int, lease: Lease, held: OffsetRang
 def _try(records: ParsedBatch) -> StoreResult:
     """Insert the todos as a poll would, and roll back."""
     set_transaction_timeouts()
-    result = insert_bisecting(insert_todos, records.todos, max_rejected=len(records))
+    kept, erased = leave_out_erased(records)
+    result = insert_bisecting(insert_todos, kept.todos, max_rejected=len(kept))
     transaction.set_rollback(True)
     stored, rejected = result.inserted.total(), len(result.rejected)
-    return StoreResult(stored, len(records.todos) - stored - rejected, len(records.dead_letters) + rejected)
+    duplicates, letters = len(kept.todos) - stored - rejected, len(kept.dead_letters) + rejected
+    return StoreResult(stored, duplicates, letters, erased.total())

@@ -1,6 +1,9 @@
 """Look up the outcome of one request: its record's position says when it is known, the todo's id what it is.
 
 A lookup reads three or four rows, each by an index, so its cost does not depend on the size of the tables.
+
+What belongs to another owner counts as absent. The id is derived from owner and Idempotency-Key, so a client that
+guesses both knows it. Any other answer than for an unused id would tell the client that the owner used the key.
 """
 
 from enum import StrEnum
@@ -8,8 +11,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from edge_api.contract import FieldError, InvalidPayload, TodoCreated, parse_json, record_key
+from todos.dead_letters.service import readable_part
 from todos.ledger.divergence import is_in_doubt
 from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Todo
+from todos.owners import present_owners
 
 
 class ReceiptStatus(StrEnum):
@@ -19,7 +24,7 @@ class ReceiptStatus(StrEnum):
     STORED = "stored"
     REJECTED = "rejected"  # it cannot become a todo, unless an operator edits and redrives it
     CONFLICT = "conflict"  # an earlier request with the same Idempotency-Key had other content
-    DELETED = "deleted"  # it was stored and deleted since
+    DELETED = "deleted"  # it was stored and deleted since; or it never was the client's
     LOST = "lost"  # Kafka deleted it unread, or an operator skipped it
     UNKNOWN = "unknown"  # Kafka lost its log there, so the record may have been lost unread, or stored and deleted
 
@@ -27,7 +32,7 @@ class ReceiptStatus(StrEnum):
 class ReceiptKey(NamedTuple):
     """The request that a receipt is for: the position of its record, and the id that the edge gave its todo.
 
-    The id is also the record's key. A client that does not know it learns nothing of a dead letter at that position.
+    The id is also the record's key.
     """
 
     topic: str
@@ -51,21 +56,16 @@ def next_offset(topic: str, partition: int) -> int:
     return ledger.values_list("next_offset", flat=True).first() or 0
 
 
-def find_receipt(key: ReceiptKey, owner: str) -> Receipt | None:
-    """Return the outcome; None if the todo has another owner than `owner`.
-
-    A todo that is not stored has no owner to compare: its receipt is for any client that knows its id.
-    """
+def find_receipt(key: ReceiptKey, owner: str) -> Receipt:
+    """Return the outcome for `owner`; of what another owner has, that of a todo that does not exist."""
     # Read the ledger first: the rows that it covers were committed with it, so later queries see them.
     is_decided = key.offset < next_offset(key.topic, key.partition)
-    todo = Todo.objects.filter(id=key.todo_id).first()
-    if todo and todo.owner != owner:
-        return None
+    todo = Todo.objects.filter(id=key.todo_id, owner=owner).first()
     if todo and (todo.source_partition, todo.source_offset) == (key.partition, key.offset):
         return Receipt(ReceiptStatus.STORED, todo)
     if not is_decided:  # even if there is a todo: this request may conflict with it
         return Receipt(ReceiptStatus.PENDING)
-    letter = _letter_at(key)
+    letter = _letter_at(key, owner)
     if letter and letter.reason == DeadLetter.Reason.CONFLICT:
         return Receipt(ReceiptStatus.CONFLICT, todo, letter.get_reason_display())
     if todo:  # stored by an earlier request, or by redriving the dead letter
@@ -83,9 +83,12 @@ def _without_row(key: ReceiptKey) -> Receipt:
     return Receipt(ReceiptStatus.DELETED)
 
 
-def _letter_at(key: ReceiptKey) -> DeadLetter | None:
+def _letter_at(key: ReceiptKey, owner: str) -> DeadLetter | None:
     letter = DeadLetter.objects.filter(topic=key.topic, partition=key.partition, offset=key.offset).first()
-    return letter if letter and bytes(letter.key or b"") == record_key(key.todo_id) else None
+    if letter is None or bytes(letter.key or b"") != record_key(key.todo_id):
+        return None
+    named = readable_part(bytes(letter.value or b"")).owner or ""
+    return letter if present_owners([named]).get(named, named) == owner else None
 
 
 def _loss_of(key: ReceiptKey) -> OffsetLoss | None:

@@ -30,7 +30,7 @@ def topic(make_memory_topic: Callable[..., MemoryTopic]) -> MemoryTopic:
     topic.send(*[POISON] * MIN_RECORDS)
     topic.send_todos(10)
     topic.send_todos(5, partition=1)
-    topic.poll(timeout_ms=300)
+    topic.poll()
     assert {0: 0, 1: 5} == topic.ledger()
     return topic
 
@@ -69,7 +69,7 @@ def test_it_ends_where_the_operator_says_and_the_rest_stays_halted(topic: Memory
     outcome = set_aside(topic.log(), 0, 40)
     assert (40, 40) == (outcome.end, outcome.dead_letters)
     assert {0: 40, 1: 5} == topic.ledger()
-    topic.poll(timeout_ms=300)
+    topic.poll()
     assert [0] == halted(topic)
 
 
@@ -93,7 +93,7 @@ def test_a_record_for_a_newer_worker_is_set_aside_and_can_be_redriven_by_one(
     topic.send_todos(2)
     topic.send(event_of_version(2))
     topic.send_todos(2)
-    topic.poll(timeout_ms=200)
+    topic.poll()
     assert [0] == halted(topic)
 
     outcome = set_aside(topic.log(), 0)
@@ -138,7 +138,7 @@ def test_the_command_says_what_it_would_do_and_does_it(make_topic: Callable[...,
     settings.KAFKA = topic.kafka
     assert (1, True) == ((done := run("set_aside", "--partition", 0)).code, "no ledger" in done.said)
     topic.send(*[POISON] * MIN_RECORDS, event())
-    topic.poll(timeout_ms=500)
+    topic.poll()
 
     dry = run("set_aside", "--partition", 0, "--dry-run")
     assert "1 todos are stored, 0 were stored before, 100 records become dead letters" in dry.out
@@ -154,4 +154,4 @@ def test_what_kafka_deleted_is_left_to_the_next_poll(topic: MemoryTopic) -> None
     topic.delete_records(0, before=7)
     with pytest.raises(OffsetOutOfRange):
         set_aside(topic.log(), 0)
-    assert 7 == topic.poll(timeout_ms=300).lost
+    assert 7 == topic.poll().lost

@@ -47,7 +47,7 @@ def headers(*, age: float = 0.0, by_hand: bool = False, schedule: str = POLL_SCH
     return {SCHEDULE_HEADER: schedule, SENT_AT_HEADER: sent_at} | ({} if by_hand else {BEAT_HEADER: True})
 
 
-def poll(headers: dict[str, Any] | None = None, *, timeout_ms: int = 200) -> None:
+def poll(headers: dict[str, Any] | None = None, *, timeout_ms: int = 1000) -> None:
     poll_todos.apply(kwargs={"timeout_ms": timeout_ms}, headers=headers, throw=True)
 
 

@@ -1,5 +1,6 @@
 """GET /api/receipts/…: each outcome of a record, at the same cost in a table of any size."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tests.support.todos import make_todos
 from tests.support.waiting import Stopwatch, eventually
 from todos.api import receipts
 from todos.ledger.leases import ensure_ledger
-from todos.models import DeadLetter, OffsetLoss, PartitionLedger, Todo
+from todos.models import DeadLetter, OffsetLoss, Owner, PartitionLedger, Todo
 from todos.owners import owner_of
 from todos.receipts.waiter import LedgerWatch
 
@@ -140,19 +141,26 @@ def test_a_wait_that_is_none_is_refused(client: Client, wait: str) -> None:
 
 
 def test_a_receipt_is_for_the_owner_of_its_todo(client: Client) -> None:
-    """Not "deleted", which would be a lie; before the ledger has passed it neither."""
     user = User.objects.create_user("olga")
     make_todos(1)
     Todo.objects.update(owner=owner_of(user))
-    assert [404, 404] == [client.get(url(offset)).status_code for offset in (0, 10)]
+    assert ["deleted", "pending"] == [receipt(client, offset)["status"] for offset in (0, 10)]
     client.force_login(user)
     assert ["stored", "pending"] == [receipt(client, offset)["status"] for offset in (0, 10)]
 
 
-def test_what_is_not_stored_is_for_whoever_knows_its_id(client: Client) -> None:
-    letter(3, Reason.REJECTED)
-    client.force_login(User.objects.create_user("olga"))
-    assert ["rejected", "pending"] == [receipt(client, offset)["status"] for offset in (3, 10)]
+@pytest.mark.parametrize("former", [None, 7])
+def test_a_rejected_todo_is_for_the_owner_that_its_record_names(client: Client, former: int | None) -> None:
+    """Before migration 0016 records named the user's primary key."""
+    user = User.objects.create_user("olga")
+    Owner.objects.update(former=former)
+    owner = str(former or owner_of(user))
+    letter(3, Reason.INVALID, value=json.dumps({"title": "", "owner": owner}).encode())
+    assert "deleted" == receipt(client, 3)["status"]
+    client.force_login(user)
+    assert ["title"] == [error["field"] for error in receipt(client, 3)["errors"]]
+    client.force_login(User.objects.create_user("ivan"))
+    assert "deleted" == receipt(client, 3)["status"]
 
 
 def test_a_receipt_needs_the_api_s_permission(client: Client, settings: Settings) -> None:
