@@ -17,7 +17,7 @@ from kombu import Connection, Producer
 
 from edge_api.shared.outages import outage_of
 from todos.operations.clocks import BEAT, ClockWatch
-from todos.operations.schedules import SINGLE_ATTEMPT
+from todos.operations.schedules import SINGLE_ATTEMPT, describe_faults, faults_of
 from todos.operations.ticks import SENT_AT_HEADER, database_now
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._changed_at: Any = UNREAD
         self._entries: dict[str, ModelEntry] = {}
+        self._unusable: dict[str, dict[str, str]] = {}
         self._last_pass = time.time()
         self._clock = DatabaseClock()
         self._clock_watch = ClockWatch(BEAT)
@@ -91,6 +92,16 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
             self._redis.end()
 
     # --- PostgreSQL
+
+    def enabled_models(self) -> list[PeriodicTask]:
+        """Read the enabled schedules, and leave out with one warning those that no worker can run."""
+        schedules: list[PeriodicTask] = super().enabled_models()
+        unusable = {schedule.name: faults for schedule in schedules if (faults := faults_of(schedule))}
+        for name, faults in unusable.items():
+            if self._unusable.get(name) != faults:
+                logger.warning("the schedule %r is not sent; edit it in the admin. %s", name, describe_faults(faults))
+        self._unusable = unusable
+        return [schedule for schedule in schedules if schedule.name not in unusable]
 
     def all_as_schedule(self) -> dict[str, ModelEntry]:
         """Read the schedules; without the database the last ones remain. Times to come are made the present one."""

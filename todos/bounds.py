@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 FOREVER_SECONDS = 100 * 366 * 86_400
+LONGEST_TOKEN_DAYS = 365  # that create_token signs
 LATEST_MS = 253_370_764_800_000  # the contract's last moment, start of the year 9999
 
 

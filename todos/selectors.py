@@ -2,20 +2,28 @@
 
 A condition without an index (a part of the title, "not done") is tested on a window of todos, and the next page
 continues after the window. An index for it would slow the ingest by a fifth.
+
+The titles decide what testing one costs. So each search has a time limit, and a client searches once at a time.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 from uuid import UUID
+from zlib import crc32
 
-from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db import OperationalError, connection, transaction
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import StrIndex, Upper
+from django.db.models.lookups import GreaterThan
+from psycopg2.errors import QueryCanceled
 
 from edge_api.contract import EARLIEST, LATEST
 from todos.models import Todo
 
+SEARCH_SECONDS = 1  # of the statement that searches one window, which ordinary titles need a few milliseconds for
 NEWEST_FIRST = ("-created_at", "-id")  # the model's own order
 TABLE = f'"{Todo._meta.db_table}"'
 
@@ -44,11 +52,36 @@ class PageCursor(NamedTuple):
         return cls(moment.astimezone(UTC), UUID(todo_id), text[0] == "p")
 
 
+class SearchRefused(Exception):
+    """Raised for a search that returns nothing; the message tells the client what to do."""
+
+
+class SearchTooSlow(SearchRefused):
+    """Testing the window took longer than SEARCH_SECONDS."""
+
+
+class SearchBusy(SearchRefused):
+    """The searcher's search before this one is still running."""
+
+
 class Search(NamedTuple):
-    """A condition without an index, and the number of todos that one page may test."""
+    """A condition without an index, and the number of todos that one page may test.
+
+    Only one search of a `searcher` (an owner, a user or an address) runs at a time; None does not limit them.
+    """
 
     condition: Q
     window: int
+    searcher: str | None = None
+
+
+def title_contains(text: str) -> Q:
+    """Return the condition that the title contains the text, in upper or lower case.
+
+    LIKE, which Django's icontains uses, compares by characters. Where titles repeat what the text begins with, it is
+    three times slower at the worst.
+    """
+    return Q(GreaterThan(StrIndex(Upper("title"), Upper(Value(text))), 0))
 
 
 class Page(NamedTuple):
@@ -73,12 +106,12 @@ def read_page(
 ) -> Page:
     """Return the page of `size` todos at the cursor, or the first page in the direction of `backwards`.
 
-    `todos` must be ordered newest first, and filtered only by conditions that an index supports.
+    `todos` must be ordered newest first, and filtered only by conditions that an index supports. Raises SearchRefused.
     """
     backwards = cursor.backwards if cursor else backwards
     todos_ahead = beyond(todos, cursor, backwards=backwards)
     window = todos_ahead[: search.window] if search else None
-    matches = todos_ahead if search is None or window is None else _search(window, search.condition, size + 1)
+    matches = todos_ahead if search is None or window is None else _search(window, search, size + 1)
     rows = list(matches[: size + 1])
     page, more = rows[:size], len(rows) > size
 
@@ -89,15 +122,44 @@ def read_page(
     return Page(page, ahead, behind, searched_to.created_at if searched_to else None)
 
 
-def _search(window: QuerySet[Todo], condition: Q, size: int) -> Sequence[Todo]:
+def _search(window: QuerySet[Todo], search: Search, size: int) -> Sequence[Todo]:
     """Return the first `size` todos of the window that match, and read no further than necessary.
 
     The window is a subquery: with a range of created_at instead, the planner might read the whole table.
     """
-    matches = _ordered(Todo.objects.filter(condition), like=window)[:size]
+    matches = _ordered(Todo.objects.filter(search.condition), like=window)[:size]
     (inner, inner_params), (sql, params) = window.query.sql_with_params(), matches.query.sql_with_params()
     sql = sql.replace(f"FROM {TABLE} ", f"FROM ({inner}) {TABLE} ", 1)
-    return list(Todo.objects.raw(sql, [*inner_params, *params]))
+    with _limited(search.searcher):
+        return list(Todo.objects.raw(sql, [*inner_params, *params]))
+
+
+@contextmanager
+def _limited(searcher: str | None) -> Iterator[None]:
+    """Limit the time of each statement in the block, and let one block of a searcher run at a time.
+
+    Raises SearchRefused. PostgreSQL itself ends the statement, which otherwise runs on after its client has gone.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as database:
+            database.execute("SELECT set_config('statement_timeout', %s, true)", [f"{SEARCH_SECONDS}s"])
+            if searcher is not None:
+                database.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", search_lock(searcher))
+                if not database.fetchone()[0]:
+                    raise SearchBusy("Another search of yours is running. Try again when it has ended.")
+            yield
+            database.execute("SET LOCAL statement_timeout TO DEFAULT")  # in case the transaction continues
+    except OperationalError as exc:
+        if not isinstance(exc.__cause__, QueryCanceled):
+            raise
+        raise SearchTooSlow(
+            f"The search took longer than {SEARCH_SECONDS} s. Narrow it to a shorter time of creation, or try later."
+        ) from exc
+
+
+def search_lock(searcher: str) -> tuple[int, int]:
+    """Return the numbers of the searcher's advisory lock. Two searchers that share them are rare, and harm no data."""
+    return 0x73656172, crc32(searcher.encode()) - 2**31
 
 
 def _end_of(window: QuerySet[Todo], backwards: bool) -> PageCursor | None:

@@ -1,21 +1,29 @@
-"""What several pages share: the theme's classes, estimated counts, fields for plain text, and a history with values."""
+"""What several pages share: checked parameters, the theme's classes, estimated counts, plain text, and history."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.contrib import messages
+from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.core.paginator import Paginator
-from django.db import connection
+from django.db import DataError, connection, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 
 if TYPE_CHECKING:  # the theme's classes have no types
-    from django.contrib.admin import ModelAdmin, TabularInline
+    from django.contrib.admin import ModelAdmin as ThemedAdmin
+    from django.contrib.admin import TabularInline
     from django.contrib.admin.views.main import ChangeList
     from django.contrib.admin.widgets import AdminTextareaWidget as Textarea
 else:
-    from unfold.admin import ModelAdmin, TabularInline
+    from unfold.admin import ModelAdmin as ThemedAdmin
+    from unfold.admin import TabularInline
     from unfold.views import ChangeList
     from unfold.widgets import UnfoldAdminTextareaWidget as Textarea
 
@@ -39,6 +47,68 @@ MAX_LOGGED_LENGTH = 60
 def label(text: str, state: str) -> str:
     """Return the text as a coloured label; `state` is ok, warning, bad or empty."""
     return format_html('<span class="todo-label {}">{}</span>', state, text)
+
+
+# --- Parameters
+
+
+class InvalidParameters(Exception):
+    """Raised for a list that cannot be shown with the parameters of its URL."""
+
+
+class ModelAdmin(ThemedAdmin):
+    """The pages of a model. Parameters that no page of the admin sends are refused with a message.
+
+    Django takes any lookup of a field from a list's URL, such as a regular expression, and leaves it to the database to
+    fail. Every model is registered with a subclass.
+    """
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Allow what the list's own filters and its date hierarchy send."""
+        return lookup in self._declared_lookups(request)
+
+    def _declared_lookups(self, request: HttpRequest) -> set[str]:
+        sent = ("", "__exact", "__id__exact", "__isnull", "__gte", "__lt")
+        lookups = {f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day", "gte", "lt")}
+        for declared in self.get_list_filter(request):
+            if isinstance(declared, type) and issubclass(declared, SimpleListFilter):
+                lookups.add(str(declared.parameter_name))
+            else:
+                lookups |= {f"{declared}{lookup}" for lookup in sent}
+        return lookups
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        try:
+            with transaction.atomic():  # which can continue after an error of the database
+                return super().get_changelist_instance(request)
+        # psycopg2 raises ValueError for U+0000. Years and offsets that are out of range raise it too, or the last two.
+        except (IncorrectLookupParameters, SuspiciousOperation, ValueError, OverflowError, DataError) as exc:
+            raise InvalidParameters from exc
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        try:
+            return super().changelist_view(request, extra_context)
+        except InvalidParameters:
+            context = {**self.admin_site.each_context(request), "title": "The list cannot be shown", "opts": self.opts}
+            return TemplateResponse(request, "admin/todos/invalid_parameters.html", context, status=400)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *args: Any) -> HttpResponse | None:
+        """Run an action. Refuses selected values that are no primary keys."""
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                self.opts.pk.to_python(key)
+            except ValidationError:
+                self.message_user(request, "Nothing was changed. Select rows of this list.", messages.ERROR)
+                return None
+        return super().response_action(request, queryset, *args)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row, or None. An empty _to_field, on which Django fails, is none."""
+        return super().get_object(request, object_id, from_field or None)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Take no initial values from the URL: widgets fail on values of another type, and no page sends any."""
+        return {}
 
 
 # --- Lists of large tables

@@ -53,7 +53,8 @@ class PollerAdmin(ReadOnlyAdmin):
 @admin.register(PollRun)
 class PollRunAdmin(ReadOnlyAdmin):
     list_display = [
-        "__str__", "ended_at", "batches", "stored", "duplicates", "dead_letters", "lost", "failures", "last_error",
+        "__str__", "ended_at", "batches", "stored", "duplicates", "dead_letters", "erased", "lost", "failures",
+        "last_error",
     ]  # fmt: skip
     paginator = EstimatingPaginator
     show_full_result_count = False
@@ -72,7 +73,8 @@ class LogDivergenceAdmin(ReadOnlyAdmin):
 @admin.register(Batch)
 class BatchAdmin(ReadOnlyAdmin):
     list_display = [
-        "__str__", "stored", "duplicates", "dead_letters", "lost", "bytes", "milliseconds", "worker", "created_at",
+        "__str__", "stored", "duplicates", "dead_letters", "erased", "lost", "bytes", "milliseconds", "worker",
+        "created_at",
     ]  # fmt: skip
     paginator = EstimatingPaginator
     show_full_result_count = False

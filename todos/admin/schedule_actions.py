@@ -17,7 +17,7 @@ from todos.admin.tuning import PollNumbersForm
 from todos.monitoring.forecast import forecast, measure_speed
 from todos.monitoring.lag import annotated_ledgers
 from todos.monitoring.probes import services
-from todos.operations.schedules import BrokerUnavailable, run_now, switch
+from todos.operations.schedules import BrokerUnavailable, UnusableSchedule, run_now, switch
 
 PAGE = "admin:django_celery_beat_periodictask_change"
 
@@ -76,6 +76,9 @@ class ScheduleActions(ModelAdmin):
         for task in queryset:
             try:
                 run_now(task)
+            except UnusableSchedule as exc:
+                self.message_user(request, f"Not sent: {task.name}. {exc}", messages.ERROR)
+                continue
             except BrokerUnavailable as exc:
                 self.message_user(request, f"Not sent: {task.name}. {exc}", messages.ERROR)
                 return

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from celery.schedules import ParseException
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -15,36 +16,37 @@ from django_celery_beat.admin import (
     PeriodicTaskForm,
     PeriodicTaskInline,
     SolarScheduleAdmin,
-    TaskSelectWidget,
 )
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from todos.admin.base import LogsFieldChanges, ModelAdmin, TabularInline
 from todos.admin.schedule_actions import ScheduleActions
 from todos.admin.tuning import FIELDS, PollTuningForm, is_tunable
 from todos.bounds import FOREVER_SECONDS, interval_seconds
 from todos.ingest.options import InvalidOptions, Options
-from todos.operations.schedules import TASK_OPTIONS, clear_pauses
+from todos.operations.schedules import TASK_OPTIONS, clear_pauses, faults_of
 
+CHECKED = ("task", "queue", "exchange", "routing_key", "args", "headers")  # kwargs are checked with their options
+TASK_CHOICES = [("", ""), *((name, name) for name in TASK_OPTIONS)]
 TOO_OFTEN = "The interval must be at least 1 second. Below 1 second beat would flood the queue with ticks."
 
 TOO_LONG = "The interval must be at most 100 years. Beat stops at one that no date can hold, whichever task uses it."
 
 
 class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
-    """Checks the arguments and the interval of this project's tasks."""
+    """Accepts only what a worker can run: this project's tasks, with their options, at most once a second."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "task" in self.fields:  # absent from the form of users who may only view it
-            self.fields["task"].widget = UnfoldAdminTextInputWidget()
-            self.fields["regtask"].widget = ThemedTaskSelect()
+    regtask = None
+    # Not a ChoiceField, whose error would leave out the task that PeriodicTaskForm.clean() reads.
+    task = forms.CharField(max_length=200, required=False, widget=UnfoldAdminSelectWidget(choices=TASK_CHOICES))
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean()
-        if (options := TASK_OPTIONS.get(data.get("task", ""))) and not self.errors:
-            self._check(data, options)
+        for field, message in faults_of(PeriodicTask(**{name: data.get(name) or "" for name in CHECKED})).items():
+            self.add_error(field, message)
+        if not self.errors:
+            self._check(data, TASK_OPTIONS[data["task"]])
         return data
 
     def _clean_json(self, field: str) -> Any:
@@ -54,13 +56,10 @@ class CheckedPeriodicTaskForm(PeriodicTaskForm):  # type: ignore[misc]
             raise ValidationError("Unable to parse JSON: nested too deeply") from None
 
     def _check(self, data: dict[str, Any], options: type[Options]) -> None:
-        kwargs = json.loads(data["kwargs"] or "{}")
         try:
-            options.parse(kwargs)
+            options.parse(json.loads(data["kwargs"] or "{}"))
         except InvalidOptions as exc:
             raise ValidationError({"kwargs": str(exc)}) from exc
-        if json.loads(data["args"] or "[]"):
-            raise ValidationError({"args": "This task takes keyword arguments only."})
         if (interval := data.get("interval")) and _is_too_often(interval):
             raise ValidationError({"interval": TOO_OFTEN})
 
@@ -81,10 +80,6 @@ class CheckedIntervalForm(forms.ModelForm):
 
 def _is_too_often(interval: IntervalSchedule) -> bool:
     return interval_seconds(interval) < 1
-
-
-class ThemedTaskSelect(UnfoldAdminSelectWidget, TaskSelectWidget):  # type: ignore[misc]
-    pass
 
 
 class ThemedInline(PeriodicTaskInline, TabularInline):  # type: ignore[misc]
@@ -110,7 +105,10 @@ class CheckedPeriodicTaskAdmin(ScheduleActions, PeriodicTaskAdmin, LogsFieldChan
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if self._is_tuned(request, obj):
             return [(None, {"fields": FIELDS})]
-        return super().get_fieldsets(request, obj)
+        return [
+            (title, options | {"fields": [name for name in options["fields"] if name != "regtask"]})
+            for title, options in super().get_fieldsets(request, obj)
+        ]
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -138,6 +136,13 @@ class CheckedIntervalScheduleAdmin(IntervalScheduleAdmin, LogsFieldChanges):  # 
 @admin.register(CrontabSchedule)
 class ThemedCrontabAdmin(CrontabScheduleAdmin, ModelAdmin):  # type: ignore[misc]
     inlines = [ThemedInline]
+
+    @admin.display(description="human readable")
+    def human_readable(self, crontab: CrontabSchedule) -> str:
+        try:
+            return str(crontab.human_readable)
+        except ParseException as exc:  # of a form that is shown with its errors
+            return f"not a crontab: {exc}"
 
 
 @admin.register(ClockedSchedule)

@@ -1,16 +1,13 @@
-"""The site around the pages: its titles, its first page, its side bar, and Django's users and groups in the theme."""
+"""The site around the pages: its titles, its first page, its side bar and its search."""
 
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
-from django.http import HttpRequest
-from django.urls import reverse
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from django.core.paginator import InvalidPage
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
 
 from todos.admin import pipeline
-from todos.admin.base import ModelAdmin
 from todos.models import DeadLetter
 
 MAX_BADGE = 99
@@ -18,20 +15,31 @@ MAX_BADGE = 99
 admin.site.site_header = admin.site.site_title = "Todo pipeline"
 admin.site.index_title = "Pipeline"
 admin.site.index_template = "admin/todos/pipeline/page.html"
-admin.site.extra_urls = pipeline.urls  # type: ignore[attr-defined]  # the theme's site asks for them
-admin.site.unregister([User, Group])
 
 
-@admin.register(User)
-class ThemedUserAdmin(UserAdmin, ModelAdmin):
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
+def _urls() -> list[URLPattern]:
+    # No page uses these two views of Django's, which fail on keys that are no UUID, and on U+0000.
+    return [*pipeline.urls(), path("r/<path:row>", _not_found), path("autocomplete/", _not_found)]
 
 
-@admin.register(Group)
-class ThemedGroupAdmin(GroupAdmin, ModelAdmin):
-    pass
+def _not_found(request: HttpRequest, **_: str) -> HttpResponse:
+    raise Http404
+
+
+_theme_search = admin.site.search  # type: ignore[attr-defined]
+
+
+def _search(request: HttpRequest) -> HttpResponse:
+    try:
+        response: HttpResponse = _theme_search(request)
+    except (InvalidPage, ValueError) as exc:
+        raise Http404("There is no such page of results.") from exc
+    return response
+
+
+# What the theme's site asks for.
+admin.site.extra_urls = _urls  # type: ignore[attr-defined]
+admin.site.search = _search  # type: ignore[attr-defined]
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from todos.admin.base import ModelAdmin
 from todos.admin.todo_list import TodoList, TodoQuery, read_chunks
 from todos.models import Todo
+from todos.selectors import SearchRefused
 from todos.transfer.exports import COLUMNS, Row, csv_lines, json_lines
 
 MAX_SECONDS = 20.0  # of one request; the operator repeats the action for the todos that are left
@@ -62,31 +63,38 @@ class TodoActions(ModelAdmin):
     def _in_chunks(
         self, request: HttpRequest, todos: QuerySet[Todo], action: Callable[[list[Todo]], int], flag: int, done: str
     ) -> None:
-        """Apply the action to each chunk in a transaction of its own, until MAX_SECONDS are over, and log the count."""
-        deadline, count, is_complete = time.monotonic() + MAX_SECONDS, 0, True
-        for chunk in read_chunks(self._query(request, todos)):
-            if time.monotonic() > deadline:
-                is_complete = False
-                break
-            if chunk:
-                with transaction.atomic():
-                    _lock(chunk)
-                    count += action(chunk)
-        text = f"{count:,} todos {done}." if count != 1 else f"1 todo {done}."
-        LogEntry.objects.create(
-            user_id=request.user.pk or 0, content_type=ContentType.objects.get_for_model(Todo), action_flag=flag,
-            object_repr=f"{count:,} todos", change_message=text,
-        )  # fmt: skip
+        """Apply the action to each chunk in a transaction of its own, until MAX_SECONDS are over or a search fails.
+
+        The log has the count of what was changed, even if an error ends it.
+        """
+        deadline, query, count, stopped = time.monotonic() + MAX_SECONDS, self._query(request, todos), 0, ""
+        try:
+            for chunk in read_chunks(query):
+                if time.monotonic() > deadline:
+                    stopped = f"Stopped after {MAX_SECONDS:g} s. Repeat the action for the todos that are left."
+                    break
+                if chunk:
+                    with transaction.atomic():
+                        _lock(chunk)
+                        changed = action(chunk)
+                    count += changed
+        except SearchRefused as exc:
+            stopped = f"Stopped early: {exc}"
+        finally:
+            text = f"{count:,} todos {done}." if count != 1 else f"1 todo {done}."
+            LogEntry.objects.create(
+                user_id=request.user.pk or 0, content_type=ContentType.objects.get_for_model(Todo), action_flag=flag,
+                object_repr=f"{count:,} todos", change_message=text,
+            )  # fmt: skip
         self.message_user(request, text, messages.SUCCESS)
-        if not is_complete:
-            text = f"Stopped after {MAX_SECONDS:g} s. Repeat the action for the todos that are left."
-            self.message_user(request, text, messages.WARNING)
+        if stopped:
+            self.message_user(request, stopped, messages.WARNING)
 
     def _query(self, request: HttpRequest, todos: QuerySet[Todo]) -> TodoQuery:
         """Return the selected todos, or the whole list after "select all"."""
         if request.POST.get("select_across") != "1":
             return TodoQuery(todos)
-        todo_list: TodoList = self.get_changelist_instance(request)  # type: ignore[assignment]
+        todo_list: TodoList = self.get_changelist_instance(request)
         return todo_list.todo_query
 
     # --- Export
@@ -112,7 +120,10 @@ def _delete(chunk: list[Todo]) -> int:
 
 
 def _rows(query: TodoQuery) -> Iterator[Row]:
-    """Yield rows chunk by chunk, so that the database works only as fast as the client downloads."""
+    """Yield rows chunk by chunk, so that the database works only as fast as the client downloads.
+
+    Raises SearchTooSlow, which ends the connection before the end of the file, so that no part passes for the whole.
+    """
     return (Row._make(getattr(todo, name) for name in COLUMNS) for chunk in read_chunks(query) for todo in chunk)
 
 

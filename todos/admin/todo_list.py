@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR
@@ -20,9 +21,19 @@ from django.http import HttpRequest
 from todos.admin.base import ChangeList
 from todos.models import Todo
 from todos.owners import username_of
-from todos.selectors import NEWEST_FIRST, PageCursor, Search, read_page
+from todos.selectors import (
+    NEWEST_FIRST,
+    Page,
+    PageCursor,
+    Search,
+    SearchRefused,
+    SearchTooSlow,
+    read_page,
+    title_contains,
+)
 
 WINDOW = 100_000  # todos that one page of a search tests
+MIN_WINDOW = 100  # where the titles are slow to test
 CHUNK = 2_000  # todos that an action loads at a time
 
 
@@ -76,8 +87,14 @@ class TodoList(ChangeList):
         return self._matching(self.indexed)
 
     def get_results(self, request: HttpRequest) -> None:
-        cursor = _cursor(request)
-        page = read_page(self.todo_query.todos, cursor, self.list_per_page, search=self.todo_query.search)
+        cursor, query = _cursor(request), self.todo_query
+        if query.search and self.query:
+            query = query._replace(search=query.search._replace(searcher=f"user {request.user.pk}"))
+        try:
+            page = _read_page(query, cursor, self.list_per_page)
+        except SearchRefused as exc:
+            messages.error(request, str(exc))
+            page = Page([], None, None)
         backwards = cursor is not None and cursor.backwards
         self.result_list = page.todos[::-1] if backwards else page.todos
         links = (page.behind, page.ahead) if backwards else (page.ahead, page.behind)
@@ -97,7 +114,7 @@ class TodoList(ChangeList):
 
     @property
     def _condition(self) -> Q:
-        condition = Q(title__icontains=self.query) if self.query else Q()
+        condition = title_contains(self.query) if self.query else Q()
         return condition & Q(is_done=False) if self._only_open else condition
 
     @property
@@ -149,10 +166,31 @@ def read_chunks(query: TodoQuery) -> Iterator[list[Todo]]:
     """Yield all todos in chunks, newest first, in constant memory. A chunk is empty if its window has no match.
 
     Each chunk is a statement of its own. A database cursor would keep its transaction open during a whole download,
-    and one statement for a search in a large table would exceed the statement time-out.
+    and one statement for a search in a large table would exceed the statement time-out. A window that takes too long
+    is narrowed for the rest. Raises SearchTooSlow if one of MIN_WINDOW does.
     """
-    page = read_page(query.todos, None, CHUNK, search=query.search)
-    yield page.todos
-    while page.ahead:
-        page = read_page(query.todos, page.ahead, CHUNK, search=query.search)
+    cursor = None
+    while True:
+        try:
+            page = read_page(query.todos, cursor, CHUNK, search=query.search)
+        except SearchTooSlow:
+            if query.search and query.search.window <= MIN_WINDOW:
+                raise
+            query = _narrowed(query)
+            continue
         yield page.todos
+        if not (cursor := page.ahead):
+            return
+
+
+def _read_page(query: TodoQuery, cursor: PageCursor | None, size: int) -> Page:
+    """Read a page; where the titles of a window take too long, a window of a tenth. Raises SearchRefused."""
+    try:
+        return read_page(query.todos, cursor, size, search=query.search)
+    except SearchTooSlow:
+        return read_page(query.todos, cursor, size, search=_narrowed(query).search)
+
+
+def _narrowed(query: TodoQuery) -> TodoQuery:
+    assert query.search  # noqa: S101 - for mypy: only a search is slow
+    return query._replace(search=query.search._replace(window=max(query.search.window // 10, MIN_WINDOW)))

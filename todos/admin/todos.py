@@ -92,6 +92,11 @@ class TodoAdmin(TodoActions, LogsFieldChanges):
         link = reverse("admin:todos_batch_change", args=[batch.pk])
         return format_html('{}; stored by batch <a class="todo-link" href="{}">{}</a>', position, link, batch)
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Todo | None:
+        """Lock the todo that a form saves: Django would insert it again if it was deleted meanwhile."""
+        todo = super().get_object(request, object_id, from_field)
+        return Todo.objects.select_for_update().filter(pk=todo.pk).first() if todo and request.POST else todo
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -10,7 +10,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from todos.bounds import interval_seconds
 from todos.ingest.options import PollOptions
-from todos.operations.schedules import POLL_TASK, interval_of
+from todos.operations.schedules import POLL_TASK, faults_of, interval_of
 
 MAX_INTERVAL_SECONDS = 3600
 FIELDS = ["enabled", "every_seconds", *PollOptions.model_fields]
@@ -84,12 +84,5 @@ def is_tunable(task: PeriodicTask | None) -> bool:
         and not task.one_off
         and interval_seconds(task.interval) % 1 == 0
         and 1 <= interval_seconds(task.interval) <= MAX_INTERVAL_SECONDS
-        and isinstance(_json(task.kwargs), dict)
+        and not faults_of(task)
     )
-
-
-def _json(text: str | None) -> Any:
-    try:
-        return json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return None

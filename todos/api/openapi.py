@@ -13,6 +13,7 @@ from todos.api.pagination import WINDOW
 from todos.api.query import LONGEST_WAIT_SECONDS, ListQuery, ReceiptQuery
 from todos.api.serializers import TodoSerializer
 from todos.receipts.lookup import ReceiptStatus
+from todos.selectors import SEARCH_SECONDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 ERRORS = {
@@ -101,8 +102,13 @@ list_todos = documented(
     description=(
         "Newest first, or oldest first. Follow `next` and `previous`: every page costs the same. A page of a search, "
         f"or of todos that are not done, looks at {WINDOW:,} todos at most. So it may hold fewer todos than requested, "
-        "or none, while `next` still leads to more."
+        "or none, while `next` still leads to more. An owner's searches run one at a time, each for "
+        f"{SEARCH_SECONDS} s at most."
     ),
+    texts={
+        429: "Too many requests, or another search of yours is running; Retry-After says when to try again.",
+        503: "The database is unavailable, or the search took too long: narrow it, or try again after Retry-After.",
+    },
     parameters=[ListQuery],
     examples=[ONE],
 )
@@ -165,12 +171,13 @@ read_receipt = documented(
     {200: ReceiptAnswer},
     400,
     404,
-    texts={404: "There is no such receipt, or its todo has another owner."},
+    texts={404: "The path is not that of a receipt."},
     operation_id="receipts_retrieve",
     summary="Learn the outcome of a new todo",
     description=(
         "The edge's `Location`. With `wait` the response is delayed until the outcome is known, for "
-        f"{LONGEST_WAIT_SECONDS} seconds at most. If too many clients wait already, it is sent at once, still pending."
+        f"{LONGEST_WAIT_SECONDS} seconds at most. If too many clients wait already, it is sent at once, still pending. "
+        "Another owner's todo has the outcome of a todo that does not exist: pending or deleted, by its position."
     ),
     parameters=[
         _path_number("partition"),

@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -24,28 +23,22 @@ watch = LedgerWatch(settings.KAFKA.topic, max_waiting=settings.WEB_THREADS // 2)
 
 
 class ReceiptView(APIView):
-    """The outcome of one request: pending, stored, rejected, conflict, deleted or lost."""
+    """The outcome of one request: pending, stored, rejected, conflict, deleted, lost or unknown."""
 
     @openapi.read_receipt
     def get(self, request: Request, todo_id: UUID, partition: int, offset: int) -> Response:
         query = ReceiptQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         key, seconds = ReceiptKey(settings.KAFKA.topic, todo_id, partition, offset), query.validated_data["wait"]
-        receipt = _find(key, request)
+        owner = request_owner(request)
+        receipt = find_receipt(key, owner)
         if receipt.status is ReceiptStatus.PENDING and seconds:
             watch.wait(partition, offset, seconds)
-            receipt = _find(key, request)
+            receipt = find_receipt(key, owner)
         headers = {"Cache-Control": "no-store"}
         if receipt.status is ReceiptStatus.PENDING:
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return Response(_body(receipt, request), headers=headers)
-
-
-def _find(key: ReceiptKey, request: Request) -> Receipt:
-    receipt = find_receipt(key, request_owner(request))
-    if receipt is None:
-        raise NotFound("There is no such receipt.")
-    return receipt
 
 
 def _body(receipt: Receipt, request: Request) -> dict[str, Any]:

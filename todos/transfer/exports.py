@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from todos.models import Todo
-from todos.transfer.csv_safety import escape_formula
+from todos.transfer.csv_safety import escape_formulas
 
 CHUNK_ROWS = 2_000
 
@@ -49,9 +49,9 @@ def csv_lines(todos: Iterable[Row]) -> Iterator[str]:
     yield writer.writerow(COLUMNS)
     for row in todos:
         cells = row._replace(
-            title=escape_formula(row.title),
-            description=escape_formula(row.description),
-            owner=escape_formula(row.owner),
+            title=escape_formulas(row.title),
+            description=escape_formulas(row.description),
+            owner=escape_formulas(row.owner),
         )
         yield writer.writerow(map(_text, cells))
 

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from redis import Redis
 
@@ -32,8 +31,8 @@ HOUR = timedelta(hours=1)
 class Beat:
     """A scheduler of this process, whose passes the test makes, and the queue that it fills."""
 
-    def __init__(self, redis_url: str) -> None:
-        self.redis_url = redis_url
+    def __init__(self, queue: Redis) -> None:
+        self.queue = queue
         self.scheduler = Scheduler(app=app)
 
     def passes(self, count: int = 5) -> Scheduler:
@@ -43,8 +42,7 @@ class Beat:
 
     def ticks(self) -> list[dict[str, Any]]:
         """The headers of the ticks in the queue, oldest first."""
-        with Redis.from_url(self.redis_url) as redis:
-            return [json.loads(message)["headers"] for message in reversed(redis.lrange("poll", 0, -1))]
+        return [json.loads(message)["headers"] for message in reversed(self.queue.lrange("poll", 0, -1))]
 
     def wait_for_ticks(self, count: int) -> None:
         def has_sent() -> bool:
@@ -69,15 +67,7 @@ def no_sync_at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def queue(valkey: Valkey) -> str:
-    """An empty queue."""
-    with Redis.from_url(settings.CELERY_BROKER_URL) as redis:
-        redis.delete("poll")
-    return str(settings.CELERY_BROKER_URL)
-
-
-@pytest.fixture
-def beat(queue: str) -> Iterator[Beat]:
+def beat(queue: Redis) -> Iterator[Beat]:
     beat = Beat(queue)
     yield beat
     beat.scheduler.close()
@@ -111,7 +101,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
 
 
 @pytest.mark.parametrize("field", ["last_run_at", "date_changed"])
-def test_a_time_in_the_future_delays_no_tick_beyond_an_interval(task: PeriodicTask, queue: str, field: str) -> None:
+def test_a_time_in_the_future_delays_no_tick_beyond_an_interval(task: PeriodicTask, queue: Redis, field: str) -> None:
     """As a beat whose clock was ahead, or the edit of a web process whose clock was ahead, leaves it."""
     PeriodicTask.objects.update(**{"last_run_at": None, field: database_now() + HOUR})
     beat = Beat(queue)
@@ -137,7 +127,7 @@ def test_a_clock_that_is_set_back_stops_no_tick(beat: Beat, monkeypatch: pytest.
 
 @pytest.mark.parametrize("ahead", [timedelta(seconds=-30), HOUR, -HOUR], ids=str)
 def test_a_tick_of_a_beat_with_a_wrong_clock_is_worth_as_much_as_any(
-    queue: str, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+    queue: Redis, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
 ) -> None:
     set_clock(monkeypatch, ahead)
     beat = Beat(queue)
@@ -172,7 +162,7 @@ def test_without_redis_beat_waits_and_says_so_once(
     no_redis: int, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    beat = Beat(f"redis://127.0.0.1:{no_redis}/0")
+    beat = Beat(Redis.from_url(f"redis://127.0.0.1:{no_redis}/0"))
     attempts = []
 
     def count(*args: Any, **kwargs: Any) -> Any:
@@ -205,9 +195,35 @@ def test_without_the_database_the_known_schedules_tick_on(beat: Beat, caplog: py
     assert 2 == len(outage_lines(caplog))
 
 
-def test_a_beat_that_starts_without_the_database_reads_the_schedules_later(queue: str) -> None:
+def test_a_beat_that_starts_without_the_database_reads_the_schedules_later(queue: Redis) -> None:
     with database_away():
         beat = Beat(queue)
         beat.passes()
     beat.wait_for_ticks(1)
     beat.scheduler.close()
+
+
+# --- Schedules that no worker can run
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": "os.system"}, {"task": "celery.map"}, {"queue": "other"}, {"exchange": "other"},
+        {"routing_key": "other"}, {"args": "[1]"}, {"args": "["}, {"kwargs": "[]"}, {"headers": "[]"}, {"headers": "{"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_they_are_not_sent_and_named_once(beat: Beat, caplog: pytest.LogCaptureFixture, change: dict[str, str]) -> None:
+    fields = {"task": POLL_TASK, "interval": interval_of(1), "last_run_at": database_now() - HOUR}
+    PeriodicTask.objects.create(name="other", **fields | change)
+    beat.wait_for_ticks(1)
+    beat.passes()
+    beat.scheduler.all_as_schedule()
+
+    assert {POLL_SCHEDULE} == {tick["periodic_task_name"] for tick in beat.ticks()}
+    (line,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "'other' is not sent" in line.getMessage()
+    assert next(iter(change)) in line.getMessage()
+    assert not line.exc_info
+    assert not beat.queue.exists("other")

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 from uuid import UUID, uuid5
 
 from edge_api.contract import InvalidPayload, TodoCreated, parse_json
-from todos.transfer.csv_safety import unescape_formula
+from todos.transfer.csv_safety import unescape_formulas
 from todos.transfer.imports.physical import MAX_LINE_BYTES, FilePosition, PhysicalLine, PhysicalLines
 
 COLUMNS = ("title", "description", "owner", "id", "created_at")
@@ -161,7 +161,7 @@ def _named(columns: list[str], cells: list[str] | str) -> tuple[dict[str, Any], 
         return {}, {LINE: cells}
     if len(cells) != len(columns):
         return {}, {LINE: f"has {len(cells)} cells, but the heading has {len(columns)}"}
-    named = {name: unescape_formula(cell) for name, cell in zip(columns, cells, strict=True) if name in KNOWN}
+    named = {name: unescape_formulas(cell) for name, cell in zip(columns, cells, strict=True) if name in KNOWN}
     fields = {name: cell if name in TEXTS else cell or None for name, cell in named.items()}
     return fields, {name: NOT_UTF8 for name in COLUMNS if not _is_utf8(named.get(name, ""))}
 

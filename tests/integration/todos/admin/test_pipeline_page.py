@@ -22,7 +22,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from pytest_django import DjangoAssertNumQueries
 
-from devstack import Kafka, Valkey
+from devstack import Kafka
 from devstack.ports import free_port
 from tests.support.todos import make_todos
 from tests.support.topic import Topic
@@ -48,12 +48,10 @@ def topic(settings: Any) -> str:
 
 
 @pytest.fixture
-def live(kafka: Kafka, valkey: Valkey, settings: Any, topic: str) -> Iterator[Topic]:
+def live(kafka: Kafka, queue: redis.Redis, settings: Any, topic: str) -> Iterator[Topic]:
     settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": kafka.bootstrap_servers})
     live = Topic(settings.KAFKA)
     live.log().create_topic(3, 1)
-    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as queue:
-        queue.delete("poll")  # ticks of tests before
     yield live
     close_services()
     live.producer.close()
@@ -103,7 +101,7 @@ def test_a_busy_pipeline_shows_its_numbers(admin_client: Client, live: Topic) ->
     create_default_schedules()
     live.send_todos(20)
     live.send(b"not JSON")
-    live.poll(timeout_ms=500)
+    live.poll()
     live.send_todos(5, partition=1)
 
     until(lambda now: now.lag == 5)
@@ -124,7 +122,7 @@ def test_lag_goes_away_when_a_poll_stores_it(live: Topic) -> None:
     kafka = until(lambda now: now.lag == 7 and now.behind is not None).kafka.value
     assert kafka is not None
     assert 7 == kafka.accepted_per_minute[60]
-    live.poll(timeout_ms=300)
+    live.poll()
     now = until(lambda now: now.lag == 0)
     assert (now.behind, now.deleted_in) == (None, None)
     assert 7 == sum(now.last_hour.counts) == sum(now.last_day.counts)

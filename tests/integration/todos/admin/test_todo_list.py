@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.contrib.messages import get_messages
 from django.db import connection
 from django.http import StreamingHttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from tests.support.plans import nodes_of, rows_read
+from tests.support.sessions import open_transaction
 from tests.support.todos import make_todos
 from todos.admin import todo_actions, todo_list
 from todos.models import Batch, PartitionLedger, Todo
 from todos.owners import owner_of
+from todos.selectors import Search, SearchTooSlow, beyond, read_page, search_lock
 
 pytestmark = pytest.mark.django_db
 TODOS = "/admin/todos/todo/"
@@ -107,7 +110,7 @@ def test_an_id_is_found_at_once_and_a_strange_cursor_is_refused(admin: Client) -
     todos = make_todos(3)
     assert [1] == numbers(shown(admin, f"?q=+{todos[1].id}+"))
     for cursor in ("2", "x", "bjIwMjYtMDEtMDF8"):
-        assert 302 == admin.get(f"{TODOS}?p={cursor}").status_code
+        assert 400 == admin.get(f"{TODOS}?p={cursor}").status_code
 
 
 def test_no_page_counts_skips_or_sorts_the_table(admin: Client) -> None:
@@ -276,6 +279,93 @@ def test_an_export_reads_on_only_while_somebody_downloads(admin: Client, monkeyp
         first = next(iter(response))
     assert (1, 10) == (len(queries), len(first.splitlines()))
     response.close()
+
+
+# --- A search that is refused
+
+
+def test_a_search_beside_another_of_the_same_user_says_so(admin: Client) -> None:
+    make_todos(2)
+    searcher = f"user {User.objects.get().pk}"
+    with open_transaction() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", search_lock(searcher))
+        response = admin.get(TODOS, {"q": "todo"})
+        assert [] == numbers(response.context["cl"])
+        assert ["Another search of yours is running. Try again when it has ended."] == [
+            str(message) for message in response.context["messages"]
+        ]
+        assert [1, 0] == numbers(shown(admin))
+    assert [1, 0] == numbers(shown(admin, "?q=todo"))
+
+
+def make_slow(monkeypatch: pytest.MonkeyPatch, window: int, *, ends_at: int = -1) -> None:
+    """Let windows of more than 10 todos take too long, and any that begins with todo `ends_at` or an older one."""
+
+    def read_slowly(todos: Any, cursor: Any, size: int, *, search: Search | None = None) -> Any:
+        if search and (search.window > 10 or beyond(todos, cursor)[0].source_offset <= ends_at):
+            raise SearchTooSlow("Too slow.")
+        return read_page(todos, cursor, size, search=search)
+
+    monkeypatch.setattr(todo_list, "read_page", read_slowly)
+    monkeypatch.setattr(todo_list, "WINDOW", window)
+    monkeypatch.setattr(todo_list, "MIN_WINDOW", 10)
+    monkeypatch.setattr(todo_list, "CHUNK", 5)
+    monkeypatch.setattr(todo_actions, "LINES_AT_ONCE", 5)
+
+
+def test_a_window_that_takes_too_long_is_searched_in_parts(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_slow(monkeypatch, window=100)
+    make_todos(25)
+    assert [*range(24, -1, -1)] == [number for page in pages(admin, "?q=todo") for number in page]
+
+
+def test_an_action_narrows_its_windows_until_they_are_fast_enough(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_slow(monkeypatch, window=10_000)
+    todos = make_todos(25)
+    assert 1 + 25 == len(export(admin, "export_csv", todos[0], query="?q=todo", select_across="1").splitlines())
+    act(admin, "mark_done", todos[0], query="?q=todo", select_across="1")
+    assert 25 == Todo.objects.filter(is_done=True).count()
+
+
+def test_an_action_on_what_cannot_be_searched_to_the_end_says_and_logs_how_far_it_came(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_slow(monkeypatch, window=100, ends_at=4)
+    todos = make_todos(25)
+    response = act(admin, "mark_done", todos[0], query="?q=todo", select_across="1")
+    assert ["20 todos marked done.", "Stopped early: Too slow."] == [
+        str(message) for message in get_messages(response.wsgi_request)
+    ]
+    assert [*range(5, 25)] == sorted(Todo.objects.filter(is_done=True).values_list("source_offset", flat=True))
+    assert "20 todos marked done." == LogEntry.objects.get().change_message
+
+
+def test_an_action_that_fails_logs_how_far_it_came(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def delete(chunk: list[Todo]) -> int:
+        if todos[0] in chunk:
+            raise RuntimeError("broken")
+        return len(chunk)
+
+    todos = make_todos(25)
+    monkeypatch.setattr(todo_list, "CHUNK", 5)
+    monkeypatch.setattr(todo_actions, "_delete", delete)
+    with pytest.raises(RuntimeError, match="broken"):
+        act(admin, "delete_selected", todos[0], select_across="1", post="yes")
+    assert "20 todos deleted." == LogEntry.objects.get().change_message
+
+
+def test_an_export_that_cannot_go_on_fails_and_does_not_look_complete(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The web process then closes the connection without the last chunk."""
+    make_slow(monkeypatch, window=100, ends_at=4)
+    todos = make_todos(25)
+    blocks = iter(act(admin, "export_json_lines", todos[0], query="?q=todo", select_across="1"))
+    assert 20 == sum(len(next(blocks).splitlines()) for _ in range(4))
+    with pytest.raises(SearchTooSlow):
+        next(blocks)
 
 
 # --- One todo

@@ -6,14 +6,18 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from tests.support.plans import nodes_of, rows_read
+from tests.support.sessions import open_transaction
 from tests.support.todos import START, make_todos
+from todos import selectors
 from todos.api import pagination
 from todos.models import Todo
+from todos.owners import owner_of
 
 pytestmark = pytest.mark.django_db
 LIST = "/api/todos/"
@@ -135,7 +139,7 @@ def nodes_read(client: Client, url: str) -> list[dict[str, Any]]:
     """Of all plans together."""
     with CaptureQueriesContext(connection) as queries:
         assert 200 == client.get(url).status_code
-    return [node for asked in queries for node in nodes_of(asked["sql"])]
+    return [node for asked in queries if "FROM" in asked["sql"] for node in nodes_of(asked["sql"])]
 
 
 @pytest.mark.parametrize("ordering", ["-created_at", "created_at"])
@@ -165,3 +169,67 @@ def test_no_page_counts_or_skips(client: Client) -> None:
         with CaptureQueriesContext(connection) as queries:
             client.get(client.get(LIST + asked).json()["next"])
         assert [] == [sql for each in queries if re.search("COUNT|OFFSET", sql := each["sql"])]
+
+
+# --- Titles that are made to be searched slowly
+
+SLOWEST = "b" + "a" * 127  # for titles of 255 times the same letter
+
+
+@pytest.fixture
+def hostile() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO todos_todo (id, title, description, is_done, created_at, updated_at, source_partition,"
+            " source_offset) SELECT gen_random_uuid(), repeat('a', 255), '', false, now() - n * interval '1 s', now(),"
+            " 0, n FROM generate_series(1, 20000) n"
+        )
+        cursor.execute("ANALYZE todos_todo")
+
+
+@pytest.mark.parametrize("search", [SLOWEST, SLOWEST[::-1]])
+@pytest.mark.usefixtures("hostile")
+def test_a_search_of_them_reads_a_window_and_compares_no_patterns(client: Client, search: str) -> None:
+    nodes = nodes_read(client, f"{LIST}?search={search}")
+    (tested,) = [node for node in nodes if "title" in node.get("Filter", "")]
+    assert pagination.WINDOW == tested["Actual Rows"] + tested["Rows Removed by Filter"]
+    assert "strpos(" in tested["Filter"]
+    assert "~~" not in tested["Filter"]
+
+
+@pytest.mark.usefixtures("hostile")
+def test_a_search_that_takes_too_long_is_ended_and_says_what_to_do(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selectors, "SEARCH_SECONDS", 0.001)
+    response = client.get(f"{LIST}?search={SLOWEST}")
+    assert (503, "5") == (response.status_code, response["Retry-After"])
+    assert "Narrow it to a shorter time of creation" in response.json()["detail"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*), pg_sleep(0.1) FROM todos_todo")  # without the limit
+
+
+def test_a_client_searches_once_at_a_time_and_holds_up_no_other(client: Client) -> None:
+    """A client is an owner or, without sign-in, an address."""
+    make_todos(1)
+    olga, otto = User.objects.create_user("olga"), User.objects.create_user("otto")
+    here, neighbour, there = "2001:db8:1:2::7", "2001:db8:1:2::8", "192.0.2.7"
+
+    def search(address: str, asked: str = "search=todo") -> Any:
+        return client.get(f"{LIST}?{asked}", REMOTE_ADDR=address)
+
+    with open_transaction() as cursor:
+        for searcher in ("2001:db8:1:2::", owner_of(otto)):
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", selectors.search_lock(searcher))
+        for address in (here, neighbour):
+            response = search(address)
+            assert (429, "1") == (response.status_code, response["Retry-After"])
+            assert "Another search of yours is running" in response.json()["detail"]
+        assert [200, 200] == [search(here, asked).status_code for asked in ("", "is_done=false")]
+        assert 200 == search(there).status_code
+        client.force_login(otto)
+        assert 429 == search(there).status_code
+        client.force_login(olga)
+        assert 200 == search(here).status_code
+    client.logout()
+    assert [0] == numbers(search(here).json())

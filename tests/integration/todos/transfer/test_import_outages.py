@@ -68,10 +68,10 @@ def test_a_topic_that_is_not_there(own_topic: Topic, settings: Any, path: Path) 
 def test_kafka_gone_in_the_middle(
     own_topic: Topic, path: Path, strike: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_bulk, "DELIVERY_MS", 3_000)
-    monkeypatch.setattr(kafka_bulk, "REQUEST_MS", 2_000)
-
-    done = run("import_todos", path, "--rate", 8_000)
+    with monkeypatch.context() as hasty:
+        hasty.setattr(kafka_bulk, "DELIVERY_MS", 3_000)
+        hasty.setattr(kafka_bulk, "REQUEST_MS", 2_000)
+        done = run("import_todos", path, "--rate", 8_000)
     strike.set()
     progress = Progress.load(path.with_name("todos.csv.progress"))
     assert progress is not None
