@@ -12,12 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from docker import check_proxy, pin_images
 from docker.durations import parse_duration
 from todoproject import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 HARD_LIMIT = timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT)
-SCALED = ("edge", "worker")
+SCALED = ("edge", "web", "worker")
 Services = dict[str, dict[str, Any]]
 
 
@@ -31,6 +32,7 @@ def complaints(folder: Path, hard_limit: timedelta = HARD_LIMIT) -> list[str]:
     try:
         found = [problem for paths in stacks for problem in problems(load(*paths), hard_limit)]
         found += lint(*stacks[-1])  # it has all services of the other one
+        found += pin_images.complaints(folder)
     except (Broken, OSError, ValueError) as exc:
         found = [str(exc)]
     return list(dict.fromkeys(found))
@@ -76,13 +78,23 @@ def problems(services: Services, hard_limit: timedelta) -> Iterator[str]:
         yield from _health(name, services)
         if build := service.get("build"):
             yield from _dockerfile(name, Path(build["context"]) / build["dockerfile"])
-        if "container_name" in service or (name in SCALED and service.get("ports")):
-            yield f"{name} has a container_name or publishes a port, so it cannot scale"
+        if "container_name" in service and name in SCALED:
+            yield f"{name} has a container_name, so it cannot scale"
+        if service.get("ports") and name != "proxy" and not service.get("profiles"):
+            yield f"{name} publishes a port, where clients do not come by HAProxy"
         if limits := {"pids_limit", "mem_limit"} - service.keys():
             yield f"{name} lacks {' and '.join(sorted(limits))}"
+    yield from _proxy(services["proxy"])
     grace = parse_duration(services.get("worker", {}).get("stop_grace_period", "10s"))
     if grace <= hard_limit:
         yield f"worker is killed after {grace}, before the task's hard limit of {hard_limit}"
+
+
+def _proxy(service: dict[str, Any]) -> Iterator[str]:
+    (config,) = (Path(volume["source"]) for volume in service["volumes"])
+    yield from check_proxy.complaints(config)
+    if service["environment"].keys() != check_proxy.variables(config):
+        yield f"proxy must be given {', '.join(sorted(check_proxy.variables(config)))}, and no more"
 
 
 def _health(name: str, services: Services) -> Iterator[str]:

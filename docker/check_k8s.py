@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import yaml
 from kubernetes_validate import ValidationError, validate
 
-from docker import variables
+from docker import check_proxy, variables
 from docker.check_compose import HARD_LIMIT, ROOT, Broken
 from edge_api.settings import load_settings
 from edge_api.shared.env import ConfigError
@@ -44,8 +44,9 @@ PROBES = {"livenessProbe": ANY}
 PROBES_OF_SERVER = {"startupProbe": ANY, "livenessProbe": ANY, "readinessProbe": ANY}
 BEAT = {"replicas": 1, "strategy": {"type": "Recreate"}}  # a second one would tick twice
 DENY_ALL = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-SPREAD = ("edge", "web", "worker")  # several of each, so that a machine can be drained while they work
+SPREAD = ("proxy", "edge", "web", "worker")  # several of each, so that a machine can be drained while they work
 REACHES = {  # the ports that an app connects to, DNS first
+    "proxy": (53, "http"),
     "edge": (53, 9092),
     "web": (53, 9092, 5432, 6379),
     "worker": (53, 9092, 5432, 6379),
@@ -74,9 +75,10 @@ def complaints(folder: Path) -> list[str]:
         if found := list(_invalid(documents)):
             return found
         by_name = {(document["kind"], document["metadata"]["name"]): document for document in documents}
-        checks = (_pods, _names, _scaling, _worker, _edge, _network)
-        readme = (folder / "README.md").read_text()
-        return [*(problem for check in checks for problem in check(by_name)), *_variables(by_name, readme)]
+        checks = (_pods, _names, _scaling, _worker, _edge, _network, _front)
+        readme, config = (folder / "README.md").read_text(), folder / "haproxy.cfg"
+        found = [problem for check in checks for problem in check(by_name)]
+        return [*found, *_variables(by_name, readme, config), *check_proxy.complaints(config)]
     except (Broken, OSError, KeyError) as exc:
         return [str(exc)]
 
@@ -85,8 +87,8 @@ def load(folder: Path) -> list[Document]:
     """Return all that the kustomization names, with the ConfigMaps that it makes. Raises Broken."""
     kustomization = yaml.safe_load((folder / "kustomization.yml").read_text())
     generated = kustomization["configMapGenerator"]
-    listed = {*kustomization["resources"], *(file for one in generated for file in one["envs"])}
-    paths = [path for pattern in ("*.yml", "settings/*.env") for path in folder.glob(pattern)]
+    listed = {*kustomization["resources"], *(file for one in generated for file in _sources(one))}
+    paths = [path for pattern in ("*.yml", "*.cfg", "settings/*.env") for path in folder.glob(pattern)]
     existing = {str(path.relative_to(folder)) for path in paths} - {"kustomization.yml"}
     if listed != existing:
         raise Broken(f"kustomization.yml and the folder differ: {', '.join(sorted(listed ^ existing))}")
@@ -95,9 +97,14 @@ def load(folder: Path) -> list[Document]:
     return documents + [_config_map(folder, one) for one in generated]
 
 
+def _sources(generated: Document) -> list[str]:
+    return [*generated.get("envs", []), *generated.get("files", [])]
+
+
 def _config_map(folder: Path, generated: Document) -> Document:
-    lines = [line for file in generated["envs"] for line in (folder / file).read_text().splitlines()]
+    lines = [line for file in generated.get("envs", []) for line in (folder / file).read_text().splitlines()]
     data = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    data |= {file: (folder / file).read_text() for file in generated.get("files", [])}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": generated["name"]}, "data": data}
 
 
@@ -137,6 +144,7 @@ def _names(by_name: ByName) -> Iterator[str]:
         pod = template["spec"]
         sources = [s for c in [*pod.get("initContainers", []), *pod["containers"]] for s in c["envFrom"]]
         maps = {source["configMapRef"]["name"] for source in sources if "configMapRef" in source}
+        maps |= {volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume}
         yield from (f"{kind} {name}: no ConfigMap {one}" for one in sorted(maps) if ("ConfigMap", one) not in by_name)
     for (kind, name), document in by_name.items():
         if kind == "Service":
@@ -200,7 +208,7 @@ def _edge(by_name: ByName) -> Iterator[str]:
         yield f"ConfigMap todo-django: DJANGO_ALLOWED_HOSTS lacks {host}, which the edge asks for keys"
     for app, direction, which, peer in (("edge", "egress", "to", host), (host, "ingress", "from", "edge")):
         own = [spec for spec in _policies(by_name) if spec["podSelector"] == {"matchLabels": {"app": app}}]
-        ends = [end for spec in own for rule in spec.get(direction, []) for end in rule[which]]
+        ends = [end for spec in own for rule in spec.get(direction, []) for end in rule.get(which, [])]
         if {"podSelector": {"matchLabels": {"app": peer}}} not in ends:
             yield f"NetworkPolicy: no {direction} of {app} {which} {peer}"
 
@@ -216,18 +224,42 @@ def _network(by_name: ByName) -> Iterator[str]:
             yield f"NetworkPolicy: {app} cannot reach port {port}"
 
 
+def _front(by_name: ByName) -> Iterator[str]:
+    """Check that clients, who come by the namespace `ingress`, reach nothing but HAProxy."""
+    for app in REACHES:
+        own = [spec for spec in _policies(by_name) if _selects(spec["podSelector"], app)]
+        ends = [end for spec in own for rule in spec.get("ingress", []) for end in rule.get("from", [{}])]
+        if (app == "proxy") is not any(map(_admits_clients, ends)):
+            yield f"NetworkPolicy: {app} {'does not admit' if app == 'proxy' else 'admits'} the namespace ingress"
+
+
+def _admits_clients(end: Document) -> bool:
+    """Return whether one end of a rule lets the namespace `ingress` in."""
+    selector = end.get("namespaceSelector", None if end else {})
+    label = "kubernetes.io/metadata.name"
+    return selector is not None and _matches(selector, label, "ingress")
+
+
 def _policies(by_name: ByName) -> list[Document]:
     return [document["spec"] for (kind, _), document in by_name.items() if kind == "NetworkPolicy"]
 
 
 def _selects(selector: Document, app: str) -> bool:
-    listed = [value for one in selector.get("matchExpressions", []) for value in one["values"]]
-    return selector == {} or app in listed or selector.get("matchLabels") == {"app": app}
+    return _matches(selector, "app", app)
 
 
-def _variables(by_name: ByName, readme: str) -> Iterator[str]:
+def _matches(selector: Document, label: str, value: str) -> bool:
+    """Return whether the selector takes what has this label and no other."""
+    expressions = [(one["key"], one["operator"] == "In", one["values"]) for one in selector.get("matchExpressions", [])]
+    return selector.get("matchLabels", {}).items() <= {(label, value)} and all(
+        (key == label and value in values) is wanted for key, wanted, values in expressions
+    )
+
+
+def _variables(by_name: ByName, readme: str, config: Path) -> Iterator[str]:
     """Check that a program reads each variable, and that those it requires are set or are secrets of README.md."""
     for name, read, required in (
+        ("proxy", check_proxy.variables(config), check_proxy.variables(config)),
         ("kafka", variables.KAFKA, set()),
         ("edge", variables.EDGE, set()),
         ("django", variables.DJANGO, variables.REQUIRED),

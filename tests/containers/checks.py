@@ -20,7 +20,7 @@ TODO = b'{"title": "one of many"}'
 CLEAN = {JVM: {143}, "edge": {143}}
 # Clients first, so that nothing waits for what is gone.
 ORDER = ("proxy", "edge", "beat", "worker", "web", "prometheus", "redis", "kafka", "postgres")
-MUST_LACK = {"todo-edge": ("django", "celery", "psycopg2"), "todo-django": ("fastapi", "uvicorn")}
+MUST_LACK = {"todo-edge": ("django", "celery", "psycopg2"), "todo-django": ("fastapi", "starlette")}
 
 
 def images(engine: Engine, say: Say) -> None:
@@ -73,11 +73,15 @@ def _token(compose: Compose, say: Say) -> str:
     if len(keys) != 1 or not keys[0].endswith("signs"):
         raise Failed(f"one key ought to sign, and there are {keys}")
     edge, api = compose.url("EDGE", "new/"), compose.url("WEB", "api/todos/")
-    # The proxy may not have found the edge yet.
+    # The proxy may not have found them yet.
     eventually(lambda: status(edge, TODO) not in {None, 503} or None, 60, "the edge to answer")
+    eventually(lambda: status(api) not in {None, 503} or None, 60, "the API to answer")
     if (statuses := [status(edge, TODO), status(api)]) != [401, 401]:
         raise Failed(f"edge and API answer {statuses} without a token")
-    say("one key signs; without a token edge and API answer 401")
+    inside = [status(compose.url(side, path)) for side in ("EDGE", "WEB") for path in ("metrics", "readyz")]
+    if inside != [404] * 4:
+        raise Failed(f"clients get {inside} for /metrics and /readyz")
+    say("one key signs; without a token edge and API answer 401; /metrics and /readyz are for operators inside")
     return compose.manage("create_token", "containers", "--service")
 
 

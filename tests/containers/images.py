@@ -73,6 +73,8 @@ def prepare_base(engine: Engine) -> None:
 def stand_in(engine: Engine, name: str, folder: Path) -> None:
     """Under its name; `folder` is for what goes into it."""
     path = recipe(name)
+    if "@" in name:
+        raise NoEngine(f"{name} cannot be pulled, and nothing can stand in for a digest")
     if path is None:
         raise Failed(f"nothing stands in for {name}")
     context = folder / path.stem

@@ -63,7 +63,10 @@ def test_waiting_for_the_health_of_a_service_without_healthcheck_fails(tree: Pat
                 (WORKER_GRACE, "    stop_grace_period: 90s\n", "worker is killed after 0:01:30"),
                 (WORKER_GRACE, "", "worker is killed after 0:00:10"),
                 ("  edge:\n", "  edge:\n    container_name: edge\n", "edge has a container_name"),
-                ("  edge:\n", "  edge:\n    ports: ['127.0.0.1:7007:7007']\n", "publishes a port, so it cannot scale"),
+                ("  edge:\n", "  edge:\n    ports: ['127.0.0.1:7007:7007']\n", "edge publishes a port"),
+                ("  kafka:\n", "  kafka:\n    ports: ['127.0.0.1:9092:9092']\n", "kafka publishes a port"),
+                ("      WEB_SERVERS: web:7008\n", "", "proxy must be given EDGE_SERVERS, OUTER_PROXIES, WEB_SERVERS"),
+                ("valkey/valkey:9", "valkey/valkey:9@sha256:9", "valkey/valkey:9: sha256:9 is not sha256: and 64"),
                 ("condition: service_healthy", "condition: service_heathy", "condition value must be one of"),
                 ("    restart: always\n", "    restrat: always\n", "restrat"),
                 ("  pids_limit: 200\n", "", "redis lacks pids_limit"),
@@ -71,7 +74,7 @@ def test_waiting_for_the_health_of_a_service_without_healthcheck_fails(tree: Pat
                 ("services:\n", "services: [\n", "yaml: line"),
                 ("${WEB_PORT:-7008}", "${WEB_PORT:-7008", "invalid interpolation format"),
                 # compose-lint's
-                ("127.0.0.1:${WEB_PORT", "${WEB_PORT", "web: CL-0005"),
+                ("127.0.0.1:${WEB_PORT", "${WEB_PORT", "proxy: CL-0005"),
                 ("${DJANGO_SECRET_KEY:?", "${DJANGO_SECRET_KEY:-changeme", "migrate: CL-0020"),
                 ("redis://redis:6379/0", "redis://:hunter2@redis:6379/0", "web: CL-0021"),
                 ("  read_only: true\n", "", "edge: CL-0007"),
@@ -84,6 +87,7 @@ def test_waiting_for_the_health_of_a_service_without_healthcheck_fails(tree: Pat
             "compose.brokers.yml": [
                 ("    hostname: kafka-2\n", "    hostname: kafka-2\n    privileged: true\n", "kafka-2: CL-0002"),
             ],
+            "docker/k8s/haproxy.cfg": [("path / /admin", "path / /metrics /admin", "serves /metrics of web")],
             "docker/edge.Dockerfile": [
                 ("USER 10001:10001\n", user, "edge.Dockerfile runs as root")
                 for user in ("", "USER 0:0\n", "USER 10001:10001\nUSER 0\n")

@@ -88,7 +88,11 @@ def test_a_fault_fails_lint(manifests: Path) -> None:
         ),
         ("worker.yml", "consumerGroup: todo", "consumerGroup: other", "ScaledObject worker: consumerGroup must be"),
         ("worker.yml", "terminationGracePeriodSeconds: 100", "terminationGracePeriodSeconds: 60", "killed after 60 s"),
-        ("settings/edge.env", "http://web/", "web/", "EDGE_JWKS: must be a URL or an existing file"),
+        ("settings/proxy.env", "WEB_SERVERS", "SERVERS_OF_WEB", "todo-proxy: no program reads SERVERS_OF_WEB"),
+        ("settings/proxy.env", "WEB_SERVERS", "#", "ConfigMap todo-proxy: WEB_SERVERS is required"),
+        ("haproxy.cfg", "path_beg /admin/", "path_beg /readyz /admin/", "serves /readyz of web"),
+        ("proxy.yml", "configMap: {name: todo-haproxy}", "configMap: {name: haproxy}", "no ConfigMap haproxy"),
+        ("settings/edge.env", "http://web:7008/", "web/", "EDGE_JWKS: must be a URL or an existing file"),
         ("settings/edge.env", "EDGE_AUTH=token", "EDGE_AUTH=open", "EDGE_AUTH: must be token"),
         ("settings/edge.env", "EDGE_RATE_LIMIT_BURST", "EDGE_BURST", "no program reads EDGE_BURST_SECONDS"),
         ("settings/django.env", "todo.example,web,", "todo.example,", "DJANGO_ALLOWED_HOSTS lacks web"),
@@ -108,6 +112,25 @@ def test_a_fault_fails_lint(manifests: Path) -> None:
             "{podSelector: {matchLabels: {app: edge}}}",
             "{podSelector: {}}",
             "no ingress of web from edge",
+        ),
+        ("network.yml", "name: ingress}", "name: egress}", "NetworkPolicy: proxy does not admit the namespace ingress"),
+        (
+            "network.yml",
+            "name: monitoring}}\n      ports: [{protocol: TCP, port: http}]",
+            "name: ingress}}",
+            "edge admits",
+        ),
+        (
+            "network.yml",
+            "    - from: [{podSelector: {matchLabels: {app: edge}}}]\n      ports",
+            "    - ports",
+            "NetworkPolicy: web admits the namespace ingress",
+        ),
+        (
+            "network.yml",
+            "values: [edge, web]}]}}]\n      ports: [{protocol: TCP, port: http}]",
+            "values: [edge, web]}]}}]\n      ports: [{protocol: TCP, port: 80}]",
+            "proxy cannot reach port http",
         ),
         ("kustomization.yml", "  - beat.yml\n", "", "kustomization.yml and the folder differ: beat.yml"),
         ("kustomization.yml", "settings/edge.env", "settings/web.env", "differ: settings/edge.env, settings/web.env"),
@@ -129,18 +152,23 @@ def test_a_new_tag_is_a_new_job_and_a_new_setting_restarts_pods(manifests: Path)
 
     def maps_of(documents: dict[tuple[str, str], Any], app: str) -> set[str]:
         pod = documents["Deployment", app]["spec"]["template"]["spec"]
-        return {one["configMapRef"]["name"] for one in pod["containers"][0]["envFrom"] if "configMapRef" in one}
+        named = {one["configMapRef"]["name"] for one in pod["containers"][0]["envFrom"] if "configMapRef" in one}
+        return named | {one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one}
 
     before = rendered()
-    assert {name for kind, name in before if kind == "ConfigMap"} == maps_of(before, "edge") | maps_of(before, "web")
+    used = {name for app in ("proxy", "edge", "web") for name in maps_of(before, app)}
+    assert used == {name for kind, name in before if kind == "ConfigMap"}
     assert ("Job", "migrate-0.1.0") in before
 
     kustomization = manifests / "kustomization.yml"
     kustomization.write_text(kustomization.read_text().replace('"0.1.0"', '"0.2.0"'))
     with (manifests / "settings" / "edge.env").open("a") as settings:
         settings.write("EDGE_MAX_CONNECTIONS=100\n")
+    with (manifests / "haproxy.cfg").open("a") as config:
+        config.write("# changed\n")
     after = rendered()
 
     assert ("Job", "migrate-0.2.0") in after
     assert maps_of(before, "edge") != maps_of(after, "edge")
+    assert maps_of(before, "proxy") != maps_of(after, "proxy")
     assert maps_of(before, "web") == maps_of(after, "web")

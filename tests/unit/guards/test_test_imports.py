@@ -7,7 +7,8 @@ import pytest
 
 from devstack.environment import ROOT
 
-PROGRAMS = ("tests.support", "tests.chaos", "tests.containers")  # packages of their own, no collections of tests
+# Packages of their own, no collections of tests.
+PROGRAMS = ("tests.abuse", "tests.chaos", "tests.containers", "tests.support")
 
 
 def imports_of(source: str) -> set[str]:
