@@ -6,6 +6,7 @@ from celery import Celery
 from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "todoproject.settings")
+os.environ.setdefault("CELERY_SKIP_CHECKS", "true")  # Django's, for which a worker would import the whole web side
 
 # By alias, not by the setting broker_transport: with that, kombu would take no notice of the TLS of rediss://.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "todoproject.broker:Transport"))

@@ -8,8 +8,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from edge_api.shared.log_formats import FORMATS
 from edge_api.shared.urls import check_redis_url, check_url, is_origin
-from todoproject.logs import FORMATS
 
 
 class Env(environ.Env):  # type: ignore[misc]

@@ -3,10 +3,11 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseFailure
 from django_celery_beat.models import PeriodicTask
 
+from todos.cli.command import OperatorCommand
 from todos.cli.kafka import open_log
 from todos.cli.output import database_error
 from todos.monitoring.formatting import format_duration
@@ -16,7 +17,7 @@ from todos.operations.schedules import Switched, UnknownSchedule, switch_polling
 FAILED = 2
 
 
-class SwitchCommand(BaseCommand):
+class SwitchCommand(OperatorCommand):
     """Switches the schedules of the poll to `enabled`; `verb` is the past tense for its messages."""
 
     enabled: bool

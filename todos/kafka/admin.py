@@ -38,10 +38,13 @@ class KafkaAdmin:
         with self._answering():
             (topic,) = self._admin.describe_topics([self.topic])
         if topic["error_code"] == UnknownTopicOrPartitionError.errno:
-            raise LogUnavailable(f"topic {self.topic} does not exist; manage.py create_topics makes it")
+            raise self._missing()
         if not topic["partitions"]:
             raise LogUnavailable(f"topic {self.topic}: {for_code(topic['error_code']).__name__}")
         return dict(topic)
+
+    def _missing(self) -> LogUnavailable:
+        return LogUnavailable(f"topic {self.topic} does not exist; manage.py create_topics makes it")
 
     def offset_ranges(self, partitions: Iterable[int]) -> dict[int, OffsetRange]:
         wanted = [TopicPartition(self.topic, partition) for partition in partitions]
@@ -95,16 +98,19 @@ class KafkaAdmin:
         return {where.partition: None if at.offset < 0 else int(at.offset) for where, at in found.items()}
 
     def retention(self) -> Retention:
-        names = ("cleanup.policy", "retention.ms", "retention.bytes")
+        names = ("cleanup.policy", "retention.ms", "retention.bytes", "segment.ms")
         resource = ConfigResource(ConfigResourceType.TOPIC, self.topic, dict.fromkeys(names))
         with unavailable():
             described = self._admin.describe_configs([resource], config_filter="all")["topic"][self.topic]
-        policy, milliseconds, size = (described[name]["value"] for name in names)
+        if not described:
+            raise self._missing()
+        policy, milliseconds, size, segment = (described[name]["value"] for name in names)
         if "delete" not in policy:
             return Retention(None, None)
         return Retention(
             finite_seconds(int(milliseconds) / 1000) if int(milliseconds) >= 0 else None,
             int(size) if int(size) >= 0 else None,
+            finite_seconds(int(segment) / 1000),
         )
 
     def commit_offsets(self, offsets: Mapping[int, int]) -> dict[int, str]:

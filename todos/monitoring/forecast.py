@@ -18,7 +18,7 @@ MAX_SPEED_FACTOR = 4.0
 # transaction before it, so it includes reading from Kafka.
 MEASURE_SPEED = """
     WITH recent AS (
-        SELECT worker, task_id, created_at, stored + duplicates + dead_letters AS records
+        SELECT worker, task_id, created_at, stored + duplicates + dead_letters + erased AS records
         FROM todos_batch WHERE topic = %(topic)s AND created_at > now() - interval '1 day'
         ORDER BY created_at DESC LIMIT %(batches)s),
     transactions AS (

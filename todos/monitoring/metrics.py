@@ -55,13 +55,14 @@ def _totals(ledger: list[PartitionLedger]) -> Iterator[Metric]:
     for column, name, text in (
         ("stored_total", "todo_stored", "Todos that became rows."),
         ("duplicates_total", "todo_duplicates", "Records whose todo was stored before."),
+        ("erased_total", "todo_erased", "Records of erased owners, which are not stored."),
         ("lost_total", "todo_lost_offsets", "Offsets that were never stored: deleted by Kafka, or skipped."),
         ("bytes_total", "todo_ingested_bytes", "Bytes of the records' values."),
     ):
         yield _counter(name, text, "partition", {str(row.partition): getattr(row, column) for row in ledger})
     batches = sum(row.batches_total for row in ledger)
     seconds = sum(row.milliseconds_total for row in ledger) / 1000
-    records = sum(row.stored_total + row.duplicates_total + row.dead_letters_total for row in ledger)
+    records = sum(row.stored_total + row.duplicates_total + row.dead_letters_total + row.erased_total for row in ledger)
     yield SummaryMetricFamily(
         "todo_batch_seconds", "Duration of a batch, until just before its COMMIT.", batches, seconds
     )

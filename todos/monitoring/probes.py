@@ -176,7 +176,7 @@ _services: dict[tuple[KafkaSettings, str], Services] = {}
 
 
 def services() -> Services:
-    """Return the probes that this process shares; they connect at first use, after gunicorn has forked."""
+    """Return the probes that this process shares; they connect at first use."""
     key = (settings.KAFKA, settings.CELERY_BROKER_URL)
     if key not in _services:
         _services[key] = Services(*key)

@@ -5,12 +5,13 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseFailure
 from rich.console import Console
 from rich.table import Table
 
 from todos.cli.arguments import add_examples, integer
+from todos.cli.command import OperatorCommand
 from todos.cli.kafka import kafka_error, open_log
 from todos.cli.output import database_error, progress_bar
 from todos.event_log import Log, LogUnavailable, OffsetOutOfRange
@@ -31,7 +32,7 @@ exit code: 0 proved; 1 not proved, the first offenders are listed; 2 the audit c
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Read a range of the topic again and prove that each offset is one todo, duplicate, dead letter or recorded"
         " loss. Exit code 1 when one is not, 2 when the audit could not run."

@@ -1,9 +1,8 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from todos.cli.arguments import add_examples
+from todos.cli.command import OperatorCommand
 from todos.operations.schedules import create_default_schedules
 
 EXAMPLES = """
@@ -16,7 +15,7 @@ exit code: 0 the schedules exist, created now or before; 1 the database does not
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Create the default schedules where they are missing. Operators' edits are never changed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

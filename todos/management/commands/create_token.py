@@ -4,11 +4,13 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from edge_api.contract.tokens import SCOPES
+from todos.bounds import LONGEST_TOKEN_DAYS
 from todos.cli.arguments import add_examples, duration_between
+from todos.cli.command import OperatorCommand
 from todos.tokens.issue import access_token
 from todos.tokens.keys import NoSigningKey
 
@@ -18,13 +20,14 @@ examples:
   manage.py create_token billing --service --scope write --lifetime 30d
 
 The token goes to standard output. A single token cannot be revoked. It expires with its lifetime or with the key that
-signed it (signing_keys rotate, retire). The API, but not the edge, also rejects it once its user's account is inactive.
+signed it (signing_keys rotate, retire). The API, but not the edge, also rejects it once the password of its user has
+changed, or the account is inactive or deleted.
 
 exit code: 0 written; 1 no such user, or no key; 2 wrong usage
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Sign an access token for a user or a service."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -34,8 +37,10 @@ class Command(BaseCommand):
             "--service", action="store_true", help="create the account, without a password, if there is none"
         )
         parser.add_argument("--scope", nargs="+", choices=SCOPES, default=list(SCOPES), help="default: both")
-        lifetime, hour = duration_between("1s", "365d"), timedelta(hours=1)
-        parser.add_argument("--lifetime", type=lifetime, default=hour, help="1s, 1h (default) to 365d")
+        lifetime, hour = duration_between("1s", f"{LONGEST_TOKEN_DAYS}d"), timedelta(hours=1)
+        parser.add_argument(
+            "--lifetime", type=lifetime, default=hour, help=f"1s, 1h (default) to {LONGEST_TOKEN_DAYS}d"
+        )
 
     @transaction.atomic  # creates no account if there is no key
     def handle(self, *args: Any, username: str, service: bool, **options: Any) -> None:

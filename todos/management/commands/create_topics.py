@@ -4,15 +4,16 @@ from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from todos.cli.arguments import add_examples
+from todos.cli.command import OperatorCommand
 from todos.cli.kafka import kafka_error, open_log
 from todos.event_log import LogUnavailable
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.leases import ensure_ledger
 
-COORDINATOR_SECONDS = 5
+COORDINATOR_SECONDS, METADATA_SECONDS = 5, 15
 EXAMPLES = """
 examples:
   manage.py create_topics
@@ -27,7 +28,7 @@ exit code: 0 the topic has at least as many partitions, created now or before; 1
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Create the topic of new todos, or add partitions to it. Safe to repeat: it removes nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -42,7 +43,7 @@ class Command(BaseCommand):
         try:
             with open_log() as log:
                 self._create(log, partitions, replication_factor)
-                ensure_ledger(log.topic, log.partitions())
+                ensure_ledger(log.topic, _wait_for_partitions(log, partitions))
                 _wait_for_coordinator(log)
         except LogUnavailable as exc:
             raise kafka_error(exc) from exc
@@ -57,6 +58,19 @@ class Command(BaseCommand):
             self.stdout.write(f"topic {log.topic} had {existing} partitions and has {partitions} now")
         else:
             self.stdout.write(f"topic {log.topic} exists with {existing} partitions")
+
+
+def _wait_for_partitions(log: KafkaLog, count: int) -> list[int]:
+    """Return the partitions once there are `count`. A broker may learn of new ones later than another answers."""
+    deadline = time.monotonic() + METADATA_SECONDS
+    while True:
+        try:
+            if len(partitions := log.partitions()) >= count or time.monotonic() > deadline:
+                return partitions
+        except LogUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def _wait_for_coordinator(log: KafkaLog) -> None:

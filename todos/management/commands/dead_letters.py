@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseFailure
 from django.db.models import QuerySet
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.progress import track
 
 from todos.cli import dead_letters as output
 from todos.cli.arguments import add_examples, integer, moment, positive, whole_number
+from todos.cli.command import OperatorCommand
 from todos.cli.output import database_error
 from todos.dead_letters import service as dead_letters
 from todos.dead_letters.service import ActionResult
@@ -35,7 +36,7 @@ exit code: 0 all done; 1 an action failed or was refused; 2 wrong usage
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "List, show, redrive or discard records that could not become todos."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -7,13 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseFailure
 from django.db.models import QuerySet
 from rich.console import Console
 from rich.progress import track
 
 from todos.cli.arguments import add_examples, add_format, format_of, moment
+from todos.cli.command import OperatorCommand
 from todos.cli.output import database_error, exit_quietly_when_pipe_closes
 from todos.models import Todo
 from todos.transfer.exports import FORMATS, Row, rows
@@ -37,7 +38,7 @@ exit code: 0 all written; 2 wrong usage, or the database does not answer: then F
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Export todos as CSV or JSON Lines."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from todos.cli.arguments import add_examples, add_format, format_of, positive
+from todos.cli.command import OperatorCommand
 from todos.cli.kafka import kafka_error, open_log, quiet_kafka
 from todos.dead_letters.rendering import printable
 from todos.event_log import LogUnavailable
@@ -48,7 +49,7 @@ continue; 130 interrupted
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Import todos from a file. The command sends them to Kafka, and the polls store them like all others."
         " Lines that cannot become a todo go into a file of rejects."

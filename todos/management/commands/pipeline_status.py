@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils.timesince import timesince
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from todos.cli.arguments import add_examples, positive
+from todos.cli.command import OperatorCommand
 from todos.cli.kafka import quiet_kafka
 from todos.cli.output import exit_quietly_when_pipe_closes
 from todos.monitoring.checks import CheckState
@@ -68,7 +69,7 @@ ones.
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Show how far each partition is stored, and what needs an operator. Without Kafka, it shows what the database"
         " knows."

@@ -1,9 +1,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from todos.cli.arguments import add_examples
+from todos.cli.command import OperatorCommand
 from todos.cli.kafka import open_log
 from todos.cli.output import progress_bar
 from todos.event_log import Log, LogUnavailable
@@ -27,7 +28,7 @@ the last failure is printed; 2 wrong usage
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Run one poll in the foreground: store what Kafka has. It shares the partitions with the workers."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

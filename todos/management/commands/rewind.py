@@ -3,10 +3,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseFailure
 
 from todos.cli.arguments import add_examples, integer
+from todos.cli.command import OperatorCommand
 from todos.cli.kafka import kafka_error, open_log
 from todos.event_log import LogUnavailable, OffsetRange
 from todos.kafka.consumer import KafkaLog
@@ -26,14 +27,14 @@ examples:
 If Kafka's log is no longer the one that was stored, after a restore of its disk or an unclean election, --to-agreement
 reads again from where the two agree, and skips nothing that Kafka still has.
 
-Moving back stores no todo twice, but todos that were deleted since are stored again. Moving forward records the skipped
-offsets as lost, and needs --skip.
+Moving back stores no todo twice, but todos that were deleted since are stored again, except those of erased owners.
+Moving forward records the skipped offsets as lost, and needs --skip.
 
 exit code: 0 moved, or --dry-run printed what would happen; 1 not moved, and the message says why; 2 wrong usage
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Move the ledger of one partition back or forward. Running polls notice by themselves."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

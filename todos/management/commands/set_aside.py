@@ -2,10 +2,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseFailure
 
 from todos.cli.arguments import add_examples, integer
+from todos.cli.command import OperatorCommand
 from todos.cli.kafka import kafka_error, open_log
 from todos.event_log import LogDiverged, LogUnavailable, OffsetOutOfRange, PartitionUnreadable
 from todos.ingest.errors import SystemicFailure
@@ -29,7 +30,7 @@ wrong usage
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Get a halted partition past the records that block it: store what can be stored, dead-letter the rest."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -64,5 +65,6 @@ class Command(BaseCommand):
 def _describe(partition: int, outcome: Outcome) -> str:
     return (
         f"{settings.KAFKA.topic}/{partition} from {outcome.first} to {outcome.end}: {outcome.todos:,} todos are stored,"
-        f" {outcome.duplicates:,} were stored before, {outcome.dead_letters:,} records become dead letters."
+        f" {outcome.duplicates:,} were stored before, {outcome.dead_letters:,} records become dead letters,"
+        f" {outcome.erased:,} are of erased owners."
     )

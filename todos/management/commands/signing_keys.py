@@ -3,11 +3,12 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from edge_api.contract.tokens import as_jwk
 from todos.cli.arguments import add_examples, duration_between
+from todos.cli.command import OperatorCommand
 from todos.tokens import keys
 from todos.tokens.models import SigningKey
 
@@ -22,13 +23,14 @@ examples:
 
 make creates a key unless one signs already. rotate creates a key that signs at once; tokens of the older keys stay
 valid for --grace. retire invalidates a key and all its tokens now; put -- before an older id that starts with a hyphen.
-An edge whose EDGE_JWKS is a URL notices within seconds; an edge that reads a file needs a new export first.
+An edge whose EDGE_JWKS is a URL notices within seconds, or while it cannot reach it, when its keys are as old as
+EDGE_JWKS_MAX_AGE_SECONDS; an edge that reads a file needs a new export first.
 
 exit code: 0 done; 1 no such key; 2 wrong usage
 """
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Manage the keys that sign tokens: list, make, rotate, retire, export."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """manage.py, as a person or a script uses it."""
 
 import io
+import itertools
 import json
 import uuid
 from typing import Any
@@ -13,7 +14,9 @@ from kafka import KafkaProducer
 from devstack import Kafka
 from edge_api.shared.kafka_settings import KafkaSettings
 from tests.support.topic import event
+from todos.event_log import LogUnavailable
 from todos.ingest.options import PollOptions, TrimOptions
+from todos.kafka.consumer import KafkaLog
 from todos.models import PartitionLedger, Todo
 from todos.operations.schedules import POLL_SCHEDULE, TRIM_SCHEDULE
 
@@ -46,6 +49,21 @@ def test_create_topics_makes_six_partitions_and_can_be_repeated(topic: KafkaSett
     assert run("create_topics") == f"created topic {topic.topic} with 6 partitions\n"
     assert run("create_topics") == f"topic {topic.topic} exists with 6 partitions\n"
     assert PartitionLedger.objects.filter(topic=topic.topic).count() == 6
+
+
+def test_create_topics_waits_for_a_broker_that_does_not_know_the_topic_yet(
+    topic: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partitions, calls = KafkaLog.partitions, itertools.count()
+
+    def late(log: KafkaLog) -> list[int]:
+        if not next(calls):
+            raise LogUnavailable("topic does not exist")
+        return partitions(log)
+
+    monkeypatch.setattr(KafkaLog, "partitions", late)
+    assert run("create_topics") == f"created topic {topic.topic} with 6 partitions\n"
+    assert 6 == PartitionLedger.objects.filter(topic=topic.topic).count()
 
 
 def test_create_topics_adds_partitions_and_takes_none_away(topic: KafkaSettings) -> None:
@@ -83,7 +101,7 @@ def test_poll_todos_drains_the_topic_and_says_what_it_did(topic: KafkaSettings) 
     run("create_topics")
     send(topic, event(title="one"), b"poison", event(title="two"))
 
-    out = run("poll_todos", timeout_ms=500)
+    out = run("poll_todos", timeout_ms=3000)
 
     assert out.startswith("stored 2 todos in ")
     assert out.endswith("(0 duplicates, 1 dead letters, 0 lost)\n")

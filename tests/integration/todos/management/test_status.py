@@ -16,8 +16,9 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from redis import Redis
 
-from devstack import Kafka, Valkey
+from devstack import Kafka
 from devstack.environment import ROOT
 from devstack.ports import free_port
 from tests.support.manage import NOWHERE, environment, manage, run, start
@@ -39,7 +40,7 @@ def status(*, env: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def polled(topic: Topic, valkey: Valkey) -> None:
+def polled(topic: Topic, queue: Redis) -> None:
     """Beat ticks and polls end, by what the database and the queue contain."""
     create_default_schedules()
     run_ended(topic.kafka.topic)
@@ -183,7 +184,7 @@ def test_what_waits_behind_a_halted_partition_is_counted_everywhere(topic: Topic
 def test_an_old_loss_and_a_skipped_range_need_no_operator(topic: Topic) -> None:
     interval = PeriodicTask.objects.get(name=POLL_SCHEDULE).interval
     PeriodicTask.objects.create(name="another", task=POLL_TASK, interval=interval, enabled=False)
-    topic.poll(timeout_ms=100)
+    topic.poll()
     lose(topic, created_at=timezone.now() - timedelta(days=2))
     lose(topic, cause=OffsetLoss.Cause.SKIPPED)
     code, report = status()
