@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast chaos containers bench capacity simulate screenshots manage kafka postgres clean
+.PHONY: help install run test test-fast coverage chaos abuse containers bench capacity simulate screenshots manage kafka postgres clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,17 @@ test: install ## Run all tests, or some: make test ARGS="tests/unit -k title"
 test-fast: install ## Run the tests that start no service, in under a minute: make test-fast ARGS="-k title"
 	@$(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses 2 --hypothesis-profile quick $(ARGS)
 
+coverage: install ## Run all tests, slower by half, and list the lines that none of them reaches
+	@$(BIN)/coverage erase
+	@$(MAKE) --no-print-directory test PYTEST="coverage run -m pytest"
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --show-missing
+
 chaos: install ## Break everything under load and count: make chaos ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+abuse: install ## Attack both ports and watch other clients: make abuse ARGS="--seconds 5 --proxy"
+	@$(BIN)/python -m tests.abuse $(ARGS)
 
 containers: install ## Build the images and run all of compose.yml, for real; says what it stood in for
 	@$(BIN)/python -m tests.containers
@@ -80,7 +89,7 @@ clean: ## Remove the virtual environments, the stack's data and caches; .env sta
 UV_COMPILE := $(BIN)/uv --directory requirements pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'
 
-.PHONY: lint fix audit requirements images
+.PHONY: lint fix audit requirements images pin-images
 
 # Production's switches, and services that nothing answers for: lint needs none.
 lint: export DJANGO_DEBUG := false
@@ -123,3 +132,6 @@ requirements: install ## Compile requirements/*.in; newer versions too: make req
 images: ## Build the container images; with traces: make images ARGS="--build-arg TRACING=true"
 	docker build $(ARGS) --file docker/django.Dockerfile --tag todo-django .
 	docker build $(ARGS) --file docker/edge.Dockerfile --tag todo-edge .
+
+pin-images: install ## Pin the images of others by digest, in compose.yml, docker/ and docker/k8s, or renew the pins
+	@$(BIN)/python -m docker.pin_images

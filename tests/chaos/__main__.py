@@ -23,6 +23,7 @@ from tests.chaos.progress import Ticker
 from tests.chaos.report import Report, findings, machine, show, tabulate, versions
 from tests.chaos.table import markdown
 from tests.chaos.world import BROKEN, own_services, running_world, why_no_java
+from todos.cli.arguments import positive
 
 # The longest way back: a lease of 15 s, a session frozen in its transaction for 30 s, reconnects, the backlog.
 PATIENCE = 120.0
@@ -152,20 +153,13 @@ def _report(text: str) -> Path:
     return path
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be above 0")
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: random, and printed")
-    parser.add_argument("--seconds", type=_positive, default=600.0, help="start faults for this long; default: 600")
-    parser.add_argument("--rate", type=_positive, default=50.0, help="POSTs per second; default: 50")
-    parser.add_argument("--hold", type=_positive, metavar="SECONDS", help="hold each fault so long; default: random")
-    parser.add_argument("--patience", type=_positive, default=PATIENCE, help=f"seconds to recover; default: {PATIENCE}")
+    parser.add_argument("--seconds", type=positive, default=600.0, help="start faults for this long; default: 600")
+    parser.add_argument("--rate", type=positive, default=50.0, help="POSTs per second; default: 50")
+    parser.add_argument("--hold", type=positive, metavar="SECONDS", help="hold each fault so long; default: random")
+    parser.add_argument("--patience", type=positive, default=PATIENCE, help=f"seconds to recover; default: {PATIENCE}")
     parser.add_argument(
         "--brokers", type=int, choices=(1, 3), default=1 if why_no_java() else 3, help="each todo is on two of three"
     )

@@ -5,40 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from types import TracebackType
-from typing import Self
 
 import psycopg2
 
 from devstack.process import Process
 from tests.chaos.journal import Journal
-
-
-class Background(threading.Thread):
-    """Calls `step` again and again until it leaves its `with` block."""
-
-    every_seconds: float
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._ending = threading.Event()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._ending.set()
-        self.join()
-
-    def run(self) -> None:
-        while not self._ending.wait(self.every_seconds):
-            self.step()
-
-    def step(self) -> None:
-        raise NotImplementedError
+from tests.support.background import Background
 
 
 class Supervisor(Background):

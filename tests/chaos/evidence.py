@@ -136,9 +136,7 @@ def _wrong_receipts(stack: Stack, journal: Journal) -> list[str]:
     with stack.django():
         places = (ReceiptKey(stack.kafka.topic, UUID(todo.id), todo.partition, todo.offset) for todo in asked)
         receipts = [(place, find_receipt(place, owner="")) for place in places]
-    return [
-        f"{place}: {receipt}" for place, receipt in receipts if not receipt or receipt.status != ReceiptStatus.STORED
-    ]
+    return [f"{place}: {receipt}" for place, receipt in receipts if receipt.status != ReceiptStatus.STORED]
 
 
 def _audit(stack: Stack) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from tests.chaos.background import Background
 from tests.chaos.journal import Journal
+from tests.support.background import Background
 
 ANSWER_SECONDS = 15.0
 # A todo that waits for longer must have a reason that the probe gives: no recovery from a fault takes as long.

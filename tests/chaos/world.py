@@ -18,9 +18,7 @@ from typing import Any
 
 import httpx
 import psutil
-from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
 from pytest_django import DjangoDbBlocker
 
 from devstack import Kafka, Postgres, Valkey
@@ -57,7 +55,7 @@ class World:
     journal: Journal
     load: Load
     probe: ProbeWatcher
-    session: str  # of an operator who is signed in to the admin
+    session: dict[str, str]  # the cookie of an operator who is signed in to the admin
     points: Path
     disk: Path | None  # a small file system of its own below the table of todos; None where none can be made
     rng: random.Random
@@ -128,14 +126,15 @@ class World:
 
     def page(self) -> str:
         """The admin's first page as the operator sees it; empty where none comes in time."""
-        session = {settings.SESSION_COOKIE_NAME: self.session}
         try:
-            return httpx.get(f"{self.stack.web_url}/admin/", cookies=session, timeout=READ_SECONDS).text
+            return httpx.get(f"{self.stack.web_url}/admin/", cookies=self.session, timeout=READ_SECONDS).text
         except httpx.TransportError:
             return ""
 
     def halted_partitions(self) -> list[int]:
-        return [row["partition"] for row in self.status()["partitions"] if row["alarm"]]
+        """Ask until `pipeline_status` answers: on a busy machine one call may say nothing in time."""
+        status = eventually(self.status, seconds=3 * READ_SECONDS, what="pipeline_status to answer")
+        return [row["partition"] for row in status["partitions"] if row["alarm"]]
 
 
 def running(process: Process) -> psutil.Process:
@@ -200,11 +199,10 @@ def running_world(
         yield World(services, stack, supervisor, journal, load, probe, _sign_in(stack), points, disk, rng)
 
 
-def _sign_in(stack: Stack) -> str:
+def _sign_in(stack: Stack) -> dict[str, str]:
     with stack.django():
-        client = Client()
-        client.force_login(User.objects.create_superuser("operator"))
-    return client.cookies[settings.SESSION_COOKIE_NAME].value
+        operator = User.objects.create_superuser("operator")
+    return stack.session(operator)
 
 
 def _start_programs(stack: Stack, *, workers: dict[str, str], beats: dict[str, str]) -> None:

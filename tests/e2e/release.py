@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.support.stack import ROOT
 
-UNWANTED = shutil.ignore_patterns(".git", ".venv", ".env", ".devstack", "tests", "benchmarks", "docs", "__pycache__")
+UNWANTED = shutil.ignore_patterns(".git", ".venv*", ".env", ".devstack", "tests", "benchmarks", "docs", "__pycache__")
 
 # What this release says, and what the next one says instead.
 CHANGES: dict[str, list[tuple[str, str]]] = {

@@ -29,7 +29,7 @@ Headers = dict[str, str]
 
 
 class Route(NamedTuple):
-    """{id} stands for a todo of the owner."""
+    """A route of one service. {id} is a todo of the owner, {unused id} is an id that no todo has."""
 
     service: str
     method: str
@@ -39,7 +39,7 @@ class Route(NamedTuple):
 # --- Who asks
 
 
-def credentials(signer: Signer, retired: Signer, owner: str, other: str) -> dict[str, Headers]:
+def credentials(signer: Signer, retired: Signer, owner: str, other: str, erased: str) -> dict[str, Headers]:
     """Each of the bad ones would be the owner's, were it good."""
     bad = {
         "expired": signer.token(owner, exp=1),
@@ -56,6 +56,7 @@ def credentials(signer: Signer, retired: Signer, owner: str, other: str) -> dict
         "other": signer.token(other),
         "read only": signer.token(owner, scope="read"),
         "write only": signer.token(owner, scope="write"),
+        "erased": signer.token(erased),
     }
     return {"anonymous": {}} | {name: bearer(token) for name, token in (good | bad).items()}
 
@@ -64,7 +65,7 @@ def session_of(user: User) -> Headers:
     """Signed in as the admin's form does it."""
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[BACKEND_SESSION_KEY] = "todoproject.sign_in.PasswordBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
     return {"Cookie": f"sessionid={session.session_key}; csrftoken={CSRF}", "X-CSRFToken": CSRF}
@@ -103,15 +104,23 @@ def _readable(path: str) -> str:
 # --- What they get
 
 
+Answer = int | str
+
+
 class Asking:
     def __init__(self, stack: Stack, owner: str, client: httpx.Client) -> None:
         self._stack, self._owner, self._client = stack, owner, client
 
-    def status(self, route: Route, headers: Headers) -> int:
+    def answer(self, route: Route, headers: Headers) -> Answer:
+        """The status, and what a receipt says."""
         url = self._stack.edge_url if route.service == "edge" else self._stack.web_url
         path = route.path.replace("{id}", self._new_todo()) if "{id}" in route.path else route.path
+        path = path.replace("{unused id}", str(uuid.uuid4()))
         body = None if route.method in {"GET", "DELETE"} else BODIES.get(f"{route.path.rstrip('/')}/", {})
-        return self._client.request(route.method, url + path, json=body, headers=headers).status_code
+        response = self._client.request(route.method, url + path, json=body, headers=headers)
+        if response.is_success and "/receipts/" in path:
+            return f"{response.status_code} {response.json()['status']}"
+        return response.status_code
 
     def methods(self, path: str, headers: Headers) -> list[str]:
         """Those that its view has, as it says itself."""
@@ -132,7 +141,7 @@ class Asking:
         return todo_id
 
 
-def table(rows: dict[Route, dict[str, int]]) -> str:
+def table(rows: dict[Route, dict[str, Answer]]) -> str:
     """In Markdown. Routes that answer everybody alike are told in one line each."""
     columns = list(next(iter(rows.values())))
     guarded = {route: row for route, row in rows.items() if len(set(row.values())) > 1}
