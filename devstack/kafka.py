@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -35,10 +36,10 @@ class Kafka(Service):
     start_seconds = 90
 
     def __init__(
-        self, directory: Path, port: int = 0, *, node: int = 1, quorum: Mapping[int, int] | None = None
+        self, directory: Path, port: int = 0, *, node: int = 1, quorum: Mapping[int, int] | None = None, **options: Any
     ) -> None:
         """`quorum`: the controller's port of each node of the cluster; without it this is the only one."""
-        super().__init__(directory, port)
+        super().__init__(directory, port, **options)
         self.node, self.quorum = node, quorum or {node: free_port()}
 
     @property
@@ -58,7 +59,8 @@ class Kafka(Service):
             print(f"Kafka: {exc}; starting the noida-db broker instead", file=sys.stderr, flush=True)
             return self._stand_in()
         properties = self.directory / "server.properties"
-        properties.write_text(_properties(f"{HOST}:{self.port}", self.data, self.node, self.quorum))
+        settings = _settings(f"{HOST}:{self.port}", self.data, self.node, self.quorum) | dict(self.settings)
+        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         if not (self.data / "meta.properties").is_file():
             _format(java, properties)
         return Process("Kafka", [*java, "kafka.Kafka", str(properties)], log=self.directory / "kafka.log")
@@ -103,10 +105,10 @@ def _java() -> list[str]:
     return [str(java), *JVM, *LOGGING, "-cp", jars.classpath()]
 
 
-def _properties(address: str, data: Path, node: int, quorum: Mapping[int, int]) -> str:
+def _settings(address: str, data: Path, node: int, quorum: Mapping[int, int]) -> dict[str, object]:
     replicas = min(len(quorum), 3)
     enough = max(replicas - 1, 1)
-    settings = {
+    return {
         "process.roles": "broker,controller",
         "node.id": node,
         "controller.quorum.voters": ",".join(f"{other}@{HOST}:{port}" for other, port in quorum.items()),
@@ -131,7 +133,6 @@ def _properties(address: str, data: Path, node: int, quorum: Mapping[int, int]) 
         "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": enough,
     }
-    return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def _format(java: list[str], properties: Path) -> None:

@@ -40,6 +40,7 @@ class Postgres(Service):
             "unix_socket_directories": "",
             "max_connections": 100,
             "timezone": "UTC",
+            **self.settings,
         }
         return Process(
             "PostgreSQL",

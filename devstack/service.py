@@ -1,6 +1,7 @@
 """What PostgreSQL, Valkey and Kafka have in common: prepare a folder, start, stop, and be struck down in tests."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 from devstack.ports import free_port, is_taken
@@ -12,9 +13,10 @@ class Service(ABC):
 
     start_seconds: float = 60
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
+    def __init__(self, directory: Path, port: int = 0, *, settings: Mapping[str, object] = {}) -> None:
+        """`settings` are further settings of the server, by its own names."""
         self.directory = directory.resolve()
-        self.port = port or free_port()
+        self.port, self.settings = port or free_port(), settings
         self._process: Process | None = None
 
     @property

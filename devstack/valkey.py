@@ -22,6 +22,7 @@ class Valkey(Service):
     def prepare(self) -> Process:
         self.directory.mkdir(parents=True, exist_ok=True)
         options = ["--port", str(self.port), "--bind", HOST, "--dir", str(self.directory), "--appendonly", "yes"]
+        options += [part for name, value in self.settings.items() for part in (f"--{name}", str(value))]
         return Process("Valkey", [str(get_binary_path()), *options], log=self.directory / "valkey.log")
 
     def is_ready(self) -> bool:

@@ -66,7 +66,8 @@ def services_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(services_folder: Path) -> Iterator[Postgres]:
-    with running(Postgres(services_folder / "postgres", POSTGRES_PORT)) as service:
+    # No test stops the machine itself, so nothing must be on its disk.
+    with running(Postgres(services_folder / "postgres", POSTGRES_PORT, settings={"fsync": "off"})) as service:
         yield service
 
 
@@ -78,7 +79,9 @@ def valkey(services_folder: Path) -> Iterator[Valkey]:
 
 @pytest.fixture(scope="session")
 def kafka(services_folder: Path) -> Iterator[Kafka]:
-    with running(Kafka(services_folder / "kafka", KAFKA_PORT)) as service:
+    # Kafka deletes no records meanwhile, however old a test says that they are.
+    settings = {"log.retention.check.interval.ms": 86_400_000}
+    with running(Kafka(services_folder / "kafka", KAFKA_PORT, settings=settings)) as service:
         yield service
 
 

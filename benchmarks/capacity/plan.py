@@ -122,7 +122,7 @@ def _connections(intake: Intake, drain: Drain, wanted: Wanted) -> Iterator[Need]
     workers = children(drain, wanted)
     to_kafka = workers * (drain.kafka_connections + more)
     yield Need("connections, workers to Kafka", to_kafka, "", how.format(drain.kafka_connections))
-    how = f"{drain.postgres_connections:g} of each child; a web process has up to 16 more, beat one"
+    how = f"{drain.postgres_connections:g} of each child; a web process has up to 18 more, beat one"
     yield Need("connections, workers to PostgreSQL", workers * drain.postgres_connections, "", how)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from redis import Redis
 
-from devstack import Kafka
+from devstack import Kafka, Valkey
 from devstack.environment import ROOT
 from tests.support.edge import EdgeProcess, StartEdge
 from tests.support.make_run import Run, processes_of
@@ -49,6 +50,14 @@ def topic(make_topic: MakeTopic, settings: Any) -> Topic:
 
 
 @pytest.fixture
+def queue(valkey: Valkey, settings: Any) -> Iterator[Redis]:
+    """Redis, with none of the ticks that the tests before left in the queue."""
+    with Redis.from_url(settings.CELERY_BROKER_URL) as redis:
+        redis.delete("poll")
+        yield redis
+
+
+@pytest.fixture
 def kafka_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address that nothing answers at; it is given up soon, because waiting longer would prove no more."""
     monkeypatch.setattr("todos.kafka.admin.ADMIN_TIMEOUT_MS", 500)
@@ -59,7 +68,7 @@ def kafka_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> str:
 # --- A broker that tests freeze and kill
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def second_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     with running(Kafka(tmp_path_factory.mktemp("second-kafka"))) as service:
         yield service

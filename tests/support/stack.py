@@ -21,7 +21,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
-from django.test import override_settings
+from django.test import Client, override_settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from kafka import KafkaProducer
 from pytest_django import DjangoDbBlocker
@@ -74,9 +74,13 @@ class Stack:
         partitions: int = 6,
         template: str = "",
         auth: str = "open",
+        environ: Mapping[str, str] = {},
     ) -> None:
-        """`template` names a migrated database to copy; without it one is migrated here. `auth`: open or token."""
-        self._auth = auth
+        """`template` names a migrated database to copy; without it one is migrated here. `auth`: open or token.
+
+        `environ` holds variables for every program, beside those that make them one stack.
+        """
+        self._auth, self._environ = auth, dict(environ)
         self.code = ROOT  # what starts from now on runs the project of this folder
         self.name = f"e2e_{uuid.uuid4().hex[:8]}"
         self.services, self.logs, self._blocker = services, logs, blocker
@@ -122,8 +126,7 @@ class Stack:
         return edge
 
     def web(self) -> Process:
-        options = ("--config", "python:todoproject.gunicorn_conf", "--workers", "1")
-        web = self._start("web", "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{self.web_port}")
+        web = self._start("web", "-m", "todoproject.web", "--processes", "1", "--port", str(self.web_port))
         web.wait_ready(lambda: answers(f"{self.web_url}/readyz"), seconds=START_SECONDS)
         return web
 
@@ -135,7 +138,7 @@ class Stack:
         app: str = "todoproject",
         env: Mapping[str, str] | None = None,
     ) -> Process:
-        options = ("--concurrency", str(concurrency), "--loglevel", "INFO", "--hostname", name)
+        options = ("--concurrency", str(concurrency), "--without-mingle", "--loglevel", "INFO", "--hostname", name)
         seen = len(self.log_of(name))
         worker = self._start(name, "-m", "celery", "--app", app, "worker", *options, env=env)
         worker.wait_ready(lambda: f"{name} ready." in self.log_of(name)[seen:], seconds=START_SECONDS)
@@ -179,6 +182,7 @@ class Stack:
             "EDGE_PUBLIC_API_URL": self.web_url,
             "PYTHONUNBUFFERED": "1",
             **({"DJANGO_API_AUTH": "token"} if self._auth == "token" else {}),  # open is the tests' default, with debug
+            **self._environ,
         }
 
     # --- Logs
@@ -224,6 +228,14 @@ class Stack:
         with self.django():
             return User.objects.get_or_create(username=name)[0]
 
+    def session(self, user: User) -> dict[str, str]:
+        """Return the cookie of a user who has signed in to the admin."""
+        with self.django():
+            client = Client()
+            client.force_login(user)
+        name = settings.SESSION_COOKIE_NAME
+        return {name: client.cookies[name].value}
+
     def token(self, user: User) -> str:
         with self.django():
             return access_token(user, SCOPES, timedelta(hours=1))
@@ -242,6 +254,8 @@ class Stack:
         try:
             return self._log.offset_ranges(self._log.partitions())
         except LogUnavailable:
+            self._log.close()  # kafka-python does not recover from each of its errors
+            self._log = KafkaLog(self.kafka)
             return {}
 
     def ledger(self) -> dict[int, int]:

@@ -6,18 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from typing import Any
 
+from django.db import DatabaseError, connection
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from edge_api.shared.kafka_settings import KafkaSettings
-from todos.event_log import LogUnavailable
+from todos.event_log import Log, LogUnavailable
 from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
 from todos.kafka.consumer import KafkaLog
 from todos.ledger.poll_runs import PollSummary
-from todos.models import PartitionLedger
+from todos.models import UNTIL_REWIND, HaltReason, PartitionLedger
 
 
 @dataclass
@@ -54,6 +56,21 @@ class Topic:
         rows = PartitionLedger.objects.filter(topic=self.kafka.topic)
         return dict(rows.values_list("partition", "next_offset"))
 
+    def _halts(self) -> set[tuple[int, str, int | None]]:
+        """Partition, reason and epoch of each halt; none without a database."""
+        halted = PartitionLedger.objects.filter(topic=self.kafka.topic).exclude(halt_reason="")
+        try:
+            return {*halted.values_list("partition", "halt_reason", "halt_epoch")}
+        except DatabaseError:
+            connection.close()
+            return set()
+
+    def _halted(self, *, besides: set[tuple[int, str, int | None]]) -> set[int]:
+        """Partitions that a poll reads no further: because of a new halt, or one that waits for a rewind."""
+        halts = self._halts()
+        new = {part for part, reason, _ in halts - besides if reason != HaltReason.STORE_REFUSED}
+        return new | {part for part, reason, _ in halts if reason in UNTIL_REWIND}
+
     def delete_records(self, partition: int, *, before: int) -> None:
         """As Kafka's retention would."""
         admin = KafkaAdminClient(**self.kafka.client_options())
@@ -67,16 +84,20 @@ class Topic:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.kafka.topic, values)])
         admin.close()
 
-    def poll(self, log: KafkaLog | None = None, *, timeout_ms: int = 3000, **options: Any) -> PollSummary:
-        """One whole poll: it ends when all that is there by now is stored, or when nothing comes for `timeout_ms`."""
-        ends = self.ends()
+    def poll(self, log: Log | None = None, *, timeout_ms: int = 3000, **options: Any) -> PollSummary:
+        """Poll until each partition is stored up to its present end or halted, or nothing came for `timeout_ms`."""
+        ends, halts_before = self.ends(), self._halts()
+        steps = count()
 
-        def is_drained() -> bool:
+        def is_done() -> bool:
+            if not next(steps):
+                return False
             held = poll.leases.held
-            return bool(ends) and all(part in held and held[part].next_offset == end for part, end in ends.items())
+            left = {part for part, end in ends.items() if part not in held or held[part].next_offset != end}
+            return bool(ends) and (not left or left <= self._halted(besides=halts_before))
 
         limits = PollOptions(timeout_ms=timeout_ms, **options)
-        poll = ConsumerRun(log or self.log(), limits, "a test", should_stop=is_drained)
+        poll = ConsumerRun(log or self.log(), limits, "a test", should_stop=is_done)
         return poll.run()
 
     def close(self) -> None:
@@ -89,6 +110,7 @@ class Topic:
         try:
             spans = self._own_log.offset_ranges(self._own_log.partitions())
         except LogUnavailable:
+            self.__dict__.pop("_own_log", None)  # kafka-python does not recover from each of its errors
             return {}
         return {partition: span.end for partition, span in spans.items()}
 

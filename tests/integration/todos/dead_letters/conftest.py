@@ -17,7 +17,7 @@ def poison(topic: Topic) -> Poison:
     def poison(value: bytes | None = b'{"title": ""}', **options: Any) -> DeadLetter:
         """Send a record that cannot become a todo, and return its dead letter."""
         (offset,) = topic.send(value, **options)
-        topic.poll(timeout_ms=500)
+        topic.poll()
         return DeadLetter.objects.get(partition=options.get("partition", 0), offset=offset)
 
     return poison

@@ -166,7 +166,7 @@ def test_a_todo_that_keeps_coming_back_must_be_edited(topic: Topic, poison: Pois
     letter = poison(GOOD, headers=[("trace", b"1"), ("dead-letter-replays", b"nonsense")])
     for replays in range(1, MAX_REPLAYS + 1):
         dead_letters.redrive(letter.pk, sender=sender, by="olga")
-        topic.poll(timeout_ms=500)
+        topic.poll()
         before, letter = letter, DeadLetter.objects.get(status="open")
         assert (letter.reason, letter.replays) == ("rejected", replays)
         assert headers_of(letter) == [
@@ -180,7 +180,7 @@ def test_a_todo_that_keeps_coming_back_must_be_edited(topic: Topic, poison: Pois
     dead_letters.edit(letter.pk, b'{"title": "Rest"}', by="olga")
     dead_letters.redrive(letter.pk, sender=sender, by="olga")
 
-    assert topic.poll(timeout_ms=500).stored == 1
+    assert topic.poll().stored == 1
     assert Todo.objects.get().id == id_from_position(topic.kafka.topic, 0, 0)
     assert set(DeadLetter.objects.values_list("status", flat=True)) == {"redriven"}
 

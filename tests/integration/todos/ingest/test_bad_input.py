@@ -250,8 +250,9 @@ def test_a_batch_whose_offset_rotted_is_a_dead_letter_alone(kafka: Kafka, topic:
 def test_a_reading_that_was_bad_once_is_repeated(kafka: Kafka, topic: Topic) -> None:
     topic.send(event(title="mended"))
     rot(kafka, topic, b"mended", lambda batch: batch.replace(b"mended", b"broken"))
-    poll = topic.poll(timeout_ms=200, time_budget_seconds=1)  # one reading, and the wait after it
-    assert (poll.records, poll.failures > 0) == (0, True)
+    poll = ConsumerRun(topic.log(), PollOptions(), "a test", should_stop=lambda: poll.summary.failures > 0)
+    summary = poll.run()
+    assert (summary.records, summary.failures > 0) == (0, True)
     rot(kafka, topic, b"broken", lambda batch: batch.replace(b"broken", b"mended"))
 
     assert topic.poll().stored == 1

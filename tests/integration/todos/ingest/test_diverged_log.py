@@ -17,7 +17,6 @@ from tests.support.topic import Topic
 from todos.event_log import OffsetRange, PartitionUnreadable, Record
 from todos.ingest.consumer import ConsumerRun
 from todos.ingest.options import PollOptions
-from todos.ledger.poll_runs import PollSummary
 from todos.models import Batch, HaltReason, LogDivergence, OffsetLoss, PartitionLedger, Poller, Todo
 from todos.operations.audit import OffsetKind, PartitionAudit, audit_partition
 from todos.operations.rewind import WouldSkip, rewind
@@ -36,9 +35,7 @@ def stored_ids() -> set[str]:
 
 
 def receipt(topic: Topic, offset: int, todo_id: str) -> ReceiptStatus:
-    found = find_receipt(ReceiptKey(topic.kafka.topic, UUID(todo_id), 0, offset), owner="")
-    assert found
-    return found.status
+    return find_receipt(ReceiptKey(topic.kafka.topic, UUID(todo_id), 0, offset), owner="").status
 
 
 def audit(topic: Topic) -> PartitionAudit:
@@ -60,11 +57,11 @@ def topic(make_memory_topic: MakeTopic) -> Any:
 def test_no_growth_of_the_log_ends_the_halt(topic: Topic, sent: int) -> None:
     before = stored_ids()
     topic.send_todos(sent)
-    topic.poll(timeout_ms=100)
+    topic.poll()
     topic.send_todos(40)
     healthy = topic.send_todos(3, partition=1)
 
-    later = topic.poll(timeout_ms=100)
+    later = topic.poll()
 
     ledger = ledger_of(topic)
     assert (10, HaltReason.LOG_DIVERGED) == (ledger.next_offset, ledger.halt_reason)
@@ -76,7 +73,7 @@ def test_no_growth_of_the_log_ends_the_halt(topic: Topic, sent: int) -> None:
 
 def test_a_log_that_grew_past_the_ledger_meanwhile_is_told_from_its_continuation(topic: Topic) -> None:
     lost = topic.send_todos(30)
-    assert 0 == topic.poll(timeout_ms=100).stored
+    assert 0 == topic.poll().stored
     assert not stored_ids() & set(lost)
     assert HaltReason.LOG_DIVERGED == ledger_of(topic).halt_reason
 
@@ -89,7 +86,7 @@ def test_the_last_record_is_verified_also_if_it_became_a_dead_letter(make_memory
     topic.lose(0, after=3)
     topic.send_todos(2)
 
-    assert 0 == topic.poll(timeout_ms=100).stored
+    assert 0 == topic.poll().stored
     assert HaltReason.LOG_DIVERGED == ledger_of(topic).halt_reason
 
 
@@ -107,7 +104,7 @@ def test_a_last_record_that_kafka_deleted_proves_nothing(make_memory_topic: Make
 def test_a_rewind_to_where_the_logs_agree_loses_nothing(topic: Topic) -> None:
     before = stored_ids()
     ids = topic.send_todos(30)
-    topic.poll(timeout_ms=100)
+    topic.poll()
 
     move = rewind(topic.kafka.topic, 0, 4, log_end=36)
     read = topic.poll()
@@ -123,7 +120,7 @@ def test_a_rewind_to_where_the_logs_agree_loses_nothing(topic: Topic) -> None:
 
 def test_what_a_rewind_passes_over_is_a_recorded_loss(topic: Topic) -> None:
     ids = topic.send_todos(30)
-    topic.poll(timeout_ms=100)
+    topic.poll()
     name = topic.kafka.topic
 
     with pytest.raises(WouldSkip, match="up to offset 4: moving to 10 would skip 6 offsets"):
@@ -145,7 +142,7 @@ def test_nothing_counts_as_deleted_where_the_log_is_another_one(topic: Topic) ->
     """Here the new log has as many todos from 4 to 9 as the batch that was stored there."""
     ids = topic.send_todos(30)
     unnoticed = audit(topic)  # before any poll
-    topic.poll(timeout_ms=100)
+    topic.poll()
     noticed = audit(topic)
 
     for result in (unnoticed, noticed):
@@ -186,10 +183,6 @@ def test_a_log_that_is_replaced_during_a_poll_is_verified_after_the_silence(
     assert (5, HaltReason.LOG_DIVERGED) == (ledger_of(topic).next_offset, ledger_of(topic).halt_reason)
 
 
-def poll_by(log: TopicLog, **options: Any) -> PollSummary:
-    return ConsumerRun(log, PollOptions(**options), "a test").run()
-
-
 @pytest.mark.parametrize("has_last_record", [True, False])
 def test_a_stale_end_halts_nothing(make_memory_topic: MakeTopic, *, has_last_record: bool) -> None:
     """A broker that still believes to lead the partition answers where its own copy ends."""
@@ -206,7 +199,7 @@ def test_a_stale_end_halts_nothing(make_memory_topic: MakeTopic, *, has_last_rec
             ranges = super().offset_ranges(partitions)
             return {partition: next(answers, held) for partition, held in ranges.items()}
 
-    assert 2 == poll_by(StaleLog(topic), timeout_ms=500).stored
+    assert 2 == topic.poll(StaleLog(topic)).stored
     assert (7, "") == (ledger_of(topic).next_offset, ledger_of(topic).halt_reason)
     assert not LogDivergence.objects.exists()
 
@@ -219,12 +212,12 @@ def test_a_record_that_does_not_arrive_in_time_proves_no_other_log(topic: Memory
         def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
             return {}
 
-    run = poll_by(SlowLog(topic), timeout_ms=300)
+    run = topic.poll(SlowLog(topic))
 
     assert 3 == run.stored
     assert set(healthy) <= stored_ids()
     assert ("", False) == (ledger_of(topic).halt_reason, LogDivergence.objects.exists())
-    topic.poll(timeout_ms=100)
+    topic.poll()
     assert (4, HaltReason.LOG_DIVERGED) == (LogDivergence.objects.get().first_offset, ledger_of(topic).halt_reason)
 
 
@@ -236,7 +229,7 @@ def test_offsets_without_a_record_prove_another_log(topic: MemoryTopic) -> None:
             self.assign({partition: topic.range_of(partition).end for partition in positions})
             return {}
 
-    poll_by(PassingLog(topic), timeout_ms=100)
+    topic.poll(PassingLog(topic))
 
     assert (0, HaltReason.LOG_DIVERGED) == (LogDivergence.objects.get().first_offset, ledger_of(topic).halt_reason)
 
@@ -246,7 +239,7 @@ def test_a_damaged_record_proves_nothing_and_blocks_nothing(topic: MemoryTopic) 
         def first_records(self, positions: Mapping[int, int]) -> dict[int, Record]:
             raise PartitionUnreadable(0, positions[0], "damaged")
 
-    poll_by(DamagedLog(topic), timeout_ms=100)
+    topic.poll(DamagedLog(topic))
 
     assert (0, HaltReason.LOG_DIVERGED) == (LogDivergence.objects.get().first_offset, ledger_of(topic).halt_reason)
 
@@ -263,7 +256,7 @@ def test_a_poll_stays_registered_while_it_searches_where_the_logs_agree(
             renewals.append(Poller.objects.get().expires_at)
             return super().first_records(positions)
 
-    poll_by(WatchedLog(topic), timeout_ms=100)
+    topic.poll(WatchedLog(topic))
 
     assert 2 <= len(renewals) == len(set(renewals))
 
@@ -274,7 +267,7 @@ def test_a_ledger_edited_forward_is_not_blamed_on_the_log(make_memory_topic: Mak
     topic.poll()
     PartitionLedger.objects.update(next_offset=50)
 
-    topic.poll(timeout_ms=100)
+    topic.poll()
 
     ledger = ledger_of(topic)
     assert HaltReason.LEDGER_EDITED == ledger.halt_reason
@@ -324,7 +317,7 @@ def test_nothing_of_a_topic_that_was_recreated_while_it_was_halted_agrees(
 ) -> None:
     """Also where its records are the same."""
     use_by_commands(topic, monkeypatch, settings)
-    topic.poll(timeout_ms=100)
+    topic.poll()
     topic.id = uuid4()
 
     call_command("rewind", "--partition=0", "--to-agreement", stdout=io.StringIO())
@@ -340,7 +333,7 @@ def use_by_commands(topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch, setting
 def replace_again(topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch, settings: Any) -> list[str]:
     """Halt the partition where the logs agree up to 4, and replace its records from 2 on. Returns the new ids."""
     use_by_commands(topic, monkeypatch, settings)
-    topic.poll(timeout_ms=100)
+    topic.poll()
     assert 4 == LogDivergence.objects.get().first_offset
     topic.lose(0, after=2)
     return topic.send_todos(50)
@@ -376,7 +369,7 @@ def test_an_older_copy_of_kafkas_disk_halts_its_partitions_until_a_rewind(own_ka
 
     restart(restore)
     ids = own_topic.send_todos(50)
-    polls = [own_topic.poll(own_topic.log(), timeout_ms=500) for _ in range(2)]
+    polls = [own_topic.poll(own_topic.log()) for _ in range(2)]
 
     assert (30, before) == (len(before), stored_ids())
     assert [0, 0] == [poll.records for poll in polls]

@@ -53,7 +53,7 @@ def test_batches_with_the_same_todos_in_opposite_orders_are_stored_once() -> Non
     for thread in threads:
         thread.join()
 
-    assert sorted([(3, 0, 0), (0, 3, 0)]) == sorted(results)
+    assert [StoreResult(0, 3, 0), StoreResult(3, 0, 0)] == sorted(results)
     assert {LOW, MIDDLE, HIGH} == set(Todo.objects.values_list("id", flat=True))
 
 
@@ -66,7 +66,7 @@ def test_a_stored_todo_that_another_session_changes_holds_up_no_batch(change: st
         session.execute(change)
         result = store(TOPIC, {0: Lease(1, 0)}, batch(0, LOW, MIDDLE), {0: 3})
 
-    assert (1, 1, 0) == result
+    assert StoreResult(1, 1, 0) == result
 
 
 def test_a_batch_that_is_bisected_keeps_the_order_of_ids() -> None:

@@ -45,7 +45,7 @@ def test_what_halts_a_partition_before_a_newer_event_is_what_operators_see(make_
     topic.send(*[b"not a todo"] * 200)
     topic.send(event_of_version(2))
 
-    topic.poll(timeout_ms=300)
+    topic.poll()
 
     ledger = PartitionLedger.objects.get(topic=topic.kafka.topic)
     assert (0, HaltReason.TOO_MANY_DEAD_LETTERS) == (ledger.next_offset, ledger.halt_reason)
@@ -55,7 +55,7 @@ def test_an_old_audit_cannot_judge_what_a_newer_worker_stored(make_topic: MakeTo
     topic = make_topic()
     settings.KAFKA = topic.kafka
     topic.send(event_of_version(2))
-    topic.poll(timeout_ms=500)
+    topic.poll()
     rewind(topic.kafka.topic, 0, 1, skip=True)
 
     with pytest.raises(CommandError, match=r"version 2 .*; audit with the newer release") as failure:

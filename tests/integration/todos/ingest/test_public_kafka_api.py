@@ -84,7 +84,7 @@ def test_a_base_offset_that_is_too_low_halts_its_partition(kafka: Kafka, make_to
     log = topic.log()
 
     for each in (log, log, topic.log()):
-        topic.poll(each, timeout_ms=500)
+        topic.poll(each)
         assert {0: 1} == topic.ledger()
         assert "offset 1 of partition 0 cannot be read: a batch claims to begin at 0" in alarms(topic)[0]
 

@@ -125,7 +125,7 @@ def test_a_dead_polls_partitions_are_free_after_its_lease() -> None:
 def test_polls_at_the_same_time_store_everything_once(make_memory_topic: MakeTopic) -> None:
     topic = make_memory_topic(partitions=6)
     ids = {todo_id for partition in range(6) for todo_id in topic.send_todos(500, partition)}
-    polls = [ConsumerRun(topic.log(), PollOptions(timeout_ms=1500, max_records=50), f"worker {n}") for n in range(4)]
+    polls = [ConsumerRun(topic.log(), PollOptions(timeout_ms=4000, max_records=50), f"worker {n}") for n in range(4)]
     in_threads(*(poll.run for poll in polls))
 
     assert {str(todo.id) for todo in Todo.objects.all()} == ids

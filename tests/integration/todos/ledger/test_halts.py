@@ -81,7 +81,7 @@ def test_a_halt_because_of_another_log_ends_only_with_a_rewind(stored: Topic) ->
     assert not halt(ledger, HaltReason.STORE_REFUSED)
     stored.send_todos(2)
 
-    assert 0 == stored.poll(timeout_ms=200).records
+    assert 0 == stored.poll().records
     with pytest.raises(LeaseLost):
         store(ledger.topic, {0: Lease(ledger.next_offset, ledger.epoch)}, ParsedBatch(), {0: 4})
     assert HaltReason.LOG_DIVERGED == ledger_of(stored).halt_reason
@@ -100,7 +100,10 @@ def test_a_failure_after_a_batch_was_stored_halts_no_partition(make_memory_topic
         for error in failing:
             raise error
 
-    ConsumerRun(topic.log(), PollOptions(timeout_ms=100), "a test", on_batch=fail_once).run()
+    poll = ConsumerRun(
+        topic.log(), PollOptions(), "a test", should_stop=lambda: poll.summary.failures > 0, on_batch=fail_once
+    )
+    poll.run()
 
     ledger = ledger_of(topic)
     assert (3, "", "") == (ledger.next_offset, ledger.halt_reason, ledger.halt_text)
@@ -109,6 +112,6 @@ def test_a_failure_after_a_batch_was_stored_halts_no_partition(make_memory_topic
 def test_a_worker_that_is_too_old_says_so_by_a_reason(make_memory_topic: MakeTopic) -> None:
     topic = make_memory_topic()
     topic.send(event_of_version(2))
-    topic.poll(timeout_ms=200)
+    topic.poll()
 
     assert HaltReason.UNSUPPORTED_VERSION == ledger_of(topic).halt_reason

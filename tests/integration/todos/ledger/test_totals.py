@@ -92,7 +92,7 @@ def test_dead_letters_are_counted_without_a_search_path(make_memory_topic: MakeT
 def test_every_poll_that_ends_is_told_idle_or_not(make_memory_topic: MakeTopic) -> None:
     topic = make_memory_topic()
     assert not PollRun.objects.filter(topic=topic.kafka.topic).exists()
-    topic.poll(timeout_ms=200)
+    topic.poll()
     topic.send(event(), b"bad")
     topic.poll()
 

@@ -1,31 +1,27 @@
-"""A live topic with a queue of its own, and a database that is away."""
+"""Fixtures: `live` gives a topic of real Kafka and empties the queue, `no_database` disconnects the database."""
 
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis
 from django.db import connection
+from redis import Redis
 
-from devstack import Kafka, Valkey
+from devstack import Kafka
 from tests.support.topic import Topic
 from todos.monitoring.probes import close_services
 
 
 @pytest.fixture
-def live(kafka: Kafka, valkey: Valkey, settings: Any) -> Iterator[Topic]:
+def live(kafka: Kafka, queue: Redis, settings: Any) -> Iterator[Topic]:
     name = f"test-{uuid.uuid4().hex[:8]}"
-    settings.CELERY_BROKER_URL = f"{valkey.url.rpartition('/')[0]}/9"
     settings.KAFKA = settings.KAFKA.model_copy(
         update={"topic": name, "group": name, "bootstrap_servers": kafka.bootstrap_servers}
     )
     topic = Topic(settings.KAFKA)
     topic.log().create_topic(2, 1)
-    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as queue:
-        queue.flushdb()
-        yield topic
-        queue.flushdb()
+    yield topic
     close_services()
     topic.producer.close()
     for log in topic.logs:

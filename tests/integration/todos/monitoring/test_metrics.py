@@ -51,7 +51,7 @@ def test_metrics_tell_what_was_stored_and_what_waits(client: Client, live: Topic
     create_default_schedules()
     live.send_todos(20)
     live.send(b"not JSON", partition=1)
-    live.poll(timeout_ms=500)
+    live.poll()
     live.send_todos(5, partition=1)
 
     now = until(client, lambda now: now.get(("todo_lag_records", "1")) == 5)
@@ -124,7 +124,7 @@ def test_no_scrape_reads_all_dead_letters(client: Client, settings: Any) -> None
 
 def test_without_kafka_the_rest_is_told(client: Client, live: Topic, settings: Any) -> None:
     live.send_todos(3)
-    live.poll(timeout_ms=300)
+    live.poll()
     settings.KAFKA = settings.KAFKA.model_copy(update={"bootstrap_servers": f"127.0.0.1:{free_port()}"})
 
     now = until(client, lambda now: now.get(("todo_part_up", "kafka")) == 0)
@@ -143,7 +143,7 @@ def test_without_a_database_that_is_told(client: Client) -> None:
 def test_every_metric_of_dashboard_and_alerts_exists(client: Client, live: Topic) -> None:
     create_default_schedules()
     live.send_todos(1)
-    live.poll(timeout_ms=300)
+    live.poll()
     live.send_todos(1)
     known = {name for name, _ in until(client, lambda now: ("todo_retention_seconds", "0") in now)}
 

@@ -192,7 +192,7 @@ def test_a_held_ledger_row_is_told_with_its_partition_and_session(
     client: Client, live: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("todos.ledger.held_rows.IDLE_PATIENCE_SECONDS", 0)
-    live.poll(timeout_ms=100)
+    live.poll()
     with open_transaction("a forgotten psql") as other:
         other.execute(
             "SELECT FROM todos_partitionledger WHERE topic = %s AND partition = 1 FOR UPDATE", [live.kafka.topic]
@@ -204,7 +204,7 @@ def test_a_held_ledger_row_is_told_with_its_partition_and_session(
 
 
 def test_a_lock_of_a_session_that_the_role_may_not_see_is_not_reported_at_once(live: Topic) -> None:
-    live.poll(timeout_ms=100)
+    live.poll()
     with open_transaction() as other:
         other.execute("LOCK TABLE todos_todo IN EXCLUSIVE MODE")
         other.execute("SELECT FROM todos_partitionledger FOR UPDATE")
@@ -223,7 +223,7 @@ def test_stores_that_fail_are_told_with_the_error_until_one_succeeds(
     with open_transaction("a migration") as other:
         other.execute("LOCK TABLE todos_todo IN EXCLUSIVE MODE")
         for _ in range(2):
-            live.poll(timeout_ms=500)
+            live.poll(timeout_ms=2000)
         told = until(client, 503, "store-failing")["store-failing"]
     assert "LockNotAvailable" in told["text"]
     first = PollRun.objects.order_by("id").first()
