@@ -38,7 +38,7 @@ from edge_api.publishing.producer import OutgoingRecord, Position
 from edge_api.settings import Settings
 from edge_api.shared.problems import shown_errors
 
-# Of all batches that have arrived and are not answered. Their todos that wait for Kafka are bounded by the publisher too.
+# Of all batches that are not answered yet. Their todos that wait for Kafka are bounded by the publisher as well.
 MAX_WAITING_BYTES = 16 * MAX_BATCH_BYTES
 # After so many todos and errors of them, which cost as much, other requests get their turn: within about 3 ms.
 TURN = 400
