@@ -12,7 +12,7 @@ from django.conf import settings
 import todoproject  # noqa: F401 - it tells Django where the settings are
 from edge_api.contract import MAX_BATCH_BYTES
 
-CONFIG = Path(__file__).parent / "haproxy.cfg"
+CONFIG = Path(__file__).parent / "k8s" / "haproxy.cfg"
 # The largest body that each side takes, in bytes.
 MAX_BODY = {"edge": MAX_BATCH_BYTES, "web": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}
 # They tell how the service is doing. Prometheus, probes and operators ask the processes themselves.

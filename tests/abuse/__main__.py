@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ports", nargs="+", choices=get_args(Side), default=get_args(Side), help="default: both")
     parser.add_argument("--seconds", type=positive, default=10.0, help="of each flood or hold; default: 10")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: random, and printed")
-    parser.add_argument("--proxy", action="store_true", help="attack through HAProxy with docker/haproxy.cfg")
+    parser.add_argument("--proxy", action="store_true", help="attack through HAProxy with docker/k8s/haproxy.cfg")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     return parser
 

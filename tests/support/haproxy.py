@@ -22,7 +22,7 @@ needs_haproxy = pytest.mark.skipif(shutil.which("haproxy") is None, reason="hapr
 
 
 class HAProxy:
-    """`docker/haproxy.cfg` on free ports of loopback; only the addresses and the numbers of servers are changed."""
+    """`docker/k8s/haproxy.cfg` on free ports of loopback; only the addresses and the numbers of servers are changed."""
 
     def __init__(self, folder: Path, edge: str, web: str) -> None:
         """`edge` and `web` are host:port of the servers."""
