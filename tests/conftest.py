@@ -5,6 +5,7 @@ Also the stacks of real processes on them, and the markers: each test is marked 
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -41,12 +42,19 @@ def pytest_xdist_setupnodes() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by what its fixtures start: kafka, postgres or browser. `slow` a test says itself."""
+    """Mark each test by what its fixtures start: kafka, postgres or browser. `slow` a test says itself.
+
+    Raises UsageError if two tests have the same id: pytest-xdist would run only the first of them.
+    """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ())) | {mark.name for mark in item.iter_markers("django_db")}
         for marker, starts in STARTED_BY.items():
             if fixtures & starts:
                 item.add_marker(marker)
+        if "[" in item.name and "[" not in item.nodeid:
+            item._id = item.id.with_params(item.name.partition("[")[2][:-1])  # schemathesis gives it to the name only
+    if twice := [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]:
+        raise pytest.UsageError(f"several tests have the same id: {twice}")
 
 
 STARTED_BY = {
