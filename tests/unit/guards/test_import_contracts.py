@@ -81,8 +81,9 @@ FORBIDDEN = {
         ("todos.transfer.imports.run", name) for name in ("todos.models", "django", "todos.kafka.consumer")
     ],
     "one-door-to-kafka": [
-        (importer, "kafka")
+        (importer, name)
         for importer in ("todos.tasks", "edge_api.main", "edge_api.contract.events", "benchmarks.drain")
+        for name in ("kafka", "aiokafka", "confluent_kafka")
     ],
     "one-door-to-traces": [
         (importer, "opentelemetry") for importer in ("todos.tasks", "todoproject.urls", "edge_api.main")
@@ -93,7 +94,7 @@ FORBIDDEN = {
         for name in ("tests", "benchmarks", "devstack")
     ],
     "baselines-stand-alone": [
-        ("benchmarks.baselines.naive_consumer", name)
+        ("benchmarks.baselines.confluent_consumer", name)
         for name in ("edge_api.settings", "todos.ingest.store", "todos.tasks")
     ],
     "light-load-client": [("benchmarks.client", name) for name in ("pydantic", "devstack", "benchmarks.world")],
