@@ -15,7 +15,6 @@ class Options(NamedTuple):
     warmup: float = 1.0
     connections: int = 128
     rows: int = 1_000_000
-    naive_rows: int = 5_000
     growth_rows: int = 10_000_000
     growth_backlog: int = 200_000
     scaling_rows: int = 400_000
@@ -28,7 +27,6 @@ QUICK = Options(
     rounds=2,
     seconds=2.0,
     rows=100_000,
-    naive_rows=1_000,
     growth_rows=1_000_000,
     growth_backlog=50_000,
     scaling_rows=50_000,

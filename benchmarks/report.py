@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # at run time it sets up Django
     from benchmarks.world import World
 
 PACKAGES = (
-    "celery", "crc32c", "django", "django-celery-beat", "djangorestframework", "fastapi", "httptools",
-    "kafka-python", "psycopg2-binary", "pydantic", "starlette", "uvicorn", "uvloop",
+    "aiokafka", "celery", "confluent-kafka", "crc32c", "django", "django-celery-beat", "djangorestframework", "fastapi",
+    "httptools", "kafka-python", "psycopg2-binary", "pydantic", "starlette", "uvicorn", "uvloop",
 )  # fmt: skip
 
 

@@ -210,15 +210,18 @@ class Stack:
     def count(self, table: str) -> int:
         return int(self.rows(f"SELECT count(*) FROM todos_{table}")[0][0])
 
-    def schedule(self, *, every_seconds: int, **options: int) -> None:
-        """Edit the schedule, as an operator does in the admin; `options` are the kwargs of the poll."""
+    def schedule(self, *, every_seconds: int, expire_seconds: int | None = None, **options: int) -> None:
+        """Edit the schedule, as an operator does in the admin; `options` are the kwargs of the poll.
+
+        Without `expire_seconds` a tick expires when the next one is due.
+        """
 
         with self.django():
             task = PeriodicTask.objects.get(name=POLL_SCHEDULE)
             task.interval, _ = IntervalSchedule.objects.get_or_create(
                 every=every_seconds, period=IntervalSchedule.SECONDS
             )
-            task.expire_seconds = every_seconds
+            task.expire_seconds = expire_seconds or every_seconds
             task.kwargs = json.dumps(json.loads(task.kwargs) | options)
             task.save()
 
