@@ -58,6 +58,7 @@ class Result:
     rate: float
     latencies: dict[str, float]
     cpu_us_per_request: float
+    server_us: float = 0.0  # processor time of the server for each todo, which the caller adds
     due: dict[str, float] = field(default_factory=dict)  # by id, seconds since 1970; only with keep_ids
 
 

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-import httpx
-
 from benchmarks import load
 from benchmarks.client import Job, Result
-from benchmarks.world import EDGE_CORES, OTHER_CORES, NotReconciled, World, run_module, started_on
+from benchmarks.meter import tree_seconds
+from benchmarks.world import EDGE_CORES, OTHER_CORES, NotReconciled, World, started_on
 from devstack.environment import ROOT
 from devstack.ports import free_port
 from devstack.process import Process
@@ -21,26 +20,19 @@ from tests.support.stack import Stack, answers
 from tests.support.waiting import eventually
 from todos.tokens.keys import known_keys
 
-NAIVE_CONNECTIONS = 32  # it has 40 threads, beyond which requests only queue
-
 
 class Contenders:
     """Counts what was acknowledged, to be compared with Kafka and PostgreSQL at the end."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.stack, self.naive_stack, self.producer_stack = world.stack(), world.stack(), world.stack()
+        self.stack, self.peer_stack = world.stack(), world.stack()
         self.acknowledged: Counter[Stack] = Counter()
 
     def ours(self, job: Job, env: Mapping[str, str] | None = None) -> Result:
-        """Raises NotReconciled unless each todo was acknowledged with an id of its own."""
-        with self._edge(env) as port:
-            result = load.run(replace(job, port=port, cores=OTHER_CORES))
-        todos = result.sent * (job.batch or 1)
-        if not todos == result.ids == result.distinct_ids:
-            raise NotReconciled(f"{todos} todos sent, {result.ids} ids, {result.distinct_ids} of them different")
-        self.acknowledged[self.stack] += todos
-        return result
+        """Raises NotReconciled unless each todo was acknowledged with an id of its own; `aiokafka` too."""
+        with self._edge(env) as (edge, port):
+            return self._accepted(self.stack, job, _load(edge, port, job))
 
     def guarded(self, job: Job) -> Result:
         """Our edge as it stands in production: whoever sends is signed in, and counted by both limits and by Redis."""
@@ -57,26 +49,19 @@ class Contenders:
         return self.ours(replace(job, token=self.stack.token(self.stack.user())), env)
 
     def bare(self, job: Job) -> Result:
-        with self._baseline("bare", {}) as port:
-            return load.run(replace(job, port=port, cores=OTHER_CORES))
+        with self._baseline("bare", {}) as (server, port):
+            return _load(server, port, job)
 
-    def naive(self, job: Job) -> Result:
-        with self._baseline("naive_edge", self.naive_stack.env) as port:
-            result = load.run(replace(job, port=port, cores=OTHER_CORES, connections=NAIVE_CONNECTIONS))
-        self.acknowledged[self.naive_stack] += result.ids
+    def aiokafka(self, job: Job) -> Result:
+        with self._baseline("aiokafka_edge", self.peer_stack.env) as (server, port):
+            return self._accepted(self.peer_stack, job, _load(server, port, job))
+
+    def _accepted(self, stack: Stack, job: Job, result: Result) -> Result:
+        todos = result.sent * (job.batch or 1)
+        if not todos == result.ids == result.distinct_ids:
+            raise NotReconciled(f"{todos} todos sent, {result.ids} ids, {result.distinct_ids} of them different")
+        self.acknowledged[stack] += todos
         return result
-
-    def producer(self, count: int) -> float:
-        """Todos per second of kafka-python alone."""
-        with started_on(EDGE_CORES):
-            seconds = run_module("kafka_produce", count, env=self.producer_stack.env)
-        self.acknowledged[self.producer_stack] += count
-        return float(count / seconds)
-
-    def has(self, path: str) -> bool:
-        """Whether our edge knows the path at all."""
-        with self._edge() as port:
-            return httpx.post(f"http://127.0.0.1:{port}{path}", json=[]).status_code != httpx.codes.NOT_FOUND
 
     def reconcile(self) -> str:
         """Drains what our edge acknowledged with a real worker."""
@@ -92,16 +77,16 @@ class Contenders:
         return f"{todos:,} acknowledged = in Kafka = stored"
 
     @contextmanager
-    def _edge(self, env: Mapping[str, str] | None = None) -> Iterator[int]:
+    def _edge(self, env: Mapping[str, str] | None = None) -> Iterator[tuple[Process, int]]:
         try:
             with started_on(EDGE_CORES):
                 edge = self.stack.edge(env=env)
-            yield self.stack.edge_port
+            yield edge, self.stack.edge_port
         finally:
             edge.stop()
 
     @contextmanager
-    def _baseline(self, module: str, env: Mapping[str, str]) -> Iterator[int]:
+    def _baseline(self, module: str, env: Mapping[str, str]) -> Iterator[tuple[Process, int]]:
         port = free_port()
         command = [sys.executable, "-m", f"benchmarks.baselines.{module}", str(port)]
         process = Process(module, command, log=self.world.folder / f"{module}.log", env=env, cwd=ROOT)
@@ -109,6 +94,13 @@ class Contenders:
             with started_on(EDGE_CORES):
                 process.start()
             eventually(partial(answers, f"http://127.0.0.1:{port}/docs"), seconds=60, what=f"{module} to answer")
-            yield port
+            yield process, port
         finally:
             process.stop()
+
+
+def _load(server: Process, port: int, job: Job) -> Result:
+    before = tree_seconds(server)
+    result = load.run(replace(job, port=port, cores=OTHER_CORES))
+    seconds = tree_seconds(server) - before
+    return replace(result, server_us=seconds / (result.sent * (job.batch or 1)) * 1e6)

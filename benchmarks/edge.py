@@ -3,16 +3,16 @@
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from statistics import median
+from typing import Any
 
-from benchmarks.client import Job
+from benchmarks.client import Job, Result
 from benchmarks.contenders import Contenders
 from benchmarks.measures import Goal, Measure
 from benchmarks.options import Options
 from benchmarks.world import OTHER_CORES, World, pinned
 
-PART_OF_SATURATION, NAIVE_GOAL = 0.7, 100
-BATCH_PATH, BATCH_SIZE, BATCH_CONNECTIONS = "/new/batch/", 1000, 8
-BATCH_GOAL, BATCH_RATIO_GOAL = 25_000, 0.8
+PART_OF_SATURATION = 0.7
+BATCH_SIZE, BATCH_CONNECTIONS = 1000, 8
 
 
 def run(world: World, options: Options) -> tuple[list[Measure], str]:
@@ -27,32 +27,42 @@ def _measures(contenders: Contenders, job: Job, rounds: int) -> Iterator[Measure
     ours, bare = yield from _saturation(contenders, job, rounds)
     rates = PART_OF_SATURATION * ours, PART_OF_SATURATION * bare
     yield from _waiting(contenders, *(replace(job, rate=rate) for rate in rates), rounds=rounds)
-    if contenders.has(BATCH_PATH):
-        yield _batches(contenders, job, rounds)
-    else:
-        yield Measure("batch POST, saturated", "todos/s", [0.0], goal=Goal(BATCH_GOAL, "ours"), note="not built yet")
+    yield from _batches(contenders, job, rounds)
 
 
 def _saturation(contenders: Contenders, job: Job, rounds: int) -> Generator[Measure, None, tuple[float, float]]:
     """A closed loop. Returns our rate and that of the bare endpoint."""
-    ours, guarded, bare, naive = [], [], [], []
+    ours, guarded, bare, peer = [], [], [], []
     for number in range(rounds):
         ours.append(contenders.ours(replace(job, tag=f"closed {number}")))
-        guarded.append(contenders.guarded(replace(job, tag=f"guarded {number}")).rate)
-        bare.append(contenders.bare(job).rate)
-        naive.append(contenders.naive(job).rate)
-    rates = [result.rate for result in ours]
+        guarded.append(contenders.guarded(replace(job, tag=f"guarded {number}")))
+        bare.append(contenders.bare(job))
+        peer.append(contenders.aiokafka(replace(job, tag=f"aiokafka {number}")))
     cost = median(result.cpu_us_per_request for result in ours)
     raw = {"latencies_ms": [result.latencies for result in ours]}
     note = f"{job.connections} connections; the client took {cost:.1f} us of its own core per request"
-    yield Measure("single POST, saturated", "todos/s", rates, bare, "bare", Goal(1.0), note, raw)
-    note = (
-        f"the goal allows a request {1e6 / NAIVE_GOAL / median(naive):.1f} us of one core; it takes"
-        f" {1e6 / median(rates):.1f}, 21 to 25 of them inside uvicorn (see benchmarks/README.md, Profiles)"
-    )
-    yield Measure("single POST, saturated", "todos/s", rates, naive, "naive", Goal(NAIVE_GOAL), note)
-    yield Measure("the same with tokens and limits", "todos/s", guarded, rates, "without")
-    return median(rates), median(bare)
+    name = "single POST, saturated"
+    yield from _compared(name, ours, bare, "bare", Goal(1.5), note, raw)
+    yield from _compared(name, ours, peer, "aiokafka", Goal(2.5))
+    yield from _compared("the same with tokens and limits", guarded, ours, "without")
+    return median(result.rate for result in ours), median(result.rate for result in bare)
+
+
+def _compared(
+    name: str,
+    ours: list[Result],
+    theirs: list[Result],
+    whose: str,
+    goal: Goal | None = None,
+    note: str = "",
+    raw: dict[str, Any] | None = None,
+    batch: int = 1,
+) -> Iterator[Measure]:
+    """Their rates, and the processor time that the servers took meanwhile."""
+    rates = [result.rate * batch for result in ours], [result.rate * batch for result in theirs]
+    yield Measure(name, "todos/s", *rates, whose, goal, note, raw or {})
+    costs = [result.server_us for result in ours], [result.server_us for result in theirs]
+    yield Measure(f"{name}: the server's processor time", "us/todo", *costs, whose)
 
 
 def _waiting(contenders: Contenders, our_job: Job, bare_job: Job, *, rounds: int) -> Iterator[Measure]:
@@ -68,13 +78,11 @@ def _waiting(contenders: Contenders, our_job: Job, bare_job: Job, *, rounds: int
         yield Measure(name, "ms", *sides, "bare", goal, note if goal else "")
 
 
-def _batches(contenders: Contenders, job: Job, rounds: int) -> Measure:
-    """Met by either goal: the rate, or the part of what kafka-python alone can do."""
-    job = replace(job, path=BATCH_PATH, batch=BATCH_SIZE, connections=BATCH_CONNECTIONS)
-    ours, alone = [], []
+def _batches(contenders: Contenders, job: Job, rounds: int) -> Iterator[Measure]:
+    job = replace(job, path="/new/batch/", batch=BATCH_SIZE, connections=BATCH_CONNECTIONS)
+    ours, peer = [], []
     for number in range(rounds):
-        ours.append(contenders.ours(replace(job, tag=f"batch {number}")).rate * BATCH_SIZE)
-        alone.append(contenders.producer(max(BATCH_SIZE, int(job.seconds * BATCH_GOAL))))
-    goal = Goal(BATCH_GOAL, "ours") if median(ours) >= BATCH_GOAL else Goal(BATCH_RATIO_GOAL)
-    note = f"goal: {BATCH_GOAL:,} todos/s, or a ratio of {BATCH_RATIO_GOAL}"
-    return Measure("batch POST, saturated", "todos/s", ours, alone, "kafka-python alone", goal, note)
+        ours.append(contenders.ours(replace(job, tag=f"batch {number}")))
+        peer.append(contenders.aiokafka(replace(job, tag=f"batch of aiokafka {number}")))
+    note = f"{BATCH_SIZE:,} todos each, {BATCH_CONNECTIONS} connections"
+    yield from _compared("batch POST, saturated", ours, peer, "aiokafka", Goal(4), note, batch=BATCH_SIZE)
