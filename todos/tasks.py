@@ -31,6 +31,7 @@ from todos.time_limit import soft_time_limit
 logger = logging.getLogger(__name__)
 
 PAUSE_CHECK_SECONDS = 1.0
+GARBAGE_THRESHOLD = 100_000  # objects more than before: those of two batches of 10,000 records
 ERASE_SECONDS = 30.0  # of one trim, which shares the worker with the polls
 
 _clock = ClockWatch(f"the worker on {socket.gethostname()}")
@@ -46,9 +47,13 @@ def _leave_the_parents_group(**_: Any) -> None:
 
 
 @worker_process_init.connect
-def _keep_garbage_collection_short(**_: Any) -> None:
-    """Exempt the objects that exist at start from garbage collection, which would search them again and again."""
+def keep_garbage_collection_short(**_: Any) -> None:
+    """Exempt the objects that exist at start from garbage collection, and let those of a batch come and go between two.
+
+    Collections that search the records of each batch, which hold no cycle, take a fifth of a drain's processor time.
+    """
     gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 @worker_shutting_down.connect
