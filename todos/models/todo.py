@@ -94,7 +94,8 @@ class Todo(models.Model):
     class Meta:
         ordering = ["-created_at", "-id"]
         indexes = [
-            models.Index(fields=["-created_at", "-id"], name="todo_newest_first"),
+            # Read backwards: new todos come at the end of an ascending index, which then is almost half as large.
+            models.Index(fields=["created_at", "id"], name="todo_by_time"),
             # It costs the ingest nothing, because new todos are not done.
             models.Index(fields=["-created_at", "-id"], name="todo_done", condition=models.Q(is_done=True)),
             # Todos without an owner are left out: an open API finds them in the list of all.
