@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 from uuid import UUID
 
@@ -56,8 +57,7 @@ class ParsedBatch:
     """Records of a batch, each either a todo or a dead letter.
 
     `sources` and `letter_sources` are the records of `todos` and `dead_letters`, in the same order. `unsupported` has
-    the first unsupported record of a partition; that record and all behind it are left out. `bytes` counts the bytes
-    of the values by partition.
+    the first unsupported record of a partition; that record and all behind it are left out.
     """
 
     todos: list[TodoRow] = field(default_factory=list)
@@ -65,7 +65,6 @@ class ParsedBatch:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     letter_sources: list[Record] = field(default_factory=list)
     unsupported: dict[int, UnsupportedVersion] = field(default_factory=dict)
-    bytes: Counter[int] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.todos) + len(self.dead_letters)
@@ -74,6 +73,13 @@ class ParsedBatch:
         """Count the records of each partition."""
         partitions = [todo.source_partition for todo in self.todos]
         return Counter(partitions + [letter.partition for letter in self.dead_letters])
+
+    def count_bytes(self) -> Counter[int]:
+        """Count the bytes of each partition's values."""
+        sizes: Counter[int] = Counter()
+        for record in chain(self.sources, self.letter_sources):
+            sizes[record.partition] += len(record.value or b"")
+        return sizes
 
     def within(self, partition: int, offsets: range) -> "ParsedBatch":
         """Return the records of one partition whose offsets are in a range."""
@@ -100,8 +106,6 @@ class ParsedBatch:
             if keeps_todo(todo):
                 part.todos.append(todo)
                 part.sources.append(source)
-        for source in part.sources + part.letter_sources:
-            part.bytes[source.partition] += len(source.value or b"")
         return part
 
     @cached_property
@@ -137,7 +141,6 @@ def parse_records(topic: str, records: Iterable[Record], *, set_aside: bool = Fa
         else:
             batch.todos.append(parsed)
             batch.sources.append(record)
-        batch.bytes[record.partition] += len(record.value or b"")
     return batch
 
 
@@ -189,7 +192,7 @@ def _edge_headers(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, str
 
 def _in_utc(moment: datetime) -> datetime:
     """Convert to UTC, because PostgreSQL accepts no offset beyond 15:59."""
-    return moment.astimezone(UTC) if moment.utcoffset() else moment
+    return moment if moment.tzinfo == UTC else moment.astimezone(UTC)
 
 
 def time_of(timestamp_ms: int) -> datetime:

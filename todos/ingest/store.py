@@ -159,7 +159,7 @@ def _store(
         topic,
         generations,
         {partition: (leases[partition].next_offset, end) for partition, end in next_offsets.items()},
-        BatchCounts(inserted, duplicates, dead, erased, batch.bytes),
+        BatchCounts(inserted, duplicates, dead, erased, batch.count_bytes()),
         batch.last_records,
         writer=writer,
         seconds=time.monotonic() - started,
