@@ -20,20 +20,14 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
     ],
     "todos/models/todo.py": [
         (
-            '    is_done = models.BooleanField("done", default=False)\n',
-            '    is_done = models.BooleanField("done", default=False)\n'
-            "    label = models.CharField(max_length=255, null=True, editable=False)\n",
+            '    is_done = models.BooleanField("done", default=False, db_default=False)\n',
+            '    is_done = models.BooleanField("done", default=False, db_default=False)\n'
+            "    label = models.CharField(max_length=255, default='', db_default='', editable=False)\n",
         )
     ],
     "todos/ingest/parsing.py": [
-        ('    owner: str = ""\n', '    owner: str = ""\n    label: str | None = None\n'),
-        ('        event.owner or "",\n', '        event.owner or "",\n        event.label,\n'),
-    ],
-    "todos/ingest/store.py": [
-        ("request_id, fingerprint, owner)\n        SELECT", "request_id, fingerprint, owner, label)\n        SELECT"),
-        ("request_id, fingerprint, owner\n        FROM", "request_id, fingerprint, owner, label\n        FROM"),
-        ("(%s))\n            WITH ORDINALITY", "(%s), json_array_elements_text(%s))\n            WITH ORDINALITY"),
-        ("fingerprint, owner, index)", "fingerprint, owner, label, index)"),
+        ('    owner: str = ""\n', '    owner: str = ""\n    label: str = ""\n'),
+        ('        event.owner or "",\n', '        event.owner or "",\n        event.label or "",\n'),
     ],
 }
 # First the column, which takes a moment's lock; then its index, which takes its time and blocks no query.
@@ -43,7 +37,11 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [("todos", "LAST")]
-    operations = [migrations.AddField("todo", "label", models.CharField(max_length=255, null=True, editable=False))]
+    operations = [
+        migrations.AddField(
+            "todo", "label", models.CharField(max_length=255, default='', db_default='', editable=False)
+        )
+    ]
 """,
     "9001_label_index": """
 from django.contrib.postgres.operations import AddIndexConcurrently

@@ -89,6 +89,6 @@ def test_a_new_optional_field_comes_while_todos_flow(stack: Stack, tmp_path: Pat
     for sent in (load, labelled):
         sent.assert_stored_exactly_once()
     labels = stack.rows("SELECT label, title LIKE %s, count(*) FROM todos_todo GROUP BY 1, 2", f"{labelled.name} %")
-    assert {(None, False, len(load.answers)), ("from version 2", True, len(labelled.answers))} == set(labels)
+    assert {("", False, len(load.answers)), ("from version 2", True, len(labelled.answers))} == set(labels)
     assert (0, "") == (stack.count("deadletter"), alarms(stack).strip())
     succeeds(stack, "audit")

@@ -10,7 +10,7 @@ from uuid import uuid4
 from django.db import connection, transaction
 
 from todos.ingest.dead_letter_limit import TooManyDeadLetters
-from todos.ingest.errors import ErrorKind, SystemicFailure, classify_error, sqlstate
+from todos.ingest.errors import UNIQUE_VIOLATION, ErrorKind, SystemicFailure, classify_error, sqlstate
 from todos.ingest.parsing import TodoRow
 
 Insert = Callable[[Sequence[TodoRow]], Counter[int]]
@@ -57,7 +57,12 @@ def describe(exc: Exception) -> str:
 
 
 def _insert_half(
-    insert: Insert, todos: Sequence[TodoRow], start: int, rejected: list[RejectedTodo], max_rejected: int
+    insert: Insert,
+    todos: Sequence[TodoRow],
+    start: int,
+    rejected: list[RejectedTodo],
+    max_rejected: int,
+    tries: int = 2,
 ) -> Counter[int]:
     try:
         with transaction.atomic():
@@ -65,6 +70,8 @@ def _insert_half(
     except Exception as exc:
         if classify_error(exc) is not ErrorKind.DATA:
             raise
+        if sqlstate(exc) == UNIQUE_VIOLATION and tries > 1:  # another batch stored one of the ids just now
+            return _insert_half(insert, todos, start, rejected, max_rejected, tries - 1)
         if len(todos) == 1:
             rejected.append(RejectedTodo(start, describe(exc)))
             if len(rejected) > max_rejected:

@@ -23,6 +23,7 @@ class SystemicFailure(Exception):
 
 
 STATEMENT_CANCELLED = "57014"  # by the statement time-out, above all
+UNIQUE_VIOLATION = "23505"
 LOCK_NOT_AVAILABLE = "55P03"  # within the lock time-out
 READ_ONLY = "25006"  # a standby during a switch-over
 DATA_CLASSES = {"22", "23"}  # data exception, integrity constraint violation

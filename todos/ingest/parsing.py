@@ -9,7 +9,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import chain
 from typing import NamedTuple
 from uuid import UUID
 
@@ -71,13 +70,12 @@ class ParsedBatch:
 
     def count_by_partition(self) -> Counter[int]:
         """Count the records of each partition."""
-        partitions = [todo.source_partition for todo in self.todos]
-        return Counter(partitions + [letter.partition for letter in self.dead_letters])
+        return Counter(record.partition for record in self.sources + self.letter_sources)
 
     def count_bytes(self) -> Counter[int]:
         """Count the bytes of each partition's values."""
         sizes: Counter[int] = Counter()
-        for record in chain(self.sources, self.letter_sources):
+        for record in self.sources + self.letter_sources:
             sizes[record.partition] += len(record.value or b"")
         return sizes
 

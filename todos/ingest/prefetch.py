@@ -40,10 +40,7 @@ class FetchedBatch(NamedTuple):
         if len(self.ranges) > 1:
             return self.split_by_partition()
         ((partition, (first, end)),) = self.ranges.items()
-        offsets = sorted(
-            [todo.source_offset for todo in self.records.todos]
-            + [letter.offset for letter in self.records.dead_letters]
-        )
+        offsets = sorted(record.offset for record in self.records.sources + self.records.letter_sources)
         if len(offsets) < 2:
             return [self]
         middle = offsets[len(offsets) // 2]

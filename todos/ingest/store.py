@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
+from io import BytesIO
 from itertools import chain
 from typing import NamedTuple
 
@@ -46,38 +47,10 @@ ADVANCE_LEDGER = """
       AND l.next_offset = move.expected AND l.epoch = move.epoch AND l.halt_reason <> ALL(%s)
     RETURNING l.partition, l.generation
 """
-# Inserts todos that are not there yet, and counts them by partition. Each column is one JSON array: with psycopg2's
-# own lists, an object and a literal for each value, it takes 2.5 times as long. Todos that an ordinary read finds are
-# left out, because ON CONFLICT would wait for a session that changes or deletes one of them. The others are inserted in
-# the order of their ids, so that two batches with the same ids cannot deadlock; of equal ids the first one wins.
-INSERT_TODOS = """
-    WITH inserted AS (
-        INSERT INTO todos_todo
-            (id, title, description, is_done, created_at, stored_at, updated_at,
-             source_partition, source_offset, request_id, fingerprint, owner)
-        SELECT id::uuid, title, description, false, created_at::timestamptz, now(), now(),
-               source_partition::int, source_offset::bigint, request_id, fingerprint, owner
-        FROM ROWS FROM (json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s),
-                        json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s),
-                        json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s))
-            WITH ORDINALITY AS new (id, title, description, created_at, source_partition, source_offset, request_id,
-                                    fingerprint, owner, index)
-        WHERE NOT EXISTS (SELECT FROM todos_todo t WHERE t.id = new.id::uuid)
-        ORDER BY new.id::uuid, new.index
-        ON CONFLICT (id) DO NOTHING
-        RETURNING source_partition)
-    SELECT source_partition, count(*) FROM inserted GROUP BY source_partition
-"""
-# Finds those of the given todos that are stored with another content. A stored todo without a fingerprint was created
-# without an Idempotency-Key, so it cannot conflict.
-FIND_CONFLICTS = """
-    SELECT new.index::int
-    FROM ROWS FROM (json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s))
-        AS new (index, id, fingerprint)
-    JOIN todos_todo t ON t.id = new.id::uuid
-    WHERE t.fingerprint NOT IN ('', new.fingerprint)
-    ORDER BY 1
-"""
+# An ordinary read: an INSERT with ON CONFLICT would wait for a session that changes or deletes one of these todos.
+FIND_STORED = "SELECT id::text, fingerprint FROM todos_todo WHERE id = ANY(%s::uuid[])"
+COPY_TODOS = f"COPY todos_todo ({', '.join(TodoRow._fields)}) FROM STDIN"
+COPY_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 Insert = Callable[[Sequence[TodoRow]], InsertResult]
 
@@ -107,7 +80,8 @@ def store(
     """Store a batch and advance the ledger of its partitions to `next_offsets`.
 
     The first attempt inserts all todos in one statement. If the database refuses some of them, a second transaction
-    finds those by bisection and stores them as dead letters.
+    finds those by bisection and stores them as dead letters. So it does if another worker has stored the same id just
+    then: that todo is no longer new in the second transaction.
 
     Raises LeaseLost, ChainBroken, SystemicFailure (TooManyDeadLetters above `limit`) or a DatabaseError; then nothing
     was stored.
@@ -241,14 +215,46 @@ def leave_out_erased(batch: ParsedBatch) -> tuple[ParsedBatch, Counter[int]]:
 
 
 def insert_todos(todos: Sequence[TodoRow]) -> Counter[int]:
-    """Insert todos in one statement, and count those that were new by partition. Raises a DatabaseError."""
+    """Insert those todos that are not stored yet, and count them by partition. Of equal ids the first one wins.
+
+    They are inserted in the order of their ids, so that two batches with the same ids cannot deadlock. Raises a
+    DatabaseError, which is UNIQUE_VIOLATION if another session has stored one of the ids since this one looked for it,
+    or a ValueError for a text that PostgreSQL cannot hold.
+    """
     if not todos:
         return Counter()
     if present := present_owners({todo.owner for todo in todos}):
         todos = [todo._replace(owner=present.get(todo.owner, todo.owner)) for todo in todos]
+    new = dict(zip(_copy_texts([todo.id for todo in reversed(todos)]), reversed(todos), strict=True))
+    for todo_id in _find_stored(new):
+        del new[todo_id]
+    if new:
+        lines = copy_lines([*new.values()]).encode()
+        with connection.cursor() as cursor, connection.wrap_database_errors:
+            cursor.copy_expert(COPY_TODOS, BytesIO(lines), len(lines))  # in one piece, whatever its size
+    return Counter(todo.source_partition for todo in new.values())
+
+
+def _find_stored(ids: Iterable[str]) -> dict[str, str]:
+    """Return the fingerprint of each of these todos that is stored, by its id."""
     with connection.cursor() as cursor:
-        cursor.execute(INSERT_TODOS, [to_json(column).decode() for column in zip(*todos, strict=True)])
-        return Counter(dict(cursor.fetchall()))
+        cursor.execute(FIND_STORED, [f"{{{','.join(ids)}}}"])
+        return dict(cursor.fetchall())
+
+
+def copy_lines(todos: Sequence[TodoRow]) -> str:
+    """Return todos in the text format of COPY, in the order of their ids."""
+    return "\n".join(sorted(map("\t".join, zip(*map(_copy_texts, zip(*todos, strict=True)), strict=True))))
+
+
+def _copy_texts(column: Sequence[object]) -> list[str]:
+    """Return the values of a column as COPY reads them. All at once, which is three times as fast as one by one."""
+    if isinstance(column[0], str):
+        texts = "\0".join(map(str, column))  # no text that PostgreSQL can hold has one
+        for sign, escaped in COPY_ESCAPES:
+            texts = texts.replace(sign, escaped)
+        return texts.split("\0")
+    return to_json(column).decode()[1:-1].replace('"', "").split(",")
 
 
 def _find_conflicts(topic: str, batch: ParsedBatch, rejected: AbstractSet[int]) -> list[DeadLetter]:
@@ -257,19 +263,13 @@ def _find_conflicts(topic: str, batch: ParsedBatch, rejected: AbstractSet[int]) 
     They are discarded from the start: an operator has nothing to do, and the client's receipt reports the conflict.
     It needs the batch inserted, so that the first of two records in one batch wins too. `rejected` are indexes.
     """
-    keyed = [
-        (index, todo.id, todo.fingerprint)
-        for index, todo in enumerate(batch.todos)
-        if todo.fingerprint and index not in rejected
-    ]
-    if not keyed:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(FIND_CONFLICTS, [to_json(column).decode() for column in zip(*keyed, strict=True)])
-        indexes = [index for (index,) in cursor.fetchall()]
+    keyed = [(index, todo) for index, todo in enumerate(batch.todos) if todo.fingerprint and index not in rejected]
+    stored = _find_stored(str(todo.id) for _, todo in keyed) if keyed else {}
     letters = []
-    for index in indexes:
-        detail = f"todo {batch.todos[index].id} came first, with another content under the same Idempotency-Key"
+    for index, todo in keyed:
+        if stored.get(str(todo.id), "") in {"", todo.fingerprint}:  # empty: it came without an Idempotency-Key
+            continue
+        detail = f"todo {todo.id} came first, with another content under the same Idempotency-Key"
         letter = build_dead_letter(topic, batch.sources[index], DeadLetter.Reason.CONFLICT, detail)
         letter.status = DeadLetter.Status.DISCARDED
         letters.append(letter)

@@ -58,10 +58,10 @@ class Todo(models.Model):
     id = models.UUIDField(primary_key=True, editable=False)
     title = models.CharField(max_length=TITLE_MAX)
     description = models.TextField(max_length=DESCRIPTION_MAX, blank=True, default="")
-    is_done = models.BooleanField("done", default=False)
+    is_done = models.BooleanField("done", default=False, db_default=False)
     created_at = models.DateTimeField(editable=False, help_text="When the edge, or a foreign producer, accepted it.")
     stored_at = models.DateTimeField(editable=False, db_default=Now(), help_text="When it reached this database.")
-    updated_at = models.DateTimeField(auto_now=True)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
     source_partition = models.PositiveIntegerField(editable=False)
     source_offset = models.PositiveBigIntegerField(editable=False)
     request_id = models.CharField(

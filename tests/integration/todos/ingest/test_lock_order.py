@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 from django.db.models.functions import Now
 
+import todos.ingest.store
 from tests.support.hostile import Draft
 from tests.support.sessions import open_transaction, waiting_sessions
 from tests.support.threads import in_thread
@@ -24,6 +25,10 @@ from todos.models import PartitionLedger, Todo
 pytestmark = pytest.mark.django_db(transaction=True)
 TOPIC = "order"
 LOW, MIDDLE, HIGH = (UUID(int=number) for number in (1, 2, 3))
+STORE = """
+    INSERT INTO todos_todo (id, title, description, created_at, source_partition, source_offset)
+    VALUES (%s, '', '', now(), 9, 9)
+"""
 LOCK_ROW = "SELECT FROM todos_partitionledger WHERE topic = %s AND partition = %s FOR UPDATE"
 
 
@@ -40,11 +45,7 @@ def test_batches_with_the_same_todos_in_opposite_orders_are_stored_once() -> Non
         results.append(store(TOPIC, {partition: Lease(0, 0)}, batch(partition, *ids), {partition: len(ids)}))
 
     with open_transaction() as session:  # both batches wait for it before they have touched all of their todos
-        session.execute(
-            "INSERT INTO todos_todo (id, title, description, is_done, created_at, stored_at, updated_at,"
-            " source_partition, source_offset) VALUES (%s, '', '', false, now(), now(), now(), 9, 9)",
-            [MIDDLE],
-        )
+        session.execute(STORE, [MIDDLE])
         threads = [
             in_thread(lambda: store_in(0, LOW, MIDDLE, HIGH)),
             in_thread(lambda: store_in(1, HIGH, MIDDLE, LOW)),
@@ -55,6 +56,29 @@ def test_batches_with_the_same_todos_in_opposite_orders_are_stored_once() -> Non
 
     assert [StoreResult(0, 3, 0), StoreResult(3, 0, 0)] == sorted(results)
     assert {LOW, MIDDLE, HIGH} == set(Todo.objects.values_list("id", flat=True))
+
+
+@pytest.mark.parametrize("first", [LOW, MIDDLE, HIGH])
+def test_a_todo_that_another_batch_stores_just_now_is_a_duplicate(monkeypatch: pytest.MonkeyPatch, first: UUID) -> None:
+    """Between the look for stored ids and the COPY: for the whole batch, and for a todo of a bisected one."""
+    copy_lines = todos.ingest.store.copy_lines
+
+    def after_another(rows: Sequence[TodoRow]) -> str:
+        if any(row.id == first for row in rows) and not Todo.objects.filter(id=first).exists():
+            with open_transaction() as session:
+                session.execute(STORE, [first])
+                session.execute("COMMIT")
+        return copy_lines(rows)
+
+    monkeypatch.setattr(todos.ingest.store, "copy_lines", after_another)
+    ensure_ledger(TOPIC, [0])
+
+    assert StoreResult(2, 1, 0) == store(TOPIC, {0: Lease(0, 0)}, batch(0, LOW, MIDDLE, HIGH), {0: 3})
+
+    Todo.objects.all().delete()
+    with transaction.atomic():
+        result = insert_bisecting(insert_todos, batch(0, first).todos, max_rejected=1)
+    assert (0, []) == (result.inserted.total(), result.rejected)
 
 
 @pytest.mark.parametrize("change", ["UPDATE todos_todo SET is_done = true", "DELETE FROM todos_todo"])
