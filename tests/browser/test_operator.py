@@ -104,7 +104,7 @@ def test_tuning_predicts_saves_and_acts(open_page: OpenPage, stack: Stack) -> No
 
     eventually(young_polls, seconds=25, what="polls of one second")
     page.goto(TUNING.format(schedule_id(stack)).replace("change", "history"))
-    expect(page.get_by_text("Interval: 5 → 1, Records per batch: 5000 → 1234 and Time budget: 10 → 1")).to_be_visible()
+    expect(page.get_by_text("Interval: 5 → 1, Records per batch: 10000 → 1234 and Time budget: 10 → 1")).to_be_visible()
 
 
 @pytest.mark.usefixtures("default_schedule")

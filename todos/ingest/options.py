@@ -36,7 +36,7 @@ class PollOptions(Options):
         json_schema_extra={"cost": "Shorter: an idle poll ends sooner, and no poll reads until the next tick."},
     )
     max_records: int = Field(
-        5_000,
+        10_000,
         ge=1,
         le=50_000,
         title="Records per batch",

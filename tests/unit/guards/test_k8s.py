@@ -79,7 +79,7 @@ def test_a_fault_fails_lint(manifests: Path) -> None:
             "maxReplicaCount: 4",
             "more children than the default topic's 6 partitions",
         ),
-        ("worker.yml", '"20000"', '"1000"', "less than the 20000 records"),
+        ("worker.yml", '"40000"', '"1000"', "less than the 40000 records"),
         (
             "worker.yml",
             "configMapRef: {name: todo-kafka}",

@@ -1,13 +1,14 @@
 """What a worker's child is told when it starts."""
 
 import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from todos.ingest.parsing import parse_records
 from todos.kafka.decoding.fast_path import KafkaRecord
-from todos.tasks import keep_garbage_collection_short
+from todos.tasks import tune_python
 
 MANY = 10_000  # twice as many as a poll reads at once, unless an operator asks for more
 
@@ -16,12 +17,17 @@ MANY = 10_000  # twice as many as a poll reads at once, unless an operator asks 
 def collections() -> Iterator[list[int]]:
     """The generations that were searched meanwhile, in a process that is told what a child is told."""
     seen: list[int] = []
-    before, note = gc.get_threshold(), lambda phase, info: seen.append(info["generation"])
-    keep_garbage_collection_short()
+    before, switch = gc.get_threshold(), sys.getswitchinterval()
+
+    def note(_phase: str, info: dict[str, int]) -> None:
+        seen.append(info["generation"])
+
+    tune_python()
     gc.callbacks.append(note)
     yield seen
     gc.callbacks.remove(note)
     gc.set_threshold(*before)
+    sys.setswitchinterval(switch)
     gc.unfreeze()
 
 

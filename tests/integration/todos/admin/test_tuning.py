@@ -23,7 +23,7 @@ from todos.operations.ticks import Tick
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/django_celery_beat/periodictask/"
 VALUES = {
-    "enabled": "on", "every_seconds": "5", "timeout_ms": "10000", "max_records": "5000", "time_budget_seconds": "10",
+    "enabled": "on", "every_seconds": "5", "timeout_ms": "10000", "max_records": "10000", "time_budget_seconds": "10",
     "dead_letter_percent": "50",
 }  # fmt: skip
 
@@ -68,7 +68,7 @@ def test_what_is_saved_reaches_the_schedule_beat_and_the_history(admin_client: C
     assert (task.interval.every, task.interval.period, task.expire_seconds) == (2, "seconds", 2)
     assert json.loads(task.kwargs) == PollOptions(max_records=1000).model_dump()
     assert PeriodicTasks.last_change() != before
-    assert history(task) == ["admin: Changed Interval: 5 → 2 and Records per batch: 5000 → 1000."]
+    assert history(task) == ["admin: Changed Interval: 5 → 2 and Records per batch: 10000 → 1000."]
 
 
 def test_other_schedules_of_the_same_interval_stay(admin_client: Client, task: PeriodicTask) -> None:
