@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Response
+from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope
 
 from edge_api.contract import (
@@ -28,7 +30,14 @@ from edge_api.http.body import JSON, NDJSON
 from edge_api.http.dispatch import Endpoint, JsonResponse
 from edge_api.http.headers import REQUEST_ID_HEADER, client_request_id, new_id, new_todo_id, record_headers
 from edge_api.http.schemas import NewTodo
-from edge_api.http.shape import MAX_BATCH_ERRORS, MAX_FIELDS, TOO_MANY_FIELDS, batch_too_large, check_batch
+from edge_api.http.shape import (
+    MAX_BATCH_ERRORS,
+    MAX_FIELDS,
+    TOO_MANY_FIELDS,
+    batch_too_large,
+    check_batch,
+    has_too_many_strings,
+)
 from edge_api.http.todos import now
 from edge_api.observability.metrics import Metrics
 from edge_api.problems import Problem, RetryLater, outcome_of
@@ -43,6 +52,7 @@ MAX_WAITING_BYTES = 16 * MAX_BATCH_BYTES
 # After so many todos and errors of them, which cost as much, other requests get their turn: within about 3 ms.
 TURN = 400
 TOO_MANY_BATCHES = "Not stored: too many batches are under way."
+_VALID_TODOS = TypeAdapter(Annotated[list[NewTodo], Field(max_length=MAX_BATCH_TODOS), FailFast()])
 
 
 class RejectedTodo(NamedTuple):
@@ -78,9 +88,7 @@ def new_batch(settings: Settings, admission: Admission, publisher: Publisher, me
         created_at, request_id = now(), client_request_id(scope) or new_id().encode()
         try:
             async with _turn(reading, request.deadline):
-                count, items = await _read_items(request)
-                admission.charge_todos(scope, request, count)
-                todos = await _validate(items)
+                todos = await _read_todos(request, partial(admission.charge_todos, scope, request))
                 records = await _encode_records(todos, scope, request, request_id, created_at)
         except BaseException as exc:
             metrics.todos[outcome_of(exc)] += 1  # how many todos it would have held is unknown
@@ -116,10 +124,10 @@ async def _turn(lock: asyncio.Lock, deadline: float) -> AsyncIterator[None]:
         lock.release()
 
 
-async def _read_items(request: AdmittedRequest) -> tuple[int, Iterable[Any]]:
-    """Return the number of todos, at least one and at most MAX_BATCH_TODOS, and the JSON value of each.
+async def _read_todos(request: AdmittedRequest, charge: Callable[[int], None]) -> Sequence[NewTodo | RejectedTodo]:
+    """Return each todo, or what is wrong with it: at least one, and at most MAX_BATCH_TODOS.
 
-    A RejectedTodo replaces an NDJSON line that cannot be read. Raises Problem if the body is no batch.
+    `charge` gets their number before any of them is judged by itself. Raises Problem if the body is no batch.
     """
     items: Iterable[Any]
     if request.media_type == NDJSON:
@@ -129,13 +137,29 @@ async def _read_items(request: AdmittedRequest) -> tuple[int, Iterable[Any]]:
     else:
         check_batch(request.body, [request.body])
         await asyncio.sleep(0)
+        todos = read_valid_array(request.body)
+        await asyncio.sleep(0)
+        if todos:
+            charge(len(todos))
+            return todos
         items = _read_array(request.body)
         count = len(items)
     if count > MAX_BATCH_TODOS:
         raise batch_too_large()
     if not count:
         raise _invalid_batch("must hold at least one todo")
-    return count, items
+    charge(count)
+    return await _validate(items)
+
+
+def read_valid_array(body: bytes) -> list[NewTodo]:
+    """Return the todos of an array, in half the time of judging each by itself; none if anything is wrong."""
+    if has_too_many_strings(body):  # so many unknown fields, with an error for each, would take too long for one turn
+        return []
+    try:
+        return _VALID_TODOS.validate_json(body)
+    except ValidationError:
+        return []
 
 
 def _read_array(body: bytes) -> list[Any]:
@@ -194,7 +218,7 @@ def _validate_todo(item: Any) -> NewTodo | RejectedTodo:
 
 
 async def _encode_records(
-    todos: list[NewTodo | RejectedTodo], scope: Scope, request: AdmittedRequest, request_id: bytes, created_at: str
+    todos: Sequence[NewTodo | RejectedTodo], scope: Scope, request: AdmittedRequest, request_id: bytes, created_at: str
 ) -> list[OutgoingRecord]:
     """Encode a record for each valid todo."""
     records: list[OutgoingRecord] = []
@@ -224,7 +248,7 @@ async def _publish(
 
 
 def _results(
-    todos: list[NewTodo | RejectedTodo],
+    todos: Sequence[NewTodo | RejectedTodo],
     records: list[OutgoingRecord],
     outcomes: list[Position | Unavailable],
     api_url: str,
@@ -248,7 +272,7 @@ def _results(
             )
 
 
-def _none_is_valid(todos: list[NewTodo | RejectedTodo]) -> Problem:
+def _none_is_valid(todos: Sequence[NewTodo | RejectedTodo]) -> Problem:
     results = [todo.result() for todo in todos if isinstance(todo, RejectedTodo)]
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "None of the todos is valid.", extension={"results": results})
 

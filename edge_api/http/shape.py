@@ -7,7 +7,7 @@ of text does. Every nested array or object is a value too, so the count also bou
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from edge_api.contract import MAX_BATCH_TODOS, FieldError
+from edge_api.contract import MAX_BATCH_TODOS, FieldError, TodoFields
 from edge_api.problems import Problem
 from edge_api.shared.problems import MAX_ERRORS
 
@@ -38,6 +38,11 @@ def check_batch(body: bytes, documents: Iterable[bytes]) -> None:
             raise batch_too_large()
 
 
+def has_too_many_strings(body: bytes) -> bool:
+    """Return whether the body holds more strings than the names and values of MAX_BATCH_TODOS valid todos."""
+    return _quotes(body) > 4 * len(TodoFields.model_fields) * MAX_BATCH_TODOS
+
+
 def batch_too_large() -> Problem:
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The batch is too large.", errors=[_TOO_LARGE])
 
@@ -47,13 +52,17 @@ def _estimate(text: bytes) -> int:
     return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
+def _quotes(document: bytes) -> int:
+    """Return at most the number of quotes around strings: one that follows a string's last backslash is not counted."""
+    return document.count(b'"') - document.count(rb"\"")
+
+
 def _count(document: bytes, enough: int) -> int:
     """Return the same without the text of strings, or a number above `enough` if there are more strings than that.
 
     It is right up to the first byte that is not JSON, where a parser stops.
     """
-    quotes = document.count(b'"') - document.count(rb"\"")  # at least; the second may be of a string that ends in a \
-    if quotes > 4 * (enough + 1):  # a value has two, and its name two more
+    if _quotes(document) > 4 * (enough + 1):  # a value has two, and its name two more
         return enough + 1
     without_escapes = document.replace(rb"\\", b"").replace(rb"\"", b"")
     return _estimate(b"".join(without_escapes.split(b'"')[::2]))

@@ -6,8 +6,13 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS
+from edge_api.contract import MAX_BATCH_BYTES, MAX_BATCH_TODOS, InvalidPayload, load_json, validate
+from edge_api.http.batches import read_valid_array
+from edge_api.http.schemas import NewTodo
+from tests.support.hostile import FIELDS, payloads
 
 PASSED_VALIDATION = 503  # the edge under test has no Kafka behind it
 TODO = {"title": "Do homework"}
@@ -141,3 +146,16 @@ def test_a_batch_of_nothing_but_errors_gets_a_bounded_answer(post_batch: Post) -
     shown = [len(result["errors"]) for result in response.json()["results"]]
     assert [9] * 112 + [1] * (MAX_BATCH_TODOS - 112) == shown  # 1,000 errors and those of the todo that crossed it
     assert len(response.content) < MAX_BATCH_BYTES
+
+
+TODO_FIELDS = {name: FIELDS[name] for name in ("title", "description")}
+
+
+@given(st.lists(payloads(TODO_FIELDS), max_size=3))
+def test_todos_are_judged_together_as_each_is_alone(items: list[bytes]) -> None:
+    body = b"[" + b",".join(items) + b"]"
+    try:
+        one_by_one = [validate(NewTodo, item) for item in load_json(body)]
+    except InvalidPayload:
+        one_by_one = []
+    assert one_by_one == read_valid_array(body)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_api.contract import DESCRIPTION_MAX, MAX_BATCH_BYTES, MAX_BATCH_TODOS, MAX_BODY_BYTES, TITLE_MAX
-from edge_api.http.shape import MAX_BATCH_VALUES, MAX_FIELDS, check_batch, check_todo
+from edge_api.http.shape import MAX_BATCH_VALUES, MAX_FIELDS, check_batch, check_todo, has_too_many_strings
 from edge_api.problems import Problem
 from tests.support.hostile import JSON
 
@@ -52,6 +52,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("it was read")
 
     monkeypatch.setattr("edge_api.http.todos.parse_json", fail)
+    monkeypatch.setattr("edge_api.http.batches.read_valid_array", fail)
     monkeypatch.setattr("edge_api.http.batches.load_json", fail)
     monkeypatch.setattr("edge_api.http.batches.validate", fail)
 
@@ -112,6 +113,21 @@ def test_text_is_no_value_whatever_it_holds(app: FastAPI, run: Callable[..., Non
             assert PASSED_VALIDATION == response.status_code, response.text
 
     run(app, scenario)
+
+
+TODOS = st.fixed_dictionaries({"title": st.text()}, optional={"description": st.none() | st.text()})
+
+
+@given(st.lists(TODOS, min_size=1, max_size=10), st.booleans())
+def test_no_text_makes_valid_todos_hold_too_many_strings(todos: list[Any], is_ascii: bool) -> None:
+    many = (todos * MAX_BATCH_TODOS)[:MAX_BATCH_TODOS]
+    assert not has_too_many_strings(json.dumps(many, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass"))
+
+
+def test_unknown_fields_are_too_many_strings_before_they_are_too_many_values() -> None:
+    body = json.dumps([fields(MAX_BATCH_VALUES // 2)]).encode()
+    check_batch(body, [body])
+    assert has_too_many_strings(body)
 
 
 def values_in(document: Any) -> int:
