@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
+from itertools import chain, repeat, starmap
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Response
@@ -97,7 +98,7 @@ def new_batch(settings: Settings, admission: Admission, publisher: Publisher, me
         if not records:
             raise _none_is_valid(todos)
         outcomes = await _publish(publisher, records, request.deadline)
-        accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
+        accepted = sum(count for outcome, count in outcomes if isinstance(outcome, Position))
         async with answering:
             results = ",".join(_results(todos, records, outcomes, api_url, created_at))
         content = (
@@ -236,26 +237,26 @@ async def _encode_records(
 
 async def _publish(
     publisher: Publisher, records: list[OutgoingRecord], deadline: float
-) -> list[Position | Unavailable]:
+) -> list[tuple[Position | Unavailable, int]]:
     """Publish the records. Raises RetryLater when nothing was confirmed."""
     try:
         outcomes = await publisher.publish_all(records, deadline)
     except Unavailable as exc:
         raise RetryLater(str(exc)) from exc
-    if not any(isinstance(outcome, Position) for outcome in outcomes):
-        raise RetryLater(str(outcomes[0]))
+    if not any(isinstance(outcome, Position) for outcome, _ in outcomes):
+        raise RetryLater(str(outcomes[0][0]))
     return outcomes
 
 
 def _results(
     todos: Sequence[NewTodo | RejectedTodo],
     records: list[OutgoingRecord],
-    outcomes: list[Position | Unavailable],
+    outcomes: list[tuple[Position | Unavailable, int]],
     api_url: str,
     created_at: str,
 ) -> Iterator[str]:
     """Yield one JSON object for each todo."""
-    of_valid = iter(zip(records, outcomes, strict=True))
+    of_valid = zip(records, chain.from_iterable(starmap(_of_each, outcomes)), strict=True)
     for todo in todos:
         if isinstance(todo, RejectedTodo):
             yield json.dumps(todo.result())
@@ -270,6 +271,14 @@ def _results(
                 f'{{"status":202,"id":"{todo_id}","url":"{url}","receipt":"{receipt}","created_at":"{created_at}",'
                 f'"partition":{partition},"offset":{offset}}}'
             )
+
+
+def _of_each(outcome: Position | Unavailable, count: int) -> Iterable[tuple[int, int] | Unavailable]:
+    """Return the partition and offset of each of `count` records, or why it is not confirmed."""
+    if isinstance(outcome, Unavailable):
+        return repeat(outcome, count)
+    partition, offset = outcome
+    return ((partition, offset + index) for index in range(count))
 
 
 def _none_is_valid(todos: Sequence[NewTodo | RejectedTodo]) -> Problem:

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import accumulate
 
 from edge_api.observability.metrics import Metrics, Now
 from edge_api.publishing.in_flight import AckFuture, InFlight, PendingBatch, Unavailable
@@ -82,14 +84,20 @@ class Publisher:
         self._metrics.todos["accepted"] += 1
         return position
 
-    async def publish_all(self, records: Sequence[OutgoingRecord], deadline: float) -> list[Position | Unavailable]:
-        """As `publish`, with an outcome for each record in its place. Raises Unavailable when none of them was sent."""
+    async def publish_all(
+        self, records: Sequence[OutgoingRecord], deadline: float
+    ) -> list[tuple[Position | Unavailable, int]]:
+        """As `publish`, for at least one record. Raises Unavailable when none of them was sent.
+
+        Returns an outcome for each part of the records, in their order, and the number of records in that part. A
+        Position is that of the part's first record; the others follow it.
+        """
         accepted = 0
         try:
             futures = await self._send_all(records, deadline)
             await _settle(futures, deadline)
-            outcomes = [outcome for future, count in futures.items() for outcome in _of_each(future, count)]
-            accepted = sum(isinstance(outcome, Position) for outcome in outcomes)
+            outcomes = [(_outcome_of(future), count) for future, count in futures.items()]
+            accepted = sum(count for outcome, count in outcomes if isinstance(outcome, Position))
             return outcomes
         finally:
             self._metrics.todos["accepted"] += accepted
@@ -97,24 +105,23 @@ class Publisher:
 
     async def _send_all(self, records: Sequence[OutgoingRecord], deadline: float) -> dict[AckFuture, int]:
         """Add the records to batches. Return each future with the number of its records, one after the other."""
-        sizes = [_size_of(*record) for record in records]
-        count, size = len(records), sum(sizes)  # of what has room, and is in no batch yet
+        ends = list(accumulate(_size_of(*record) for record in records))  # bytes up to the end of each record
+        count, size = len(records), ends[-1]
         self.in_flight.reserve(count, size)
         futures: dict[AckFuture, int] = {}
-        batch = future = None
+        start = done = 0  # records and bytes that are in batches
         try:
             if self.supervisor.unavailable_reason is not None:
                 await self.supervisor.wait_for_start(deadline)
-            for record, record_size in zip(records, sizes, strict=True):
-                if (batch_for_this := self._batch_for(record_size)) is not batch or future is None:
-                    batch = batch_for_this
-                    future = batch.new_ack_future()
-                    futures[future] = 0
-                batch.add(record, record_size)
-                futures[future] += 1
-                count, size = count - 1, size - record_size
+            while start < count:
+                batch = self._batch_for(ends[start] - done)
+                end = bisect_right(ends, done + self._batch_bytes - batch.size)
+                end = max(end, start + 1)  # a record that is larger than a batch has one of its own
+                futures[batch.new_ack_future()] = end - start
+                batch.extend(records[start:end], ends[end - 1] - done)
+                start, done = end, ends[end - 1]
         except BaseException:
-            self.in_flight.release(count, size)
+            self.in_flight.release(count - start, size - done)
             raise
         return futures
 
@@ -176,12 +183,9 @@ async def _settle(futures: Iterable[AckFuture], deadline: float) -> None:
                 future.exception()  # or asyncio would log that it was never retrieved
 
 
-def _of_each(future: AckFuture, count: int) -> list[Position | Unavailable]:
+def _outcome_of(future: AckFuture) -> Position | Unavailable:
     error = _unconfirmed() if future.cancelled() else future.exception()
-    if isinstance(error, Unavailable):
-        return [error] * count
-    partition, offset = future.result()
-    return [Position(partition, offset + index) for index in range(count)]
+    return error if isinstance(error, Unavailable) else future.result()
 
 
 def _unconfirmed() -> Unavailable:

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge_api.observability.metrics import Metrics
 from edge_api.publishing.producer import OutgoingRecord, Position, Producer, SendOutcome, SendRefused
@@ -34,6 +34,12 @@ class PendingBatch:
     def add(self, record: OutgoingRecord, size: int) -> None:
         self.records.append(record)
         self.count += 1
+        self.size += size
+
+    def extend(self, records: Sequence[OutgoingRecord], size: int) -> None:
+        """Add records of `size` bytes in all."""
+        self.records += records
+        self.count += len(records)
         self.size += size
 
     def new_ack_future(self) -> AckFuture:

@@ -98,8 +98,11 @@ def test_a_batch_that_the_topic_finds_too_large_is_not_stored_and_the_next_ones_
         async with running_publisher(kafka, topic) as publisher:
             for _ in range(10):
                 outcomes = await publisher.publish_all([(*pair, []) for pair in pairs], math.inf)
-                acknowledged.extend(outcome for outcome in outcomes if isinstance(outcome, Position))
-                refused = [str(outcome) for outcome in outcomes if isinstance(outcome, Unavailable)]
+                for outcome, count in outcomes:
+                    if isinstance(outcome, Position):
+                        partition, offset = outcome
+                        acknowledged.extend(Position(partition, offset + index) for index in range(count))
+                refused = [str(outcome) for outcome, _ in outcomes if isinstance(outcome, Unavailable)]
                 if not refused:
                     break
                 assert {"Not stored: Kafka refused the record."} == set(refused)

@@ -51,7 +51,7 @@ class World:
                     await self.publisher.publish(*RECORD, self.now + seconds)
                     return 1
                 outcomes = await self.publisher.publish_all([RECORD] * count, self.now + seconds)
-                return sum(isinstance(outcome, Position) for outcome in outcomes)
+                return sum(part for outcome, part in outcomes if isinstance(outcome, Position))
             except (Unavailable, asyncio.CancelledError):
                 return 0
 
