@@ -95,9 +95,13 @@ class Publisher:
         accepted = 0
         try:
             futures = await self._send_all(records, deadline)
-            await _settle(futures, deadline)
-            outcomes = [(_outcome_of(future), count) for future, count in futures.items()]
-            accepted = sum(count for outcome, count in outcomes if isinstance(outcome, Position))
+            try:
+                await _settle(futures, deadline)
+            except asyncio.CancelledError:
+                self._metrics.late += _count_stored(_outcomes_of(futures))
+                raise
+            outcomes = _outcomes_of(futures)
+            accepted = _count_stored(outcomes)
             return outcomes
         finally:
             self._metrics.todos["accepted"] += accepted
@@ -181,6 +185,15 @@ async def _settle(futures: Iterable[AckFuture], deadline: float) -> None:
         for future in futures:
             if not future.cancel():
                 future.exception()  # or asyncio would log that it was never retrieved
+
+
+def _outcomes_of(futures: dict[AckFuture, int]) -> list[tuple[Position | Unavailable, int]]:
+    """Return the outcome of each future, which is done or cancelled, with the number of its records."""
+    return [(_outcome_of(future), count) for future, count in futures.items()]
+
+
+def _count_stored(outcomes: list[tuple[Position | Unavailable, int]]) -> int:
+    return sum(count for outcome, count in outcomes if isinstance(outcome, Position))
 
 
 def _outcome_of(future: AckFuture) -> Position | Unavailable:

@@ -6,7 +6,8 @@ also twice and too late, and producers are replaced. The tests drive the clock, 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -63,9 +64,10 @@ class World:
         sent = [batch for producer in self.producers for batch in producer.sent]
         if sent:
             records, resolved = sent[number % len(sent)]
-            before = self.publisher.in_flight.records
+            batch, in_flight = cast("partial[None]", resolved).args[0], self.publisher.in_flight
+            is_first = batch in in_flight.awaiting_ack or batch in in_flight.timed_out
             resolved(outcome)
-            if isinstance(outcome, Position) and self.publisher.in_flight.records < before:
+            if isinstance(outcome, Position) and is_first:
                 self.acknowledged += len(records)
 
     def cancel(self, number: int) -> None:
@@ -178,6 +180,20 @@ def test_a_batch_of_which_a_part_is_acknowledged_in_time_is_answered_for_each_to
         assert {"accepted": 3, "unconfirmed": 2} == {
             outcome: world.metrics.todos[outcome] for outcome in ("accepted", "unconfirmed")
         }
+
+    run(scenario)
+
+
+def test_what_was_acknowledged_before_its_request_was_cancelled_counts_as_late() -> None:
+    async def scenario(world: World) -> None:
+        world.publish(5, seconds=LONGEST_WAIT)  # three records in the first batch, two in the second
+        await world.settle()
+        world.resolve(0, Position(0, 7))
+        world.cancel(0)
+        await world.settle()
+        world.resolve(1, SendRefused("no metadata"))
+        assert 3 == world.metrics.late
+        assert_consistent(world)
 
     run(scenario)
 
