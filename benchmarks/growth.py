@@ -91,7 +91,7 @@ def pages(stack: Stack) -> dict[str, str]:
         "API, a day": f"/api/todos/?{urlencode(day)}",
         "API, search that finds nothing": "/api/todos/?search=nowhere",
         "admin, list": "/admin/todos/todo/",
-        "admin, list of what is done": "/admin/todos/todo/?is_done__exact=1",
+        "admin, list of what is done": "/admin/todos/todo/?done=yes",
     }
 
 
