@@ -21,8 +21,8 @@ from benchmarks.measures import Measure
 from benchmarks.options import Options
 from benchmarks.world import World
 from tests.support.stack import Stack
-from todos.ingest.parsing import TodoRow
-from todos.ingest.store import COPY_TODOS, FIND_STORED, copy_lines
+from todos.ingest.parsing import TodoRow, copy_lines
+from todos.ingest.store import COPY_TODOS, FIND_STORED
 
 PLAIN = "todos_todo"
 HASHES = 16
@@ -72,7 +72,7 @@ class Tables:
         with closing(psycopg2.connect(self.stack.database_url)) as database:
             for _ in range(0, rows, batch):
                 todos = self._todos(batch, from_keys=from_keys)
-                ids, lines = ",".join(str(todo.id) for todo in todos), copy_lines(todos).encode()
+                ids, lines = ",".join(str(todo.id) for todo in todos), "\n".join(sorted(copy_lines(todos))).encode()
                 started = time.perf_counter()
                 with database, database.cursor() as cursor:
                     cursor.execute(find, [f"{{{ids}}}"])

@@ -57,12 +57,7 @@ def describe(exc: Exception) -> str:
 
 
 def _insert_half(
-    insert: Insert,
-    todos: Sequence[TodoRow],
-    start: int,
-    rejected: list[RejectedTodo],
-    max_rejected: int,
-    tries: int = 2,
+    insert: Insert, todos: Sequence[TodoRow], start: int, rejected: list[RejectedTodo], limit: int, tries: int = 2
 ) -> Counter[int]:
     try:
         with transaction.atomic():
@@ -71,15 +66,15 @@ def _insert_half(
         if classify_error(exc) is not ErrorKind.DATA:
             raise
         if sqlstate(exc) == UNIQUE_VIOLATION and tries > 1:  # another batch stored one of the ids just now
-            return _insert_half(insert, todos, start, rejected, max_rejected, tries - 1)
+            return _insert_half(insert, todos, start, rejected, limit, tries - 1)
         if len(todos) == 1:
             rejected.append(RejectedTodo(start, describe(exc)))
-            if len(rejected) > max_rejected:
-                raise TooManyDeadLetters(f"more than {max_rejected} records of a batch", describe(exc)) from exc
+            if len(rejected) > limit:
+                raise TooManyDeadLetters(f"more than {limit} records of a batch", describe(exc)) from exc
             return Counter()
     middle = len(todos) // 2
-    return _insert_half(insert, todos[:middle], start, rejected, max_rejected) + _insert_half(
-        insert, todos[middle:], start + middle, rejected, max_rejected
+    return _insert_half(insert, todos[:middle], start, rejected, limit) + _insert_half(
+        insert, todos[middle:], start + middle, rejected, limit
     )
 
 

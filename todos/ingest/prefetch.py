@@ -123,6 +123,7 @@ class Prefetcher:
         ends = {partition: max(end, self._positions[partition]) for partition, end in ends.items()}
         is_behind = any(records[-1].offset + 1 < self._positions[partition] for partition, records in polled.items())
         batch = self._parse(self._log.topic, (record for records in read.values() for record in records))
+        _ = batch.lines  # made in this thread, while the other one waits for PostgreSQL
         ends |= {partition: record.offset for partition, record in batch.unsupported.items()}
         ranges = {p: (self._positions[p], end) for p, end in ends.items() if end > self._positions[p]}
         self._positions |= ends

@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from django.db import Error as DatabaseFailure
 from django.db import connection, transaction
-from pydantic_core import to_json
 
 from todos.event_log import RecordIdentity
 from todos.ingest.bisect import InsertResult, insert_bisecting
 from todos.ingest.dead_letter_limit import DEFAULT_LIMIT, DeadLetterLimit
 from todos.ingest.errors import ErrorKind, classify_error
-from todos.ingest.parsing import ParsedBatch, TodoRow, build_dead_letter, named_owners
+from todos.ingest.parsing import ParsedBatch, TodoRow, build_dead_letter, copy_lines, named_owners
 from todos.ledger.batch_history import UNKNOWN_WRITER, BatchCounts, WriterInfo, append_loss, record_batches
 from todos.ledger.leases import Lease
 from todos.models import UNTIL_REWIND, DeadLetter, OffsetLoss
@@ -50,9 +49,9 @@ ADVANCE_LEDGER = """
 # An ordinary read: an INSERT with ON CONFLICT would wait for a session that changes or deletes one of these todos.
 FIND_STORED = "SELECT id::text, fingerprint FROM todos_todo WHERE id = ANY(%s::uuid[])"
 COPY_TODOS = f"COPY todos_todo ({', '.join(TodoRow._fields)}) FROM STDIN"
-COPY_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
+ID_LENGTH = 36  # of a line, which begins with it
 
-Insert = Callable[[Sequence[TodoRow]], InsertResult]
+Insert = Callable[[ParsedBatch], InsertResult]
 
 
 class LeaseLost(Exception):
@@ -80,19 +79,18 @@ def store(
     """Store a batch and advance the ledger of its partitions to `next_offsets`.
 
     The first attempt inserts all todos in one statement. If the database refuses some of them, a second transaction
-    finds those by bisection and stores them as dead letters. So it does if another worker has stored the same id just
-    then: that todo is no longer new in the second transaction.
+    finds those by bisection and stores them as dead letters, or finds that another worker stored the same id just then.
 
     Raises LeaseLost, ChainBroken, SystemicFailure (TooManyDeadLetters above `limit`) or a DatabaseError; then nothing
     was stored.
     """
     attempt = partial(_store, topic, leases, batch, next_offsets, limit, writer)
     try:
-        return attempt(lambda todos: InsertResult(insert_todos(todos), []))
+        return attempt(lambda kept: InsertResult(insert_todos(kept.todos, kept.lines), []))
     except (DatabaseFailure, ValueError) as exc:
         if classify_error(exc) is not ErrorKind.DATA:
             raise
-    return attempt(partial(insert_bisecting, insert_todos, max_rejected=limit.allowed(len(batch))))
+    return attempt(lambda kept: insert_bisecting(insert_todos, kept.todos, max_rejected=limit.allowed(len(batch))))
 
 
 @transaction.atomic(durable=True)
@@ -110,7 +108,7 @@ def _store(
     generations = advance_ledger(topic, leases, next_offsets, batch.last_records)
     # Only now, with the ledger's rows locked: an erasure waits for these locks, so it finds what this batch stores.
     kept, erased = leave_out_erased(batch)
-    inserted, rejected = insert(kept.todos)
+    inserted, rejected = insert(kept)
     letters = kept.dead_letters + [
         build_dead_letter(topic, kept.sources[todo.index], DeadLetter.Reason.REJECTED, todo.reason) for todo in rejected
     ]
@@ -214,25 +212,24 @@ def leave_out_erased(batch: ParsedBatch) -> tuple[ParsedBatch, Counter[int]]:
     return kept, batch.count_by_partition() - kept.count_by_partition()
 
 
-def insert_todos(todos: Sequence[TodoRow]) -> Counter[int]:
+def insert_todos(todos: Sequence[TodoRow], lines: Sequence[str] = ()) -> Counter[int]:
     """Insert those todos that are not stored yet, and count them by partition. Of equal ids the first one wins.
 
-    They are inserted in the order of their ids, so that two batches with the same ids cannot deadlock. Raises a
-    DatabaseError, which is UNIQUE_VIOLATION if another session has stored one of the ids since this one looked for it,
-    or a ValueError for a text that PostgreSQL cannot hold.
+    Their order is that of ids, so that two batches cannot deadlock. `lines` are their copy_lines, if there are any yet.
+    Raises a DatabaseError, a unique violation if an id was stored meanwhile, or ValueError if a text is unencodable.
     """
     if not todos:
         return Counter()
     if present := present_owners({todo.owner for todo in todos}):
-        todos = [todo._replace(owner=present.get(todo.owner, todo.owner)) for todo in todos]
-    new = dict(zip(_copy_texts([todo.id for todo in reversed(todos)]), reversed(todos), strict=True))
+        todos, lines = [todo._replace(owner=present.get(todo.owner, todo.owner)) for todo in todos], ()
+    lines = lines or copy_lines(todos)
+    new = {line[:ID_LENGTH]: (line, todo) for line, todo in zip(reversed(lines), reversed(todos), strict=True)}
     for todo_id in _find_stored(new):
         del new[todo_id]
-    if new:
-        lines = copy_lines([*new.values()]).encode()
-        with connection.cursor() as cursor, connection.wrap_database_errors:
-            cursor.copy_expert(COPY_TODOS, BytesIO(lines), len(lines))  # in one piece, whatever its size
-    return Counter(todo.source_partition for todo in new.values())
+    data = "\n".join(sorted(line for line, _ in new.values())).encode()
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        cursor.copy_expert(COPY_TODOS, BytesIO(data), len(data) or 1)  # in one piece, whatever its size
+    return Counter(todo.source_partition for _, todo in new.values())
 
 
 def _find_stored(ids: Iterable[str]) -> dict[str, str]:
@@ -240,21 +237,6 @@ def _find_stored(ids: Iterable[str]) -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(FIND_STORED, [f"{{{','.join(ids)}}}"])
         return dict(cursor.fetchall())
-
-
-def copy_lines(todos: Sequence[TodoRow]) -> str:
-    """Return todos in the text format of COPY, in the order of their ids."""
-    return "\n".join(sorted(map("\t".join, zip(*map(_copy_texts, zip(*todos, strict=True)), strict=True))))
-
-
-def _copy_texts(column: Sequence[object]) -> list[str]:
-    """Return the values of a column as COPY reads them. All at once, which is three times as fast as one by one."""
-    if isinstance(column[0], str):
-        texts = "\0".join(map(str, column))  # no text that PostgreSQL can hold has one
-        for sign, escaped in COPY_ESCAPES:
-            texts = texts.replace(sign, escaped)
-        return texts.split("\0")
-    return to_json(column).decode()[1:-1].replace('"', "").split(",")
 
 
 def _find_conflicts(topic: str, batch: ParsedBatch, rejected: AbstractSet[int]) -> list[DeadLetter]:

@@ -1,7 +1,7 @@
 """All sessions touch rows in one order, so that no two of them can deadlock."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -61,16 +61,17 @@ def test_batches_with_the_same_todos_in_opposite_orders_are_stored_once() -> Non
 @pytest.mark.parametrize("first", [LOW, MIDDLE, HIGH])
 def test_a_todo_that_another_batch_stores_just_now_is_a_duplicate(monkeypatch: pytest.MonkeyPatch, first: UUID) -> None:
     """Between the look for stored ids and the COPY: for the whole batch, and for a todo of a bisected one."""
-    copy_lines = todos.ingest.store.copy_lines
+    find_stored = todos.ingest.store._find_stored
 
-    def after_another(rows: Sequence[TodoRow]) -> str:
-        if any(row.id == first for row in rows) and not Todo.objects.filter(id=first).exists():
+    def before_another(ids: Iterable[str]) -> dict[str, str]:
+        found = find_stored(ids)
+        if str(first) in ids and str(first) not in found:
             with open_transaction() as session:
                 session.execute(STORE, [first])
                 session.execute("COMMIT")
-        return copy_lines(rows)
+        return found
 
-    monkeypatch.setattr(todos.ingest.store, "copy_lines", after_another)
+    monkeypatch.setattr(todos.ingest.store, "_find_stored", before_another)
     ensure_ledger(TOPIC, [0])
 
     assert StoreResult(2, 1, 0) == store(TOPIC, {0: Lease(0, 0)}, batch(0, LOW, MIDDLE, HIGH), {0: 3})
