@@ -189,9 +189,8 @@ SPEED = PollSpeed(batches=10, records_per_second=5_000, seconds_per_batch=0.5, s
 
 
 def predict(every_seconds: float = 5, *, speed: PollSpeed | None = SPEED, lag: int = 60_000, **options: int) -> Any:
-    return forecast(
-        speed, PollOptions(**options), every_seconds=every_seconds, partitions=6, arriving=540_000.0, lag=lag
-    )
+    values = PollOptions(**{"max_records": 5_000} | options)
+    return forecast(speed, values, every_seconds=every_seconds, partitions=6, arriving=540_000.0, lag=lag)
 
 
 def test_two_polls_store_twice_as_much_and_the_lag_goes() -> None:
