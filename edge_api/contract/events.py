@@ -8,12 +8,11 @@ Golden examples: examples/todo-created/.
 
 import json
 from datetime import UTC, datetime
-from json.encoder import encode_basestring as _quote  # C, as json.dumps(text, ensure_ascii=False) is in Python
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 VERSION = 1  # the newest version that is read, and the one that is written
 TITLE_MAX = 255
@@ -125,12 +124,9 @@ def encode_created(todo: TodoFields, todo_id: str, created_at: str, owner: str =
 
     `created_at` is in ISO 8601 and UTC. An empty `owner` means that the todo has none.
     """
-    description = "" if todo.description is None else f',"description":{_quote(todo.description)}'
-    whose = f',"owner":{_quote(owner)}' if owner else ""
-    return (
-        f'{{"title":{_quote(todo.title)}{description},"type":"TodoCreated","version":1,"id":"{todo_id}"{whose},'
-        f'"created_at":"{created_at}"}}'
-    ).encode()
+    event = b'%b,"type":"TodoCreated","version":1,"id":"%b"%b,"created_at":"%b"}'
+    whose = b',"owner":%b' % to_json(owner) if owner else b""
+    return event % (to_json(todo, exclude_none=True)[:-1], todo_id.encode(), whose, created_at.encode())
 
 
 Model = TypeVar("Model", bound=BaseModel)
