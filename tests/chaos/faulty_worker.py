@@ -19,11 +19,12 @@ from django.db.backends.signals import connection_created
 from django.dispatch import receiver
 
 from todoproject.celery import app
+from todos.ingest.store import FIND_STORED
 
 __all__ = ["app"]
 
 _folder = Path(os.environ["CHAOS_POINTS"])
-_is_storing = False  # since its INSERT of todos, until its COMMIT or ROLLBACK
+_is_storing = False  # since it looked for stored todos, until its COMMIT or ROLLBACK
 
 
 def _reach(point: str) -> None:
@@ -40,7 +41,7 @@ def _execute(execute: Callable[..., Any], sql: str, params: Any, many: bool, con
     global _is_storing  # noqa: PLW0603 - a Celery child has one thread
     if "UPDATE todos_partitionledger" in sql and "SET next_offset" in sql:
         _reach("before-move")
-    if "INSERT INTO todos_todo" in sql:  # the ledger has moved, in the same transaction
+    if sql == FIND_STORED:  # the ledger has moved in the same transaction, and COPY comes next
         _reach("before-insert")
         _is_storing = True
     return execute(sql, params, many, context)
