@@ -19,7 +19,6 @@ from django.db.backends.signals import connection_created
 from django.dispatch import receiver
 
 from todoproject.celery import app
-from todos.ingest.store import FIND_STORED
 
 __all__ = ["app"]
 
@@ -41,7 +40,7 @@ def _execute(execute: Callable[..., Any], sql: str, params: Any, many: bool, con
     global _is_storing  # noqa: PLW0603 - a Celery child has one thread
     if "UPDATE todos_partitionledger" in sql and "SET next_offset" in sql:
         _reach("before-move")
-    if sql == FIND_STORED:  # the ledger has moved in the same transaction, and COPY comes next
+    if "fingerprint FROM todos_todo WHERE id" in sql:  # the ledger has moved in this transaction; COPY comes next
         _reach("before-insert")
         _is_storing = True
     return execute(sql, params, many, context)
