@@ -46,7 +46,7 @@ class Drained:
     seconds: float
     first_row_seconds: float
     used: Seconds
-    busy_cores: float  # of the machine, whoever used them
+    busy_cores: float  # including those that other programs kept busy
     tree_memory: float
     child_memory: list[tuple[float, float]]
 

@@ -19,7 +19,7 @@ from benchmarks.backlog import checkpoint
 from benchmarks.growth import DAYS, GENERATED, generate
 from benchmarks.measures import Measure
 from benchmarks.options import Options
-from benchmarks.world import World
+from benchmarks.world import NotReconciled, World
 from tests.support.stack import Stack
 from todos.ingest.parsing import TodoRow, copy_lines
 from todos.ingest.store import COPY_TODOS, FIND_STORED
@@ -78,6 +78,8 @@ class Tables:
                     cursor.execute(find, [f"{{{ids}}}"])
                     cursor.copy_expert(copy, BytesIO(lines), len(lines))
                 seconds += time.perf_counter() - started
+                if cursor.rowcount != batch:
+                    raise NotReconciled(f"{batch} todos copied into {table}, {cursor.rowcount} are stored")
         return rows / seconds
 
     def _todos(self, count: int, *, from_keys: bool) -> list[TodoRow]:

@@ -215,8 +215,8 @@ def leave_out_erased(batch: ParsedBatch) -> tuple[ParsedBatch, Counter[int]]:
 def insert_todos(todos: Sequence[TodoRow], lines: Sequence[str] = ()) -> Counter[int]:
     """Insert those todos that are not stored yet, and count them by partition. Of equal ids the first one wins.
 
-    Their order is that of ids, so that two batches cannot deadlock. `lines` are their copy_lines, if there are any yet.
-    Raises a DatabaseError, a unique violation if an id was stored meanwhile, or ValueError if a text is unencodable.
+    Inserts in the order of their ids, so that two batches cannot deadlock. `lines` are the todos' copy_lines, if known.
+    Raises a DatabaseError (a unique violation if an id was stored meanwhile), or ValueError if a text has no encoding.
     """
     if not todos:
         return Counter()
@@ -226,9 +226,10 @@ def insert_todos(todos: Sequence[TodoRow], lines: Sequence[str] = ()) -> Counter
     new = {line[:ID_LENGTH]: (line, todo) for line, todo in zip(reversed(lines), reversed(todos), strict=True)}
     for todo_id in _find_stored(new):
         del new[todo_id]
-    data = "\n".join(sorted(line for line, _ in new.values())).encode()
-    with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.copy_expert(COPY_TODOS, BytesIO(data), len(data) or 1)  # in one piece, whatever its size
+    if new:
+        data = "\n".join(sorted(line for line, _ in new.values())).encode()
+        with connection.cursor() as cursor, connection.wrap_database_errors:
+            cursor.copy_expert(COPY_TODOS, BytesIO(data), len(data))  # psycopg2 takes Python's lock for each piece
     return Counter(todo.source_partition for _, todo in new.values())
 
 

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Blocks nobody; the old index serves until the new one is there."""
+    """Build the new index before dropping the old one. Neither step blocks a query."""
 
     atomic = False
 
